@@ -1,0 +1,45 @@
+# Every habit in one place. `make train` and `make test` set everything up on a machine with Python 3.12 and make.
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
+	&& echo $$p && break; done)
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: train test lint types format bench slow clean
+
+train: .venv/ready
+	$(BIN)/python -m vje_ppl.train $(ARGS)
+
+test: lint types
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+slow: .venv/ready
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Types are checked on the package as it installs, models, guides and configs included.
+types: .venv/ready
+	rm -rf build # a stale copy would install with the package
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --target build/types .
+	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml --python-executable ../../$(BIN)/python -p vje_ppl
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/ready
+	$(BIN)/python -m vje_ppl.benchmark $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "vje_ppl needs Python 3.12 or newer, and none is on the path; install one, or give PYTHON=/path/to/python."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { echo "vje_ppl needs Python 3.12 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); give PYTHON=/path/to/python."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""Guides, one a file: amortized posteriors over the latent embedding, with the encoder inside."""
