@@ -1,0 +1,120 @@
+"""The multivariate Student-t with a diagonal scale matrix, at O(D) cost."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import Chi2
+from pyro.distributions.torch_distribution import TorchDistribution
+from pyro.distributions.util import broadcast_shape
+from torch import Tensor
+from torch.distributions import constraints
+
+from vje_ppl.distributions.log_gamma import log_gamma_ratio
+
+
+class DiagonalStudentT(TorchDistribution):
+    """Multivariate Student-t with scale matrix diag(scale²).
+
+        log p(x) = log Γ((ν+D)/2) − log Γ(ν/2) − D/2 log(νπ) − Σ_j log scale_j − (ν+D)/2 log(1 + m/ν),
+        m = Σ_j ((x_j − loc_j) / scale_j)²
+
+    One Mahalanobis term couples the features: they share the heavy tail. For independent features use
+    `StudentT(...).to_event(1)`. `pyro.distributions.MultivariateStudentT` is the same density with a dense
+    `scale_tril`, at O(D²) cost.
+
+    Base measure: Lebesgue on R^D, over which it integrates to one. On a subset of R^D, such as the unit sphere, it does
+    not.
+
+    Args:
+        df: degrees of freedom ν > 0, a number or a tensor of shape (...).
+        loc: location, shape (..., D).
+        scale: standard deviations of the Gaussian that the tail widens, positive, shape (..., D). The covariance is
+            ν/(ν−2) · scale², and infinite for ν ≤ 2.
+
+    Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1.
+    """
+
+    arg_constraints: ClassVar = {
+        "df": constraints.positive,
+        "loc": constraints.real_vector,
+        "scale": constraints.independent(constraints.positive, 1),
+    }
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, df: float | Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
+        if loc.dim() < 1 or scale.dim() < 1:
+            raise ValueError(
+                f"DiagonalStudentT expects loc and scale with a last dimension of features, got shapes "
+                f"{tuple(loc.shape)} and {tuple(scale.shape)}; unsqueeze a scalar to one feature."
+            )
+        if not isinstance(df, Tensor):
+            df = loc.new_tensor(df)
+        batch_shape = torch.broadcast_shapes(df.shape, loc.shape[:-1], scale.shape[:-1])
+        event_shape = torch.broadcast_shapes(loc.shape[-1:], scale.shape[-1:])
+        self.df = df.expand(batch_shape)
+        self.loc = loc.expand(batch_shape + event_shape)
+        self.scale = scale.expand(batch_shape + event_shape)
+        # The normalizer and the sum of log-scales are computed at the shapes that came in, not at the expanded ones.
+        self._unbroadcasted_df = df
+        self._unbroadcasted_scale = scale
+        super().__init__(batch_shape, event_shape, validate_args=validate_args)
+
+    @staticmethod
+    def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
+        df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        return broadcast_shape(df, loc[:-1], scale[:-1]), broadcast_shape(loc[-1:], scale[-1:])
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalStudentT:
+        """The same distribution with another batch shape; nothing is copied."""
+        new = self._get_checked_instance(DiagonalStudentT, _instance)
+        batch_shape = torch.Size(batch_shape)
+        new.df = self.df.expand(batch_shape)
+        new.loc = self.loc.expand(batch_shape + self.event_shape)
+        new.scale = self.scale.expand(batch_shape + self.event_shape)
+        new._unbroadcasted_df = self._unbroadcasted_df
+        new._unbroadcasted_scale = self._unbroadcasted_scale
+        super(DiagonalStudentT, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw loc + scale · x / sqrt(c/ν), x standard normal, c chi-squared(ν); shape sample_shape + (..., D).
+
+        Gradients reach loc, scale and df.
+        """
+        shape = self._extended_shape(torch.Size(sample_shape))
+        normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        # A chi-squared with small ν underflows to zero, and 1/0 is no draw.
+        mixing = (Chi2(self.df).rsample(torch.Size(sample_shape)) / self.df).clamp_min(torch.finfo(self.df.dtype).tiny)
+        return self.loc + self.scale * normal * mixing.rsqrt().unsqueeze(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number an event."""
+        if self._validate_args:
+            self._validate_sample(value)
+        df, dim = self._unbroadcasted_df, self.event_shape[0]
+        half_df, half_dim = 0.5 * df, torch.full_like(df, 0.5 * dim)
+        # D/2 log ν cancels against the ratio of gammas, so both are taken relative to (ν/2)^(D/2).
+        log_normalizer = log_gamma_ratio(half_df, half_dim) - 0.5 * dim * math.log(2 * math.pi)
+        log_scale = self._unbroadcasted_scale.log().sum(-1) * (dim // self._unbroadcasted_scale.shape[-1])
+        standardized = (value - self.loc) / self.scale
+        squared = torch.linalg.vecdot(standardized, standardized)
+        return log_normalizer - log_scale - (half_df + half_dim) * torch.log1p(squared / df)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, shape (..., D): loc, and NaN where ν ≤ 1 and it does not exist."""
+        return torch.where((self.df > 1).unsqueeze(-1), self.loc, torch.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        """Feature-wise variances, shape (..., D): ν/(ν−2) · scale², infinite for 1 < ν ≤ 2, NaN for ν ≤ 1."""
+        df = self.df.unsqueeze(-1)
+        finite = self.scale.square() * (df / (df - 2))
+        return torch.where(df > 2, finite, torch.where(df > 1, torch.inf, torch.nan))

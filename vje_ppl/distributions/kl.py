@@ -1,0 +1,57 @@
+"""Kullback-Leibler divergences in closed form, looked up by registration and through wrappers."""
+
+from __future__ import annotations
+
+import torch
+from pyro.distributions import Independent, LowRankMultivariateNormal
+from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution, TorchDistributionMixin
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence, register_kl
+
+
+def closed_form_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
+    """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
+
+    Masks and expansions are unwrapped; independent dimensions are matched by Pyro. Registered are what torch and Pyro
+    register, and below what they lack. Register your own with `torch.distributions.register_kl`.
+
+    Args:
+        q: the guide's distribution.
+        p: the model's, of the same event shape.
+
+    Returns:
+        Shape: the broadcast batch shape of q and p; 0 where a mask leaves an element out.
+    """
+    batch_shape = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
+    q, q_mask = _unwrap(q)
+    p, p_mask = _unwrap(p)
+    try:
+        kl = kl_divergence(q, p).expand(batch_shape)
+    except NotImplementedError:
+        return None
+    for mask in (*q_mask, *p_mask):
+        kl = torch.where(torch.as_tensor(mask, device=kl.device), kl, 0.0)
+    return kl
+
+
+def _unwrap(distribution: TorchDistributionMixin) -> tuple[TorchDistributionMixin, list[bool | Tensor]]:
+    """The distribution under any expansions and masks, and those masks."""
+    masks: list[bool | Tensor] = []
+    while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
+        if isinstance(distribution, MaskedDistribution):
+            masks.append(distribution._mask)
+        distribution = distribution.base_dist
+    return distribution, masks
+
+
+@register_kl(LowRankMultivariateNormal, Independent)
+def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> Tensor:
+    """KL of a low-rank-plus-diagonal Normal from a diagonal one: only q's diagonal and determinant are needed."""
+    base = p.base_dist
+    if not (isinstance(base, Normal) and p.reinterpreted_batch_ndims == 1):
+        raise NotImplementedError
+    variance = base.scale.square()
+    mahalanobis = ((q.loc - base.loc).square() + q.variance) / variance
+    # log det by the matrix determinant lemma: |W Wᵀ + diag d| = |I + Wᵀ diag(1/d) W| |diag d|.
+    log_det = 2 * q._capacitance_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1) + q._unbroadcasted_cov_diag.log().sum(-1)
+    return 0.5 * ((mahalanobis - 1 + variance.log()).sum(-1) - log_det)
