@@ -1,0 +1,40 @@
+"""The polar decomposition of an embedding: its direction and its radius."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+#: Radii below this are treated as this when dividing, so that a latent at the origin has a direction (zero, not on the
+#: sphere) and a finite gradient. Ours.
+SMALLEST_RADIUS = 1e-12
+
+
+class Polar(NamedTuple):
+    """A vector in polar form.
+
+    Attributes:
+        direction: unit vectors, shape (..., D); the zero vector where the radius is 0.
+        radius: Euclidean norms, shape (...), in the unit of the vector; at least 0.
+    """
+
+    direction: Float[Tensor, "*batch D"]
+    radius: Float[Tensor, "*batch"]
+
+
+def to_polar(vector: Float[Tensor, "*batch D"]) -> Polar:
+    """Split vectors into direction and radius: `ẑ = z / ‖z‖`, `r = ‖z‖`.
+
+    Args:
+        vector: shape (..., D), any finite values.
+
+    Returns:
+        `Polar(direction, radius)`, shapes (..., D) and (...).
+
+    Source: the target representation of the paper (abstract and figure 1); the floor on the divisor is ours.
+    """
+    radius = torch.linalg.vector_norm(vector, dim=-1)
+    return Polar(vector / radius.clamp_min(SMALLEST_RADIUS).unsqueeze(-1), radius)
