@@ -1,0 +1,35 @@
+"""Scales for the radius of a polar likelihood, from the direction ŝ of the latent and the shared scale."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vje_ppl.polar import SMALLEST_RADIUS
+
+
+def unit(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*draws"]:
+    """A constant scale of 1, in units of the embedding. Ours.
+
+    Args:
+        direction: unit vectors ŝ, shape (..., D), with a leading dimension where there are several particles.
+        scale: standard deviations, shape (..., D).
+
+    Returns:
+        Ones, shape (...).
+    """
+    return torch.ones_like(direction[..., 0])
+
+
+def projected(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*draws"]:
+    """The standard deviation along ŝ of a vector with feature-wise standard deviations: `sqrt(Σ_j ŝ_j² σ_j²)`. Ours.
+
+    Args:
+        direction: unit vectors ŝ, shape (..., D), with a leading dimension where there are several particles.
+        scale: standard deviations σ, shape (..., D).
+
+    Returns:
+        Scales in units of the embedding, shape (...); positive wherever ŝ is not zero.
+    """
+    return torch.linalg.vector_norm(direction * scale, dim=-1).clamp_min(SMALLEST_RADIUS)

@@ -1,0 +1,53 @@
+"""What the likelihood's feature-wise scale has to do with the guide's."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+
+class Tied(PyroModule):
+    """The likelihood's scale is the posterior's: `scale = σ_a`.
+
+    Args:
+        detach: whether the likelihood takes σ_a as a constant, so that only the KL term trains it.
+
+    Source: the shared variances are the paper's; `detach` is ours, for ablation.
+    """
+
+    def __init__(self, detach: bool = False) -> None:
+        super().__init__()
+        self.detach = detach
+
+    def forward(self, posterior_scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Return the posterior's scale, shape (..., D), in units of the embedding."""
+        return posterior_scale.detach() if self.detach else posterior_scale
+
+
+class Free(PyroModule):
+    """The likelihood has a scale of its own: one learned number a feature, the same for all images.
+
+    Args:
+        dim: embedding width D.
+        init: initial scale, positive.
+
+    Raises:
+        ValueError: if the initial scale is not positive.
+
+    Source: ours, the ablation of shared variances.
+    """
+
+    def __init__(self, dim: int, init: float = 1.0) -> None:
+        super().__init__()
+        if not init > 0:
+            raise ValueError(f"Free expects a positive initial scale, got {init}.")
+        # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
+        self.log_value = nn.Parameter(torch.full((dim,), math.log(init)))
+
+    def forward(self, posterior_scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Return the learned scale, expanded to the shape (..., D) of the posterior's, which is not used."""
+        return self.log_value.exp().expand_as(posterior_scale)
