@@ -1,0 +1,106 @@
+"""The sites of a traced model and guide: their contract, their log-likelihoods and their KL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+from vje_ppl.distributions.kl import closed_form_kl
+
+
+def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Log-likelihood per observed site, summed KL, and the first latent; names the site that breaks the contract."""
+    model_sites = _stochastic_sites(model_trace)
+    guide_sites = _stochastic_sites(guide_trace)
+    latents = {name: site for name, site in model_sites.items() if not site["is_observed"]}
+    observed = {name: site for name, site in model_sites.items() if site["is_observed"]}
+    for name in latents:
+        if name not in guide_sites:
+            raise ValueError(f"The model's latent site '{name}' is missing in the guide; sample it there too.")
+    for name, site in guide_sites.items():
+        if name not in latents and not site["infer"].get("is_auxiliary"):
+            raise ValueError(
+                f"The guide's site '{name}' is no latent site of the model; rename it, or mark it with "
+                "infer={'is_auxiliary': True}."
+            )
+    if not latents or not observed:
+        missing = "latent site, such as 'latent'" if not latents else "observed site, such as 'direction'"
+        raise ValueError(f"The model has no {missing}; its sites are: {', '.join(model_sites) or 'none'}.")
+    for sites, program in ((model_sites, "model"), (guide_sites, "guide")):
+        for name, site in sites.items():
+            _check_site(name, site, program, shape)
+    divergences = [_kl(guide_sites[name], latents[name]) for name in latents]
+    divergences += [_log_prob(site, site) for name, site in guide_sites.items() if name not in latents]
+    latent = latents.get("latent", next(iter(latents.values())))["value"]
+    return {name: _log_prob(site, site) for name, site in observed.items()}, torch.stack(divergences).sum(0), latent
+
+
+def _stochastic_sites(trace: Trace) -> dict[str, Any]:
+    """Sample sites less those that Pyro keeps for plates and for `pyro.deterministic`, which have no density."""
+    return {
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample"
+        and not poutine.util.site_is_subsample(site)
+        and not (site["infer"] or {}).get("_deterministic")
+    }
+
+
+def _check_site(name: str, site: Any, program: str, shape: torch.Size) -> None:
+    plates = [frame.name for frame in site["cond_indep_stack"]]
+    if "images" not in plates:
+        raise ValueError(
+            f"The {program}'s site '{name}' is not in the plate 'images'; declare it under "
+            "pyro.plate('images', N, dim=-1)."
+        )
+    if site["fn"].batch_shape != shape:
+        raise ValueError(
+            f"The {program}'s site '{name}' has one log-probability per element of {tuple(site['fn'].batch_shape)}, "
+            f"expected {tuple(shape)}, that is (pairs, images) after any particles; declare the features as an event "
+            "dimension with .to_event(1)."
+        )
+    value, expected = site["value"].shape, site["fn"].shape()
+    if value != expected[len(expected) - len(value) :]:  # a target has no dimension of particles
+        raise ValueError(
+            f"The {program}'s site '{name}' has a distribution over {tuple(expected)}, but its value has shape "
+            f"{tuple(value)}; give it the features of the embedding, or of what it observes."
+        )
+    if program == "guide" and not site["fn"].has_rsample:
+        raise ValueError(
+            f"The guide's site '{name}' draws from {type(site['fn']).__name__}, which is not reparameterized; use a "
+            "distribution with rsample, since the gradient goes through the draws."
+        )
+
+
+def _kl(guide_site: Any, model_site: Any) -> Tensor:
+    """KL(q ‖ p) per image: closed form where there is one, else log q − log p of the draws.
+
+    Where handlers weigh guide and model differently, the closed form takes the guide's weight w_q, and what is left
+    over, E_q[(w_q − w_p) log p], comes from the draws: w_q E[log q] − w_p E[log p] in all.
+    """
+    kl = closed_form_kl(guide_site["fn"], model_site["fn"])
+    if kl is None:
+        return _log_prob(guide_site, guide_site) - _log_prob(model_site, model_site)
+    kl = scale_and_mask(kl, scale=guide_site["scale"], mask=guide_site["mask"])
+    if _same_weight(guide_site, model_site):
+        return kl
+    return kl + _log_prob(model_site, guide_site) - _log_prob(model_site, model_site)
+
+
+def _same_weight(guide_site: Any, model_site: Any) -> bool:
+    """Whether scales and masks are known to be the same without looking at any tensor's numbers."""
+    scales = guide_site["scale"], model_site["scale"]
+    numbers = all(isinstance(scale, int | float) for scale in scales)
+    same_scale = scales[0] == scales[1] if numbers else scales[0] is scales[1]
+    return same_scale and guide_site["mask"] is model_site["mask"]
+
+
+def _log_prob(site: Any, weight: Any) -> Tensor:
+    """A site's log-probability per image, scaled and masked as `weight`, a site, is."""
+    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    return scale_and_mask(log_prob, scale=weight["scale"], mask=weight["mask"])
