@@ -1,0 +1,165 @@
+"""Batches: for training, random views in an order that depends on the seed alone; for evaluation, every image once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from vje_ppl.data.augment import Augment, ViewKey
+from vje_ppl.data.cut_files import CentralCuts
+from vje_ppl.data.file_loader import FileLoader
+from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
+from vje_ppl.data.keys import Stream, keyed_generator
+from vje_ppl.data.preprocess import Preprocess
+from vje_ppl.data.readers import InMemoryReader, StreamedReader, TrainingReader
+from vje_ppl.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatch:
+    """One process's share of a global batch.
+
+    Attributes:
+        step: global step: the steps of all epochs before, plus the place in this one.
+        index: which images these are, [n].
+        views: V batches of views, each [n, C, size, size], normalized, in channels-last memory.
+        wait_s: seconds spent waiting for the images: indexing, decoding, moving to the device.
+        augment_s: seconds that the CPU then spent on making the views.
+    """
+
+    step: int
+    index: Int64[Tensor, " n"]
+    views: tuple[Float[Tensor, "n C size size"], ...]
+    wait_s: float
+    augment_s: float
+
+
+class TrainingBatches:
+    """Random views of a data set, batch by batch.
+
+    The order of an epoch depends on seed and epoch alone. A global batch is `batch_size` consecutive images of that
+    order, of which rank r takes the r-th part; an incomplete last batch is dropped. What a view looks like depends on
+    the seed, the step, its row in the global batch and its number; where it is cut from a streamed image, on the seed,
+    the epoch, the image and its number. So neither the number of processes nor that of workers changes a batch, and an
+    epoch resumed in its middle goes on with the batches it would have had. No global generator is used.
+
+    Args:
+        images: the images to train on.
+        augment: how views are made.
+        batch_size: images per step over all processes.
+        seed: the run's seed, non-negative.
+        device: where views are made and returned.
+        views: views per image, V.
+        rank: this process.
+        world_size: number of processes.
+
+    Attributes:
+        steps_per_epoch: batches in an epoch.
+
+    Raises:
+        UserError: if the batch is larger than the data set or does not divide among the processes, or if images are
+            smaller than the views; from `epoch`, if a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        augment: Augment,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        views: int = 2,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not 1 <= batch_size <= len(images):
+            raise UserError(
+                f"batch_size={batch_size} does not fit a training set of {len(images)} images; set batch_size between "
+                f"1 and {len(images)}."
+            )
+        if batch_size % world_size:
+            raise UserError(
+                f"batch_size={batch_size} is shared among {world_size} processes and so must be a multiple of "
+                f"{world_size}; try batch_size={max(1, batch_size // world_size) * world_size}."
+            )
+        if seed < 0:
+            raise UserError(f"seed must be 0 or more, got {seed}.")
+        self.steps_per_epoch = len(images) // batch_size
+        self._count, self._batch_size, self._seed, self._views = len(images), batch_size, seed, views
+        share = batch_size // world_size
+        self._rows = slice(rank * share, (rank + 1) * share)
+        self._augment = augment
+        self._reader = _reader(images, augment, seed, views, device)
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[TrainingBatch]:
+        """Goes through an epoch; one epoch at a time.
+
+        Args:
+            epoch: its number, from 0.
+            start_step: how many of its batches to leave out at the start.
+        """
+        order = keyed_generator(Stream.EPOCH_ORDER, self._seed, epoch).permutation(self._count)
+        places = range(start_step, self.steps_per_epoch)
+        shares = (order[place * self._batch_size :][: self._batch_size][self._rows] for place in places)
+        with closing(self._reader.read(epoch, shares)) as batches:
+            for place in places:
+                start = time.perf_counter()
+                raw = next(batches)
+                arrived = time.perf_counter()
+                step = epoch * self.steps_per_epoch + place
+                keys = [ViewKey(self._seed, step, view, self._rows, self._batch_size) for view in range(self._views)]
+                views = tuple(raw.view(self._augment, key) for key in keys)
+                yield TrainingBatch(step, raw.index, views, arrived - start, time.perf_counter() - arrived)
+
+
+def evaluation_batches(
+    images: ImageSet, preprocess: Preprocess, *, batch_size: int, device: torch.device
+) -> Iterator[tuple[Int64[Tensor, " n"], Float[Tensor, "n C size size"]]]:
+    """Goes through all images once, in order, without randomness.
+
+    Args:
+        images: the images.
+        preprocess: how they are prepared.
+        batch_size: images per batch; the last batch may be smaller.
+        device: where they are prepared and returned.
+
+    Yields:
+        Which images these are, [n], and the images, [n, C, size, size]. Files that are skipped are left out.
+
+    Raises:
+        UserError: if an image is too small, or if a file cannot be used.
+    """
+    starts = range(0, len(images), batch_size)
+    if isinstance(images, InMemoryImages):
+        for start in starts:
+            pixels = images.images[start : start + batch_size].to(device, non_blocking=True)
+            yield torch.arange(start, start + len(pixels)), preprocess(pixels)
+    elif isinstance(images, StreamedImages):
+        loader = FileLoader(CentralCuts(images, preprocess), images.workers, pin=device.type == "cuda")
+        try:
+            for batch in loader.read(list(range(start, min(start + batch_size, len(images)))) for start in starts):
+                if len(batch.images):
+                    yield batch.images, preprocess.finish(batch.pixels[:, 0].to(device, non_blocking=True))
+        finally:
+            loader.close()
+    else:
+        raise _unknown(images)
+
+
+def _reader(images: ImageSet, augment: Augment, seed: int, views: int, device: torch.device) -> TrainingReader:
+    if isinstance(images, InMemoryImages):
+        return InMemoryReader(images, augment, device)
+    if isinstance(images, StreamedImages):
+        return StreamedReader(images, augment, seed, views, device)
+    raise _unknown(images)
+
+
+def _unknown(images: ImageSet) -> TypeError:
+    return TypeError(f"expected InMemoryImages or StreamedImages, got {type(images).__name__}")

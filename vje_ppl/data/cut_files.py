@@ -1,0 +1,137 @@
+"""What decoding workers run: they cut boxes out of image files and stack them into batches of bytes."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vje_ppl.data.augment import Augment
+from vje_ppl.data.decode import Box, UnreadableImageError, read_cuts
+from vje_ppl.data.image_set import StreamedImages
+from vje_ppl.data.keys import Stream, keyed_generator
+from vje_ppl.data.preprocess import Preprocess
+
+_SECONDS_AFTER_SIGTERM = 30
+
+
+@dataclass(frozen=True, eq=False)
+class FileCuts:
+    """What one image file gave.
+
+    Attributes:
+        index: which image was read, or -1.
+        pixels: its V cuts, [V, C, size, size] of bytes, or None.
+        skipped: messages about files that were passed over.
+        failure: why reading must stop, or None. Errors travel as text: an exception that crosses from a worker comes
+            out with the worker's traceback inside its message.
+    """
+
+    index: int
+    pixels: np.ndarray | None
+    skipped: tuple[str, ...] = ()
+    failure: str | None = None
+
+
+class BatchOfCuts(NamedTuple):
+    """What a batch of image files gave; fields as in `FileCuts`, of the files that could be read.
+
+    A tuple, because a tuple's tensors are what a `DataLoader` knows how to pin in memory.
+    """
+
+    images: Tensor
+    pixels: Tensor
+    skipped: tuple[str, ...]
+    failure: str | None
+
+
+class RandomCuts(Dataset[FileCuts]):
+    """Random boxes of image files; the key of an item is (epoch, image).
+
+    Args:
+        images: the files.
+        augment: draws the boxes.
+        seed: the run's seed; with epoch, image and view it determines a box.
+        views: number of boxes per image.
+    """
+
+    MAX_SKIPPED_IN_A_ROW = 100
+
+    def __init__(self, images: StreamedImages, augment: Augment, seed: int, views: int) -> None:
+        self._images = images
+        self._augment = augment
+        self._seed = seed
+        self._views = views
+
+    def __getitem__(self, key: tuple[int, int]) -> FileCuts:
+        """Reads an image; where unreadable files are skipped, the next readable one after it takes its place."""
+        epoch, wanted = key
+        skipped: list[str] = []
+        for offset in range(min(len(self._images), self.MAX_SKIPPED_IN_A_ROW)):
+            index = (wanted + offset) % len(self._images)
+            try:
+                return FileCuts(index, self._cut(epoch, index), tuple(skipped))
+            except UnreadableImageError as error:
+                if not self._images.skip_unreadable:
+                    return FileCuts(-1, None, failure=error.sentence)
+                skipped.append(str(error))
+        return FileCuts(-1, None, failure=f"{len(skipped)} files in a row cannot be used, the first: {skipped[0]}.")
+
+    def _cut(self, epoch: int, index: int) -> np.ndarray:
+        def draw_boxes(height: int, width: int) -> list[Box]:
+            rngs = [keyed_generator(Stream.IMAGE_BOXES, self._seed, epoch, index, view) for view in range(self._views)]
+            return [tuple(self._augment.draw_boxes(rng, 1, height, width)[0].tolist()) for rng in rngs]
+
+        return read_cuts(self._images.path(index), self._images.channels, self._augment.size, draw_boxes)
+
+
+class CentralCuts(Dataset[FileCuts]):
+    """The central square of image files; the key of an item is the image.
+
+    Args:
+        images: the files.
+        preprocess: says which square, and its size in pixels.
+    """
+
+    def __init__(self, images: StreamedImages, preprocess: Preprocess) -> None:
+        self._images = images
+        self._preprocess = preprocess
+
+    def __getitem__(self, index: int) -> FileCuts:
+        """Reads an image, or says that it was skipped."""
+        path, channels, size = self._images.path(index), self._images.channels, self._preprocess.size
+        try:
+            pixels = read_cuts(path, channels, size, self._center_box)
+        except UnreadableImageError as error:
+            if not self._images.skip_unreadable:
+                return FileCuts(-1, None, failure=error.sentence)
+            return FileCuts(-1, None, skipped=(str(error),))
+        return FileCuts(index, pixels)
+
+    def _center_box(self, height: int, width: int) -> list[Box]:
+        top, left, box_height, box_width = self._preprocess.center_box(height, width)
+        return [(float(top), float(left), float(box_height), float(box_width))]
+
+
+def collate_cuts(items: list[FileCuts]) -> BatchOfCuts:
+    """Stacks what was read."""
+    read = [(item.index, item.pixels) for item in items if item.pixels is not None]
+    pixels = np.stack([cuts for _, cuts in read]) if read else np.empty((0, 0, 0, 0, 0), dtype=np.uint8)
+    index = torch.tensor([index for index, _ in read], dtype=torch.int64)
+    skipped = tuple(message for item in items for message in item.skipped)
+    failure = next((item.failure for item in items if item.failure is not None), None)
+    return BatchOfCuts(index, torch.from_numpy(pixels), skipped, failure)
+
+
+def start_worker(_: int) -> None:
+    """Leaves stopping to the training process, which must be able to save before its workers are gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        # A SIGTERM that goes to a whole process group, as from SLURM or `timeout`, works after a grace period.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_SECONDS_AFTER_SIGTERM))

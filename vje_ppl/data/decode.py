@@ -1,0 +1,143 @@
+"""Reading image files with Pillow: whole, or only the parts that views are cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+type Box = tuple[float, float, float, float]  # top, left, height, width in pixels
+
+_MODES = {1: "L", 3: "RGB"}
+_EXIF_ORIENTATION = 0x0112
+
+
+class UnreadableImageError(Exception):
+    """An image file that cannot be used.
+
+    Args:
+        problem: names the file and says what is wrong with it; the exception's text.
+        remedy: what to do about it.
+
+    Attributes:
+        sentence: problem and remedy, for whoever did not ask to leave such files out.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.sentence = f"{problem}; {remedy}, or set data.on_error=skip to leave such files out."
+
+
+def read_image(path: str, channels: int) -> UInt8[np.ndarray, "C H W"]:
+    """Decodes a whole image.
+
+    Args:
+        path: the file.
+        channels: 1 or 3: what to convert it to.
+
+    Raises:
+        UnreadableImageError: if the file is missing, truncated, damaged or no image.
+    """
+    with _naming(path), Image.open(path) as opened:
+        image = _converted(_upright(opened), channels)
+    return _channels_first(image)
+
+
+def read_size(path: str) -> tuple[int, int]:
+    """Reads the height and width of an image from its header.
+
+    Raises:
+        UnreadableImageError: if the file is missing or no image.
+    """
+    with _naming(path), Image.open(path) as opened:
+        width, height = opened.size
+        sideways = _orientation(opened) >= 5
+    return (width, height) if sideways else (height, width)
+
+
+def read_cuts(
+    path: str, channels: int, size: int, choose_boxes: Callable[[int, int], Sequence[Box]]
+) -> UInt8[np.ndarray, "V C size size"]:
+    """Decodes an image once and cuts boxes out of it, each resized with antialiasing.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its resolution where every box keeps at least `size` pixels.
+
+    Args:
+        path: the file.
+        channels: 1 or 3: what to convert it to.
+        size: side of each cut in pixels.
+        choose_boxes: from the image's height and width in pixels to the boxes to cut (top, left, height, width; a
+            negative height or width mirrors the cut).
+
+    Raises:
+        UnreadableImageError: if the file is missing, truncated, damaged, no image, or smaller than `size`.
+    """
+    with ExitStack() as stack:
+        with _naming(path):
+            opened = stack.enter_context(Image.open(path))
+            image = _upright(opened)
+        width, height = image.size
+        if min(width, height) < size:
+            raise UnreadableImageError(
+                f"the image {path} is {height}×{width} pixels, smaller than the views of {size}×{size} pixels to be "
+                "cut from it",
+                f"set augment.size to at most {min(width, height)}, remove it",
+            )
+        boxes = choose_boxes(height, width)
+        reduction = max(1.0, min(min(abs(box[2]), abs(box[3])) for box in boxes) / size)
+        decoded_share = 1.0
+        with _naming(path):
+            if image is opened:
+                draft = opened.draft(_MODES[channels], (int(width / reduction), int(height / reduction)))
+                # Not the ratio of the sizes, in which the last pixel counts as a whole one.
+                decoded_share = 1.0 if draft is None else draft[1][2] / width
+            image = _converted(image, channels)
+    return np.stack([_cut(image, box, size, decoded_share) for box in boxes])
+
+
+def _cut(image: Image.Image, box: Box, size: int, share: float) -> np.ndarray:
+    """Cuts a box, given in pixels of the full resolution, of which the image has a share each way."""
+    top, left, height, width = (share * side for side in box)
+    low_x, high_x = sorted((left, left + width))
+    low_y, high_y = sorted((top, top + height))
+    edges = (low_x, low_y, min(high_x, image.size[0]), min(high_y, image.size[1]))
+    pixels = _channels_first(image.resize((size, size), Image.Resampling.BILINEAR, box=edges, reducing_gap=2.0))
+    return pixels[:, :: -1 if height < 0 else 1, :: -1 if width < 0 else 1]
+
+
+def _converted(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion would clip at 255
+        image = Image.fromarray((np.asarray(image, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode != _MODES[channels]:
+        return image.convert(_MODES[channels])
+    image.load()
+    return image
+
+
+def _channels_first(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(_EXIF_ORIENTATION, 1)) if "exif" in image.info else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Turns whatever Pillow stumbles on into a sentence that names the file."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # every decoder raises errors of its own
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = (reason or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UnreadableImageError(f"the image {path} cannot be read ({reason})", "repair or remove it") from error

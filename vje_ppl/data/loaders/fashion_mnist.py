@@ -1,0 +1,55 @@
+"""Fashion-MNIST: 60,000 training and 10,000 test images of clothes, grey, 28×28 pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vje_ppl.data.image_set import ImageData, InMemoryImages
+from vje_ppl.data.loaders.download import read_or_download
+from vje_ppl.data.loaders.idx import read_idx
+from vje_ppl.data.selection import fixed_subset
+
+_PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
+
+
+def fashion_mnist(root: str, download: bool = False, subset: int | None = None) -> ImageData:
+    """Loads Fashion-MNIST.
+
+    Args:
+        root: the folder that holds torchvision's `FashionMNIST/raw`, or the four `-ubyte` files themselves, compressed
+            (`.gz`) or not.
+        download: whether to download it first.
+        subset: number of training images to keep; None: all.
+    """
+    from torchvision.datasets import FashionMNIST
+
+    lies_in_root = all(_find(Path(root), f"{split}-{part}") for split in ("train", "t10k") for part in _PARTS)
+    folder = "." if lies_in_root and not download else "FashionMNIST/raw"
+
+    def read(download: bool) -> tuple[InMemoryImages, InMemoryImages]:
+        if download:
+            FashionMNIST(root, download=True)
+        classes = tuple(FashionMNIST.classes)
+        return _read_split(Path(root) / folder, "train", classes), _read_split(Path(root) / folder, "t10k", classes)
+
+    train, test = read_or_download(read, name="fashion_mnist", root=Path(root), folder=folder, download=download)
+    train = fixed_subset(train, subset)
+    return ImageData("fashion_mnist", train, train, test, 1, 28, 10)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _read_split(folder: Path, split: str, classes: tuple[str, ...]) -> InMemoryImages:
+    arrays = []
+    for part in _PARTS:
+        path = _find(folder, f"{split}-{part}")
+        if path is None:
+            raise FileNotFoundError(f"{split}-{part} is missing")
+        arrays.append(read_idx(path))
+    images, labels = arrays
+    return InMemoryImages(torch.from_numpy(images[:, None]), torch.from_numpy(labels.astype(np.int64)), classes)
