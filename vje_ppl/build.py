@@ -1,0 +1,148 @@
+"""From a configuration to objects: Hydra's instantiation, offering each part what it asks for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from vje_ppl.errors import UserError
+from vje_ppl.joint_embedding import JointEmbedding
+
+#: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
+_PARTS = tuple(
+    f"vje_ppl.{place}"
+    for place in ("data", "distributions", "encoders", "guides", "inference_network", "models", "objective")
+)
+
+
+def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_targets: bool = True, **offered: Any) -> Any:
+    """Instantiate a part of the configuration.
+
+    Each `_target_`, at any depth, whose constructor has a parameter named in `offered` gets that value, unless the
+    configuration sets it. So a prior that declares `dim` gets the embedding width, and one that does not is none the
+    wiser.
+
+    Args:
+        config: a node with `_target_`.
+        part: the node's key, for messages.
+        trust_targets: whether targets other than the parts in `vje_ppl` may be imported and called. A configuration is
+            code.
+        **offered: values by parameter name.
+
+    Raises:
+        UserError: if a target is missing, cannot be imported, is not trusted, or refuses its arguments.
+    """
+    node = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise UserError(
+            f"{part} expects a configuration with a _target_, the dotted path of a class, got {node!r}; choose an "
+            f"option with {part}=..."
+        )
+    extended = _offer(dict(node), part, trust_targets, offered)
+    if not isinstance(extended, dict):
+        return extended
+    try:
+        return hydra.utils.instantiate(extended, _convert_="all")  # parts get plain lists and dicts
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, TypeError | ValueError | ImportError):
+            raise UserError(f"{part} could not be built from {node['_target_']}: {_first_line(cause)}") from error
+        raise
+
+
+def build_joint_embedding(
+    config: DictConfig, channels: int, image_size: int, trust_targets: bool = True
+) -> JointEmbedding:
+    """Encoder, guide, prior, likelihood, model and objective, put together.
+
+    Args:
+        config: the whole configuration.
+        channels: channels of an image.
+        image_size: height and width of an augmented view, in pixels.
+        trust_targets: see `build`.
+    """
+
+    def part(name: str, **offered: Any) -> Any:
+        return build(config[name], name, trust_targets, **offered)
+
+    encoder = part("encoder", channels=channels, image_size=image_size)
+    guide = part("guide", dim=encoder.dim, encoder=encoder)
+    prior = part("prior", dim=encoder.dim)
+    likelihood = part("likelihood", dim=encoder.dim)
+    model = part("model", dim=encoder.dim, prior=prior, likelihood=likelihood)
+    if hasattr(prior, "bind"):
+        prior.bind(guide.infer)
+    return JointEmbedding(model, guide, part("objective"))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable numbers."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -> Any:
+    """The node with offered arguments added wherever a target asks for them."""
+    if isinstance(node, list):
+        return [_offer(item, path, trust_targets, offered) for item in node]
+    if not isinstance(node, dict):
+        return node
+    extended = {key: _offer(value, f"{path}.{key}", trust_targets, offered) for key, value in node.items()}
+    if "_target_" in node:
+        located = _locate(node["_target_"], path, trust_targets)
+        accepted = _parameters(located)
+        extended |= {name: value for name, value in offered.items() if name in accepted and name not in node}
+        arguments = {key: value for key, value in extended.items() if key not in ("_target_", "_partial_")}
+        if extended.get("_partial_") is True and not any(isinstance(value, dict) for value in arguments.values()):
+            # Hydra would check its policy again at each call of such a function, and the hot path calls some of them.
+            return partial(located, **arguments) if arguments else located
+    return extended
+
+
+def _locate(target: Any, path: str, trust_targets: bool) -> Any:
+    if not isinstance(target, str) or target == "???":
+        raise UserError(f"{path}._target_ expects the dotted path of a class, got {target!r}; give {path}._target_=...")
+    if not trust_targets and not _is_part(target):
+        raise UserError(_untrusted(path, target))
+    try:
+        located = hydra.utils.get_object(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{path}._target_ expects something importable, got {target!r}: {_first_line(error.__cause__ or error)}; "
+            "run from the folder that holds the module, or install it."
+        ) from error
+    # The name may lead through one of our modules to what that module imports, so where it was defined counts.
+    if not trust_targets and not _is_part(getattr(located, "__module__", None) or ""):
+        raise UserError(_untrusted(path, target))
+    return located
+
+
+def _is_part(name: str) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in _PARTS)
+
+
+def _untrusted(path: str, target: str) -> str:
+    return (
+        f"{path}._target_ is {target!r}, which is no part that vje_ppl brings; a configuration is code, so load the "
+        "run with trust_targets=True if you trust where it comes from."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _parameters(target: Any) -> set[str]:
+    """Names of the parameters that a callable declares; empty where Python cannot tell."""
+    try:
+        return set(inspect.signature(target).parameters)
+    except (TypeError, ValueError):
+        return set()
