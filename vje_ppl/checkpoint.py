@@ -1,0 +1,196 @@
+"""Checkpoints: plain `torch.load(path, weights_only=True)` files that know when they are damaged.
+
+`torch.save` writes a zip archive, and a zip archive may end in a comment. Ours is the SHA-256 of every byte before
+it, the length of the comment included, so that no altered bit and no missing end goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import shutil
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vje_ppl.errors import UserError
+from vje_ppl.run_folder import explain, sync_folder, write_atomically
+
+LAST = "last.pt"
+PREVIOUS = "previous.pt"
+
+_SCALARS = (str, int, float, bool, type(None))
+_END_OF_ARCHIVE = b"PK\x05\x06"  # signature of the zip's last record: 22 bytes, of which the last two, then a comment
+_END_SIZE = 22
+_PREFIX = b"sha256:"
+_COMMENT_SIZE = len(_PREFIX) + 64
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The newest good checkpoint of a folder.
+
+    Attributes:
+        state: What was saved.
+        path: The file it came from.
+        warning: A sentence to print if that is not the last one saved, because that one is damaged; None otherwise.
+    """
+
+    state: dict[Any, Any]
+    path: Path
+    warning: str | None
+
+
+def save(path: str | os.PathLike[str], state: dict[Any, Any]) -> None:
+    """Saves a state; at every moment, also if killed, the folder holds a good checkpoint once it has held one.
+
+    The new file takes its name only when it is whole and on the disk. If that name is `last.pt`, the file that bore
+    it becomes `previous.pt`. One process at a time may save into a folder.
+
+    Args:
+        path: Where to; usually `<run folder>/checkpoints/last.pt`. Its folder is created if missing.
+        state: A dict of tensors, dicts, lists, tuples, strings, numbers, booleans and None, nested as you like.
+            Parameters come back as tensors, ordered dicts as dicts.
+
+    Raises:
+        UserError: If the state holds anything else (the key is named), or the file cannot be written (what was there
+            before is untouched).
+    """
+    path = Path(path)
+    data = _sealed(_plain(state, ""))
+    held = path.with_name(f".{path.name}.held")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.unlink(missing_ok=True)  # of a process killed here
+        keep = path.name == LAST and path.exists()
+        if keep:
+            _link(path, held)
+        # The new file first: should the present one be damaged, `previous.pt` is still the good one.
+        write_atomically(path, data)
+        if keep:
+            os.replace(held, path.with_name(PREVIOUS))
+            sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {explain(error)}.") from error
+    finally:
+        with suppress(OSError):
+            held.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
+    """Loads what `save` saved, with every tensor on the CPU; runs no code from the file.
+
+    Raises:
+        UserError: If there is no such file, or it is truncated, altered, or no checkpoint of ours.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"The checkpoint {path} cannot be read: {reason}.") from error
+    if not _is_whole(data):
+        raise UserError(
+            f"{path} is not a whole checkpoint of vje_ppl: it is truncated, altered, or was never one; "
+            "resume from another, or start anew with resume=never."
+        )
+    try:
+        # From the bytes that were verified: the file itself may meanwhile have been replaced.
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a checkpoint that this version can load: {first}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is not a checkpoint of vje_ppl: expected a dict, got a {type(state).__name__}.")
+    return state
+
+
+def load_latest(folder: str | os.PathLike[str]) -> Latest | None:
+    """Loads `last.pt`, or `previous.pt` where that is damaged.
+
+    Args:
+        folder: The run's folder of checkpoints, which need not exist; or a checkpoint file, and then that one.
+
+    Returns:
+        The state and where it came from; None if the folder holds no checkpoint at all.
+
+    Raises:
+        UserError: If there are checkpoints and none is good.
+    """
+    if Path(folder).is_file():
+        return Latest(load(folder), Path(folder), None)
+    last, previous = (Path(folder) / name for name in (LAST, PREVIOUS))
+    present = [path for path in (last, previous) if path.exists()]
+    for path in present:
+        try:
+            state = load(path)
+        except UserError:
+            if len(present) == 1:
+                raise
+            continue
+        warning = None if path == last else f"{last} is missing or damaged: {previous} is used in its place."
+        return Latest(state, path, warning)
+    if present:
+        raise UserError(f"Neither {last} nor {previous} is a whole checkpoint: start anew with resume=never.")
+    return None
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Rebuilds the containers, and takes from each tensor its values alone: no graph, hooks or attributes."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind in (Tensor, nn.Parameter):
+        return value.detach()
+    if kind in (list, tuple):
+        return kind(_plain(item, f"{name}[{index}]") for index, item in enumerate(value))
+    if kind in (dict, OrderedDict):
+        return {_key(key, name): _plain(item, f"{name}.{key}" if name else str(key)) for key, item in value.items()}
+    raise UserError(
+        f"A checkpoint holds tensors and plain containers only, but {name} is a {kind.__module__}.{kind.__qualname__}: "
+        "save a tensor, number or string that it can be rebuilt from."
+    )
+
+
+def _key(key: Any, name: str) -> Any:
+    if type(key) not in _SCALARS:
+        raise UserError(f"Keys in a checkpoint must be strings or numbers, but {name or 'it'} has the key {key!r}.")
+    return key
+
+
+def _sealed(state: dict[Any, Any]) -> memoryview:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    start = buffer.tell() - _END_SIZE
+    with buffer.getbuffer() as data:
+        if data[start : start + 4] != _END_OF_ARCHIVE:
+            raise RuntimeError("torch.save no longer ends in a zip record without a comment: no place for a checksum.")
+        data[-2:] = _COMMENT_SIZE.to_bytes(2, "little")
+        seal = _seal(data)
+    buffer.write(seal)
+    return buffer.getbuffer()
+
+
+def _is_whole(data: bytes) -> bool:
+    end = len(data) - _COMMENT_SIZE
+    return end > 0 and data[end:] == _seal(memoryview(data)[:end])
+
+
+def _seal(data: memoryview) -> bytes:
+    return _PREFIX + hashlib.sha256(data).hexdigest().encode()
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+        with target.open("rb") as copy:
+            os.fsync(copy.fileno())

@@ -1,0 +1,67 @@
+"""Stopping at a safe place: SIGINT and SIGTERM set a flag that the training loop reads between two steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupt:
+    """While entered, SIGINT and SIGTERM are noted and nothing else happens; a second SIGINT raises KeyboardInterrupt.
+
+        with Interrupt() as interrupt:
+            for batch in batches:
+                step(batch)
+                if interrupt.signal is not None:
+                    save()
+                    sys.exit(interrupt.exit_code)
+
+    The handlers of before are back on exit. Outside the main thread, where Python cannot set handlers, it does
+    nothing. Processes forked meanwhile ignore SIGINT, so that a Ctrl-C, which the terminal sends to all, leaves data
+    workers alive until the last step is done; SIGTERM ends them as usual.
+
+    Attributes:
+        signal: The number of the first signal that came; None before that.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._interrupts = 0
+        self._owner = os.getpid()
+        self._previous: dict[signal.Signals, object] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """What to leave the process with: 128 plus the signal's number, as a shell reports it; 0 without a signal."""
+        return 0 if self.signal is None else 128 + self.signal
+
+    def __enter__(self) -> Interrupt:
+        self.signal, self._interrupts, self._owner = None, 0, os.getpid()
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            # None stands for a handler that was set outside Python, which Python cannot set again
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
+        self._previous = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        if self.signal is None:
+            self.signal = number
+        if number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                raise KeyboardInterrupt
