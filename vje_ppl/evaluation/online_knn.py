@@ -1,0 +1,102 @@
+"""k-NN accuracy while training: on z, on μ, and on raw pixels beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from vje_ppl.amortized import AmortizedGuide
+from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
+from vje_ppl.evaluation.features import extract_features
+from vje_ppl.evaluation.knn import KNNResult, knn_accuracy
+
+#: Raw pixels of larger images are averaged down to this side before they are compared.
+PIXEL_SIDE = 32
+
+Batches = Callable[[ImageSet], Iterable[tuple[Tensor, Tensor]]]
+
+
+class OnlineKNN:
+    """Weighted k-NN of test images among labelled training images, both capped by a fixed random choice.
+
+    The chosen images are copied out when they are needed and not kept meanwhile.
+
+    Args:
+        data: a data set with a labelled bank and a labelled test set.
+        config: the `knn` group: k, temperature, bank, queries.
+        batches: yields (index, images), preprocessed and on the device, for a set of images.
+    """
+
+    def __init__(self, data: ImageData, config: DictConfig, batches: Batches) -> None:
+        if data.bank is None or data.test is None or data.num_classes is None:
+            raise ValueError("OnlineKNN expects labelled training and test images; ask `has_labels` first.")
+        self._bank, self._test = partial(_capped, data.bank, config.bank), partial(_capped, data.test, config.queries)
+        self._k, self._temperature, self._classes = config.k, config.temperature, data.num_classes
+        self._batches = batches
+
+    def embeddings(self, guide: AmortizedGuide) -> dict[str, float | int]:
+        """Top-1 accuracies on z and on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
+        bank, test = self._bank(), self._test()
+        bank_features, test_features = (extract_features(guide, self._batches(images)) for images in (bank, test))
+        bank_labels, test_labels = _labels(bank)[bank_features.images], _labels(test)[test_features.images]
+        z = self._accuracy(bank_features.z, bank_labels, test_features.z, test_labels)
+        mean = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
+        return {
+            "knn/z": z.top1,
+            "knn/mu": mean.top1,
+            "knn/k": z.k,
+            "knn/temperature": z.temperature,
+            "knn/bank": z.bank_size,
+            "knn/queries": z.queries,
+        }
+
+    def pixels(self) -> float:
+        """Top-1 accuracy on raw pixels, the floor that embeddings have to beat."""
+        bank, test = self._bank(), self._test()
+        (bank_index, bank_pixels), (index, pixels) = (_pixels(images, self._batches) for images in (bank, test))
+        return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index]).top1
+
+    def _accuracy(self, bank: Tensor, bank_labels: Tensor, test: Tensor, test_labels: Tensor) -> KNNResult:
+        return knn_accuracy(
+            bank,
+            bank_labels,
+            test,
+            test_labels,
+            k=self._k,
+            temperature=self._temperature,
+            num_classes=self._classes,
+        )
+
+
+def has_labels(data: ImageData) -> bool:
+    """Whether k-NN can be evaluated on a data set."""
+    return data.bank is not None and data.test is not None and data.test.labels is not None
+
+
+def _labels(images: ImageSet) -> Int64[Tensor, " N"]:
+    assert images.labels is not None
+    return images.labels
+
+
+def _capped(images: ImageSet, most: int) -> ImageSet:
+    """At most `most` images, the same ones in every run."""
+    if len(images) <= most:
+        return images
+    return images.select(np.sort(np.random.default_rng(0).choice(len(images), most, replace=False)))
+
+
+def _pixels(images: ImageSet, batches: Batches) -> tuple[Tensor, Tensor]:
+    if isinstance(images, InMemoryImages):
+        return torch.arange(len(images)), images.images.cpu()  # bytes, converted chunk by chunk
+    rows = [
+        (index.cpu(), adaptive_avg_pool2d(view.float(), PIXEL_SIDE).half().cpu()) for index, view in batches(images)
+    ]
+    index, pixels = zip(*rows, strict=True)
+    return torch.cat(index), torch.cat(pixels)
