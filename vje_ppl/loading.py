@@ -1,0 +1,101 @@
+"""Using a trained run: load it, embed images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Shaped
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from vje_ppl import checkpoint
+from vje_ppl.build import build, build_joint_embedding
+from vje_ppl.data.preprocess import Preprocess
+from vje_ppl.errors import UserError
+from vje_ppl.joint_embedding import JointEmbedding
+
+
+class Embedding(NamedTuple):
+    """What a run knows of N images.
+
+    Attributes:
+        z: the encoder's embeddings, shape (N, D).
+        mean: posterior means μ, shape (N, D).
+        scale: posterior standard deviations σ, shape (N, D).
+    """
+
+    z: Float[Tensor, "N D"]
+    mean: Float[Tensor, "N D"]
+    scale: Float[Tensor, "N D"]
+
+
+class TrainedRun:
+    """A trained run, in evaluation mode.
+
+    Attributes:
+        module: encoder, guide, model and objective.
+        config: the resolved configuration.
+        epoch: completed epochs of the checkpoint.
+    """
+
+    def __init__(self, module: JointEmbedding, preprocess: Preprocess, config: DictConfig, epoch: int) -> None:
+        self.module, self.config, self.epoch = module, config, epoch
+        self._preprocess = preprocess
+
+    @torch.no_grad()
+    def embed(self, images: Shaped[Tensor, "N C H W"], batch_size: int = 256) -> Embedding:
+        """Embed images as in evaluation: resized and cropped to the training size, normalized, no augmentation.
+
+        Args:
+            images: shape (N, C, H, W): bytes in 0..255, or floats in [0, 1].
+            batch_size: images at a time.
+
+        Returns:
+            `Embedding(z, mean, scale)`, each (N, D), float32, on the module's device.
+
+        Raises:
+            ValueError: for another shape or range.
+        """
+        if images.dim() != 4:
+            raise ValueError(f"embed expects images of shape (N, C, H, W), got {tuple(images.shape)}.")
+        if images.is_floating_point():
+            if len(images) and not (images.min() >= 0 and images.max() <= 1):
+                raise ValueError("embed expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
+            images = (images * 255).round().to(torch.uint8)
+        device = next(self.module.parameters()).device
+        guide, parts = self.module.guide, []
+        for chunk in images.split(batch_size):
+            z = guide.embed(self._preprocess(chunk.to(device)))
+            posterior = guide.infer(z)
+            parts.append((z, posterior.mean, posterior.scale))
+        return Embedding(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool = False) -> TrainedRun:
+    """Load a run from its folder.
+
+    Args:
+        run: the run folder, such as `runs/digits-1a2b3c4d`.
+        device: where to put it.
+        trust_targets: whether the configuration may name classes outside `vje_ppl`. A configuration is code: say yes
+            only to runs of your own.
+
+    Returns:
+        The run at its last good checkpoint.
+
+    Raises:
+        UserError: if there is no run, its checkpoint is damaged, or a target is not trusted.
+    """
+    latest = checkpoint.load_latest(Path(run) / "checkpoints")
+    if latest is None:
+        raise UserError(f"load expects a run folder with checkpoints/last.pt in it, and there is none in {run}.")
+    state = latest.state
+    config = OmegaConf.create(state["config"])
+    channels, image_size = state["data"]["channels"], state["data"]["image_size"]
+    augment = build(config.augment, "augment", trust_targets, channels=channels, image_size=image_size)
+    module = build_joint_embedding(config, channels, augment.size, trust_targets)
+    module.load_state_dict(state["module"])
+    return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"])

@@ -1,0 +1,49 @@
+"""The plain text table that a finished run prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def format_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Aligns rows under a header: numbers to the right, text to the left, a dash for what is missing.
+
+    Args:
+        rows: A mapping a line; the columns are all their keys, in order of first appearance.
+
+    Returns:
+        Lines without a final newline; an empty string for no rows.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if not columns:
+        return ""
+    cells = [[_shown(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
+    to_right = [any(_is_number(row.get(column)) for row in rows) for column in columns]
+    lines = [columns, ["-" * width for width in widths], *cells]
+    return "\n".join(_line(line, widths, to_right) for line in lines)
+
+
+def format_pairs(pairs: Mapping[str, object]) -> str:
+    """Aligns names and values, a pair a line, without a header."""
+    width = max(map(len, pairs), default=0)
+    return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in pairs.items())
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
+    aligned = (f"{c:>{w}}" if right else f"{c:<{w}}" for c, w, right in zip(cells, widths, to_right, strict=True))
+    return "  ".join(aligned).rstrip()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return str(value)

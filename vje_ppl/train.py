@@ -1,0 +1,262 @@
+"""python -m vje_ppl.train: learn embeddings of images, and how probable they are."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.fabric import Fabric
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from vje_ppl import checkpoint
+from vje_ppl.build import build, build_joint_embedding, count_parameters
+from vje_ppl.command import run_command
+from vje_ppl.data.batches import TrainingBatches, evaluation_batches
+from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
+from vje_ppl.devices import launch, uses_channels_last
+from vje_ppl.errors import UserError
+from vje_ppl.evaluation.online_knn import OnlineKNN, has_labels
+from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.random_state import seed_everything
+from vje_ppl.run_folder import RunFolder, config_differences, default_name
+from vje_ppl.table import format_pairs
+from vje_ppl.training_loop import TrainingLoop
+from vje_ppl.training_step import prepare
+
+VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
+
+
+def train(config: DictConfig) -> int:
+    """Train one run as configured, or go on with it.
+
+    Args:
+        config: the composed configuration of `configs/train.yaml`.
+
+    Returns:
+        Exit code: 0 when finished, 128 plus the signal's number when interrupted.
+
+    Raises:
+        UserError: for anything that the person who typed can mend.
+    """
+    resolved = _resolved(config)
+    _check(config)
+    pyro.enable_validation(config.debug)
+    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
+        return _train(config, resolved)
+
+
+def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
+    seed_everything(config.seed)
+    data: ImageData = build(config.data, "data")
+    augment = build(config.augment, "augment", channels=data.channels, image_size=data.image_size)
+    module = build_joint_embedding(config, data.channels, augment.size)
+    _check_batch_statistics(config, module)
+    loggers = build(config.logger, "logger") if "_target_" in config.logger else None
+    fabric = launch(config.trainer, module, loggers)
+
+    folder = RunFolder(config.run.root, config.run.name or default_name(resolved, _readable_name(data)))
+    if fabric.is_global_zero:
+        folder.lock()
+    try:
+        state = _saved_state(config, resolved, data, folder, fabric)
+        loop = _training_loop(config, resolved, data, augment, module, fabric, folder)
+        if state is not None:
+            loop.load_state(state)
+        if fabric.is_global_zero:
+            folder.write_config(resolved)
+            print(_headline(data, module, fabric, folder, state), flush=True)
+        code = 0 if state is not None and state["finished"] else loop.fit()
+        if code == 0 and fabric.is_global_zero:
+            _summarize(loop, folder, resolved, fabric)
+        return code
+    finally:
+        folder.unlock()
+
+
+def _training_loop(
+    config: DictConfig,
+    resolved: dict[str, Any],
+    data: ImageData,
+    augment: Any,
+    module: JointEmbedding,
+    fabric: Fabric,
+    folder: RunFolder,
+) -> TrainingLoop:
+    module = prepare(fabric, module, config.trainer, uses_channels_last(config.trainer, module))
+    batches = TrainingBatches(
+        data.train,
+        augment,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        device=fabric.device,
+        views=config.trainer.views,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    )
+
+    def preprocessed(images: ImageSet) -> Any:
+        return evaluation_batches(images, augment.evaluation, batch_size=config.batch_size, device=fabric.device)
+
+    return TrainingLoop(
+        fabric,
+        module,
+        batches,
+        OnlineKNN(data, config.knn, preprocessed) if has_labels(data) else None,
+        folder,
+        config,
+        {
+            "config": resolved,
+            "versions": {name: version(name) for name in VERSIONS},
+            "data": {
+                "name": data.name,
+                "images": len(data.train),
+                "channels": data.channels,
+                "image_size": data.image_size,
+            },
+        },
+    )
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} has no value; give {missing[0]}=... on the command line.")
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def _readable_name(data: ImageData) -> str:
+    """The experiment, or the data set: of a user's own images, their folder's name."""
+    return HydraConfig.get().runtime.choices.get("experiment") or data.name
+
+
+def _check(config: DictConfig) -> None:
+    """Numbers that only the training loop uses; the parts check their own."""
+    at_least = {
+        "seed": 0,
+        "batch_size": 1,
+        "knn.every": 0,
+        "knn.bank": 1,
+        "knn.queries": 1,
+        "trainer.epochs": 0,
+        "trainer.views": 2,
+        "trainer.log_every": 1,
+        "trainer.num_nodes": 1,
+    }
+    for key, least in at_least.items():
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(f"{key} expects a whole number of at least {least}, got {value}.")
+    if not isinstance(config.trainer.warmup, int | float) or not 0 <= config.trainer.warmup <= 1:
+        raise UserError(f"trainer.warmup expects a share of the run, from 0 to 1, got {config.trainer.warmup}.")
+    for key in ("trainer.clip", "trainer.checkpoint_every"):
+        value = OmegaConf.select(config, key)
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise UserError(f"{key} expects a number above 0, or null, got {value}.")
+
+
+def _check_batch_statistics(config: DictConfig, module: nn.Module) -> None:
+    if config.batch_size == 1 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+        raise UserError(
+            "batch_size=1 has no batch statistics, which norm=batch needs; give batch_size=2 or more, or norm=group."
+        )
+
+
+def _saved_state(
+    config: DictConfig, resolved: dict[str, Any], data: ImageData, folder: RunFolder, fabric: Fabric
+) -> dict[str, Any] | None:
+    """The state to go on from, or None to start anew; as `resume` says."""
+    if config.resume == "never":
+        moved = folder.move_aside() if fabric.is_global_zero else None
+        if moved is not None:
+            print(f"the earlier run now lies in {moved}", flush=True)
+        fabric.barrier()
+        return None
+    if config.resume == "auto":
+        latest = checkpoint.load_latest(folder.checkpoints)
+    else:
+        path = Path(config.resume)
+        latest = checkpoint.load_latest(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
+        if latest is None:
+            raise UserError(
+                f"resume expects auto, never, a run folder or a checkpoint, and there is none at {config.resume}."
+            )
+    if latest is None:
+        return None
+    if latest.warning:
+        print(f"warning: {latest.warning}", flush=True)
+    differences = config_differences(latest.state["config"], resolved)
+    was, now = latest.state["data"]["images"], len(data.train)
+    differences += [f"training images: {was} -> {now}"] if was != now else []
+    if differences:
+        raise UserError(
+            f"{latest.path} was trained under another configuration ({'; '.join(differences)}); give the same one, "
+            "another run.name, or resume=never."
+        )
+    return latest.state
+
+
+def _headline(data: ImageData, module: JointEmbedding, fabric: Fabric, folder: RunFolder, state: Any) -> str:
+    where = f"{fabric.world_size} × {fabric.device.type}, {'bf16' if 'bf16' in _precision(fabric) else 'float32'}"
+    held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
+    lines = [
+        f"run     {folder.path}",
+        f"data    {data.name}: {len(data.train)} images to learn from, {held}",
+        f"model   {count_parameters(module.guide):,} parameters, embeddings of {module.guide.dim} features; {where}",
+    ]
+    if not has_labels(data):
+        lines.append("k-NN    skipped: it needs labels for training and test images, and these have none")
+    if state is not None:
+        what = "finished already" if state["finished"] else f"goes on after epoch {state['epoch']}"
+        lines.append(f"resume  {what}, step {state['step_in_epoch']}")
+    return "\n".join(lines)
+
+
+def _precision(fabric: Fabric) -> str:
+    return str(fabric.strategy.precision.precision)
+
+
+def _summarize(loop: TrainingLoop, folder: RunFolder, resolved: dict[str, Any], fabric: Fabric) -> None:
+    """Write metrics.json and print the table that a finished run ends with."""
+    last = loop.history[-1]
+    metrics = {
+        **last,
+        "seconds": sum(row.get("seconds", 0.0) for row in loop.history),
+        "run": folder.path.name,
+        "seed": resolved["seed"],
+        "device": fabric.device.type,
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "precision": _precision(fabric),
+        "versions": {name: version(name) for name in VERSIONS},
+    }
+    folder.write_metrics(metrics)
+    shown: dict[str, Any] = {"epochs": last["epoch"]}
+    if "knn/z" in last:
+        label = f"k-NN (k={last['knn/k']}, T={last['knn/temperature']})"
+        shown |= {f"{label} on z": last["knn/z"], f"{label} on μ": last["knn/mu"]}
+        shown |= {f"{label} on z, untrained": last.get("knn/untrained_z")}
+        shown |= {f"{label} on raw pixels": last.get("knn/pixels")}
+    names = {"elbo": "ELBO (nats)", "objective": "objective (nats)", "kl": "KL (nats)"}
+    names |= {key: f"log-likelihood of {key.split('/')[1]} (nats)" for key in last if key.startswith("log_likelihood/")}
+    names |= {"posterior_scale": "mean posterior scale", "share_at_bound": "share of scales at a bound"}
+    names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}
+    shown |= {title: last[key] for key, title in names.items() if key in last}
+    shown["training time (s)"] = metrics["seconds"]
+    print(f"\n{format_pairs(shown)}\n\n{folder.path}: metrics.csv, metrics.json, curves.png, checkpoints/last.pt")
+
+
+def main() -> None:
+    """Entry point of `python -m vje_ppl.train`."""
+    run_command(train, "train")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""The training loop: steps, epochs, and a state from which it goes on between any two steps."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+from lightning.fabric import Fabric
+from omegaconf import DictConfig
+from torch import Tensor
+from tqdm import tqdm
+
+from vje_ppl import checkpoint
+from vje_ppl.curves import draw_curves
+from vje_ppl.data.batches import TrainingBatches
+from vje_ppl.errors import UserError
+from vje_ppl.evaluation.online_knn import OnlineKNN
+from vje_ppl.interrupt import Interrupt
+from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.monitor import Monitor, collapse_warning
+from vje_ppl.random_state import random_states, set_random_states
+from vje_ppl.run_folder import RunFolder
+from vje_ppl.training_step import TrainingStep
+
+Row = dict[str, Any]
+
+#: Columns of the first row that every later row with k-NN repeats.
+BASELINES = ("knn/pixels", "knn/untrained_z", "knn/untrained_mu")
+
+
+class TrainingLoop:
+    """Trains a joint embedding, epoch by epoch, in a run folder.
+
+    Args:
+        fabric: a launched Fabric.
+        module: encoder, guide, model and objective; moved to the device here.
+        batches: augmented training batches.
+        knn: k-NN evaluation, or None for data without labels.
+        folder: where everything is written (by the first process alone).
+        config: the resolved configuration.
+        describe: facts about the run that go into every checkpoint (versions and the like), plain containers.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        module: JointEmbedding,
+        batches: TrainingBatches,
+        knn: OnlineKNN | None,
+        folder: RunFolder,
+        config: DictConfig,
+        describe: dict[str, Any],
+    ) -> None:
+        self._fabric, self._knn, self._folder, self._config, self._describe = fabric, knn, folder, config, describe
+        self._plain = module
+        self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
+        self._batches = batches
+        self._monitor = Monitor(module.guide)
+        self.epoch = 0  # completed epochs
+        self._step_in_epoch = 0
+        self._clock = {"seconds": 0.0, "wait": 0.0, "images": 0.0}  # of the present epoch, over interruptions
+        self.history: list[Row] = []
+        self._bar: tqdm | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self._config.trainer.epochs
+
+    @property
+    def _step(self) -> int:
+        return self.epoch * self._batches.steps_per_epoch + self._step_in_epoch
+
+    def fit(self) -> int:
+        """Train to the end, or to the first signal.
+
+        Returns:
+            Exit code: 0, or 128 plus the signal's number, after the state is saved.
+
+        Raises:
+            UserError: when the objective is no longer finite; the last good checkpoint is left as it is.
+        """
+        with Interrupt() as interrupt, self._progress() as self._bar:
+            if not self.history:
+                self._record({"epoch": 0, "step": 0, **self._evaluate(first=True)})
+                self._save()
+            while self.epoch < self.epochs and interrupt.signal is None:
+                self._train_epoch(lambda: interrupt.signal is not None)
+            if interrupt.signal is not None:
+                self._save()
+                self._say(f"interrupted: state saved in {self._folder.path}; the same command goes on from there")
+        return interrupt.exit_code
+
+    def _train_epoch(self, stop: Callable[[], bool]) -> None:
+        trainer = self._config.trainer
+        before = time.perf_counter()
+        for batch in self._batches.epoch(self.epoch, self._step_in_epoch):
+            self._clock["wait"] += batch.wait_s
+            self._clock["images"] += self._config.batch_size
+            self._monitor.update(self._step, self._take_step(self._step, batch.views))
+            self._step_in_epoch += 1
+            now = time.perf_counter()
+            self._clock["seconds"] += now - before
+            before = now
+            if self._bar is not None:
+                self._bar.update()
+            if self._step % trainer.log_every == 0:
+                self._stop_if_not_finite()
+            if trainer.checkpoint_every and self._step % trainer.checkpoint_every == 0:
+                self._save()
+            if stop():
+                return
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        self._stop_if_not_finite()
+        means = self._monitor.means(lambda local: cast(Tensor, self._fabric.all_reduce(local)))
+        clock = self._clock
+        self.epoch, self._step_in_epoch = self.epoch + 1, 0
+        row = {
+            "epoch": self.epoch,
+            "step": self._step,
+            **means,
+            "lr": self._take_step.learning_rate,
+            "images_per_s": clock["images"] / clock["seconds"],
+            "wait_share": clock["wait"] / clock["seconds"],
+            "seconds": clock["seconds"],
+            **self._evaluate(),
+        }
+        self._monitor.reset()
+        self._clock = dict.fromkeys(clock, 0.0)
+        warning = collapse_warning(means)
+        if warning:
+            self._say(warning)
+        self._record(row)
+        self._save()
+
+    def _evaluate(self, first: bool = False) -> Row:
+        """k-NN accuracies, where this epoch has them; only the first process computes them."""
+        every = self._config.knn.every
+        due = every and (first or self.epoch % every == 0 or self.epoch == self.epochs)
+        if self._knn is None or not due:
+            return {}
+        row: Row = {}
+        if self._fabric.is_global_zero:
+            with self._fabric.autocast():
+                row = self._knn.embeddings(self._plain.guide)
+            if first:
+                row |= {"knn/pixels": self._knn.pixels(), "knn/untrained_z": row["knn/z"]}
+                row["knn/untrained_mu"] = row["knn/mu"]
+            else:
+                row |= {key: value for key, value in self.history[0].items() if key in BASELINES}
+        self._fabric.barrier()
+        return row
+
+    def _record(self, row: Row) -> None:
+        self.history.append(row)
+        if self._fabric.is_global_zero:
+            self._folder.write_rows(self.history)
+            title = f"{self._folder.path.name}: {self.epoch} of {self.epochs} epochs"
+            if "knn/z" in row or self.epoch == self.epochs:
+                draw_curves(self.history, self._folder.curves, title)
+        numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+        self._fabric.log_dict(numbers, step=row["step"])
+        if self._bar is None or "knn/z" in row:
+            self._say(_line(row, self.epochs))
+
+    def _stop_if_not_finite(self) -> None:
+        trouble = self._monitor.trouble()
+        if trouble:
+            raise UserError(
+                f"{trouble[0].upper()}{trouble[1:]}; the last good checkpoint is "
+                f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, set trainer.clip, or look closer "
+                "with debug=true."
+            )
+
+    def _save(self) -> None:
+        self._stop_if_not_finite()
+        if self._fabric.is_global_zero:
+            checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
+        self._fabric.barrier()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, in tensors and plain containers."""
+        return {
+            **self._describe,
+            "epoch": self.epoch,
+            "step_in_epoch": self._step_in_epoch,
+            "finished": self.epoch == self.epochs,
+            "module": self._plain.state_dict(),
+            "optimizer": self._take_step.optimizer.state_dict(),
+            "monitor": self._monitor.state(),
+            "clock": self._clock,
+            "history": self.history,
+            "random": random_states(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            UserError: if it is another architecture's.
+        """
+        try:
+            self._plain.load_state_dict(state["module"])
+            self._take_step.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"The checkpoint is of another architecture: {' '.join(str(error).split())[:200]}; give another "
+                "run.name, or resume=never."
+            ) from error
+        self.epoch, self._step_in_epoch = state["epoch"], state["step_in_epoch"]
+        self._monitor.load_state(state["monitor"], self._fabric.device)
+        self._clock, self.history = dict(state["clock"]), list(state["history"])
+        set_random_states(state["random"])
+
+    def _progress(self) -> AbstractContextManager[tqdm | None]:
+        wanted = self._config.trainer.progress
+        shown = self._fabric.is_global_zero and (sys.stderr.isatty() if wanted == "auto" else wanted)
+        if not shown:
+            return nullcontext()
+        total = self.epochs * self._batches.steps_per_epoch
+        return tqdm(total=total, initial=self._step, desc=self._folder.path.name, unit="step")
+
+    def _say(self, line: str) -> None:
+        if self._fabric.is_global_zero and self._bar is not None:
+            self._bar.write(line)
+        elif self._fabric.is_global_zero:
+            print(line, flush=True)
+
+
+def _line(row: Row, epochs: int) -> str:
+    """An epoch in one line, for people."""
+    parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
+    if "elbo" in row:
+        parts += [f"ELBO {row['elbo']:9.2f} nats", f"KL {row['kl']:7.2f}", f"cos {row['cosine']:.3f}"]
+    if "images_per_s" in row:
+        parts.append(f"{row['images_per_s']:6.0f} images/s")
+    if "knn/z" in row:
+        parts.append(f"k-NN z {row['knn/z']:.4f}, μ {row['knn/mu']:.4f}")
+    if row["epoch"] == 0 and "knn/pixels" in row:
+        parts.append(f"(untrained; raw pixels {row['knn/pixels']:.4f})")
+    return "  ".join(parts)

@@ -1,0 +1,89 @@
+"""One optimization step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vje_ppl.build import build
+from vje_ppl.errors import UserError
+from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.noise import KeyedNoise
+from vje_ppl.objective import ObjectiveTerms
+from vje_ppl.schedule import learning_rate_factor
+
+
+class TrainingStep:
+    """Forward, backward and update on one batch of views, with the learning rate and the noise of its step.
+
+    Args:
+        fabric: a launched Fabric; module and optimizer are moved to its device here.
+        module: encoder, guide, model and objective.
+        config: the whole configuration.
+        steps_per_epoch: optimization steps in an epoch.
+    """
+
+    def __init__(self, fabric: Fabric, module: JointEmbedding, config: DictConfig, steps_per_epoch: int) -> None:
+        self._fabric, self._config = fabric, config
+        self._steps = config.trainer.epochs * steps_per_epoch
+        self._warmup = round(config.trainer.warmup * self._steps)
+        optimizer = _optimizer(config.optimizer, module)
+        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._module, self.optimizer = fabric.setup(module, optimizer)
+
+    def __call__(self, step: int, views: Iterable[Tensor]) -> ObjectiveTerms:
+        """Take step number `step`, from 0, on this process's share of the views, V times (n, C, H, W)."""
+        config, views = self._config, tuple(views)
+        factor = learning_rate_factor(step, self._steps, self._warmup)
+        for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+            group["lr"] = lr * factor
+        first = self._fabric.global_rank * len(views[0])
+        self._module.train()
+        with KeyedNoise(config.seed, step, (first, first + len(views[0])), config.batch_size):
+            terms: ObjectiveTerms = self._module(*views)
+        self._fabric.backward(terms.loss)
+        if config.trainer.clip:
+            self._fabric.clip_gradients(
+                self._module, self.optimizer, max_norm=config.trainer.clip, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return terms
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return self.optimizer.param_groups[0]["lr"]
+
+
+def _optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
+    try:
+        return build(config, "optimizer")(parameter_groups(module))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer could not be built from {config._target_}: {error}") from error
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Matrices and kernels with the optimizer's weight decay; vectors (normalization, biases, scales) without."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in parameters if parameter.dim() > 1]
+    vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def prepare(fabric: Fabric, module: JointEmbedding, trainer: DictConfig, channels_last: bool) -> JointEmbedding:
+    """Make a module ready for the device it will train on: synchronized statistics, memory format, compilation."""
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    if trainer.compile:
+        module.guide.encoder.compile()
+    return module
