@@ -1,0 +1,1 @@
+"""Likelihoods of the target embedding, one a file: `likelihood(latent, scale, target)` declares the observed sites."""

@@ -1,0 +1,148 @@
+"""The symmetric conditional ELBO: every view explains every other. Twin of `vje_ppl.objective`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jax import random
+from jaxtyping import Array, Float
+from numpyro import handlers
+from numpyro.infer.elbo import ELBO
+
+from vje_ppl.numpyro_port.sites import site_terms
+
+#: Batch dimensions of a site, from the right: images (declared by the programs), then those declared here.
+_PAIRS, _PARTICLES = -2, -3
+
+
+class ObjectiveTerms(NamedTuple):
+    """The loss and what it is made of; all per-image terms are in nats, have shape (pairs, N), and higher is better.
+
+    Ordered pairs (a, b) come in the order of `itertools.permutations(range(views), 2)`: for two views, 0→1 and 1→0.
+
+    Attributes:
+        loss: what an optimizer minimizes, shape (): minus the mean objective, divided by D; nats per dimension.
+        objective: E_q[log p(target | s)] − β KL.
+        elbo: the same at β = 1, the evidence lower bound.
+        log_likelihood: E_q[log p] of each observed site, by name.
+        kl: KL(q ‖ prior), at least 0 in closed form; the one term in which lower is better.
+        target: the observed embeddings z_b, shape (pairs, N, D).
+        scale: posterior standard deviations σ_a, shape (pairs, N, D).
+        latent: posterior draws, shape ([particles,] pairs, N, D).
+    """
+
+    loss: Float[Array, ""]
+    objective: Float[Array, "pairs N"]
+    elbo: Float[Array, "pairs N"]
+    log_likelihood: dict[str, Float[Array, "pairs N"]]
+    kl: Float[Array, "pairs N"]
+    target: Float[Array, "pairs N D"]
+    scale: Float[Array, "pairs N D"]
+    latent: Float[Array, "*particles pairs N D"]
+
+
+class SymmetricConditionalELBO(ELBO):
+    """The mean over ordered pairs of views of one conditional direction a→b:
+
+        E_{q_a}[log p(z_b | s, σ_a)] − β KL(q_a ‖ prior)
+
+    with z_b a detached, fixed observation. All pairs and particles go through one vectorized trace of guide and model.
+    The KL is in closed form where one is registered, Monte Carlo otherwise.
+
+    Works as NumPyro's own do, as `loss(rng_key, params, model, guide, posteriors, embeddings)`, and through `terms`.
+
+    Args:
+        beta: weight β ≥ 0 of the KL.
+        num_particles: posterior draws per image and pair.
+        detach_target: whether the target is a fixed observation, as in the paper; `False` is for ablation.
+
+    Raises:
+        ValueError: for a negative β or no particle.
+
+    Source: the symmetric conditional ELBO with stop-gradient targets: the paper. β ≠ 1 appears in its figure 4; more
+    than two views, and the division of the loss by D, are ours.
+    """
+
+    def __init__(self, beta: float = 1.0, num_particles: int = 1, detach_target: bool = True) -> None:
+        if beta < 0 or num_particles < 1:
+            raise ValueError(
+                f"SymmetricConditionalELBO expects beta >= 0 and num_particles >= 1, got {beta} and {num_particles}."
+            )
+        super().__init__(num_particles=num_particles)
+        self.beta = beta
+        self.detach_target = detach_target
+
+    def terms(
+        self, rng_key: jax.Array, model: Callable, guide: Callable, posteriors: Sequence[Any], embeddings: Sequence[Any]
+    ) -> ObjectiveTerms:
+        """The loss and its parts on one batch.
+
+        Args:
+            rng_key: for the posterior draws.
+            model: `model(posterior, target)`.
+            guide: `guide(posterior, target)`.
+            posteriors: one a view: a pytree of arrays (N, ...), with a `scale` (N, D).
+            embeddings: one a view, (N, D).
+
+        Returns:
+            `ObjectiveTerms`.
+
+        Raises:
+            ValueError: for fewer than two views.
+        """
+        if len(embeddings) < 2 or len(posteriors) != len(embeddings):
+            raise ValueError(
+                f"The symmetric conditional ELBO expects posteriors and embeddings of the same two or more views, got "
+                f"{len(posteriors)} and {len(embeddings)}."
+            )
+        pairs = list(permutations(range(len(embeddings)), 2))
+        posterior = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[posteriors[source] for source, _ in pairs])
+        target = jnp.stack([embeddings[other] for _, other in pairs])
+        target = jax.lax.stop_gradient(target) if self.detach_target else target
+        model_trace, guide_trace = self._get_trace(rng_key, model, guide, (posterior, target))
+        log_likelihood, kl, latent = site_terms(model_trace, guide_trace)
+        log_likelihood = {name: self._particle_mean(term) for name, term in log_likelihood.items()}
+        kl = self._particle_mean(kl)
+        likelihood = jnp.stack(list(log_likelihood.values())).sum(0)
+        objective = likelihood - self.beta * kl
+        return ObjectiveTerms(
+            loss=-objective.mean() / target.shape[-1],
+            objective=objective,
+            elbo=likelihood - kl,
+            log_likelihood=log_likelihood,
+            kl=kl,
+            target=target,
+            scale=posterior.scale,
+            latent=latent,
+        )
+
+    def loss_with_mutable_state(
+        self, rng_key: jax.Array, param_map: dict[str, Any], model: Callable, guide: Callable, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The loss, in nats per dimension, under the given parameters; what `loss` returns."""
+        model, guide = (handlers.substitute(program, data=param_map) for program in (model, guide))
+        return {"loss": self.terms(rng_key, model, guide, *args, **kwargs).loss, "mutable_state": None}
+
+    def _particle_mean(self, term: jax.Array) -> jax.Array:
+        """Average over particles, of (particles, pairs, N) or of a term that does not depend on them."""
+        return term.mean(0) if term.ndim > -_PAIRS else term
+
+    def _get_trace(self, rng_key: jax.Array, model: Callable, guide: Callable, args: tuple) -> tuple[Any, Any]:
+        """Trace the guide, and the model replayed against it, with the pairs of views in a plate of their own."""
+        key_model, key_guide = random.split(rng_key)
+
+        def vectorized(program: Callable) -> Callable:
+            program = numpyro.plate("pairs", len(args[1]), dim=_PAIRS)(program)
+            if self.num_particles == 1:
+                return program
+            return numpyro.plate("particles", self.num_particles, dim=_PARTICLES)(program)
+
+        guide_trace = handlers.trace(handlers.seed(vectorized(guide), key_guide)).get_trace(*args)
+        model = handlers.seed(handlers.replay(vectorized(model), guide_trace), key_model)
+        model_trace = handlers.trace(model).get_trace(*args)
+        return model_trace, guide_trace

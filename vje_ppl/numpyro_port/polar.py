@@ -1,0 +1,47 @@
+"""The polar decomposition of an embedding: its direction and its radius. Twin of `vje_ppl.polar`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+#: Radii below this are treated as this when dividing, so that a latent at the origin has a direction (zero, not on the
+#: sphere) and a finite gradient. Ours.
+SMALLEST_RADIUS = 1e-12
+
+
+class Polar(NamedTuple):
+    """A vector in polar form.
+
+    Attributes:
+        direction: unit vectors, shape (..., D); the zero vector where the radius is 0.
+        radius: Euclidean norms, shape (...), in the unit of the vector; at least 0.
+    """
+
+    direction: Float[Array, "*batch D"]
+    radius: Float[Array, "*batch"]
+
+
+def to_polar(vector: Float[Array, "*batch D"]) -> Polar:
+    """Split vectors into direction and radius: `ẑ = z / ‖z‖`, `r = ‖z‖`.
+
+    Args:
+        vector: shape (..., D), any finite values.
+
+    Returns:
+        `Polar(direction, radius)`, shapes (..., D) and (...).
+
+    Source: the target representation of the paper (abstract and figure 1); the floor on the divisor is ours.
+    """
+    radius = vector_norm(vector)
+    return Polar(vector / jnp.maximum(radius, SMALLEST_RADIUS)[..., None], radius)
+
+
+def vector_norm(vector: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
+    """Euclidean norm over the last dimension, with the gradient 0 at the origin, as `torch.linalg.vector_norm` has."""
+    squared = jnp.square(vector).sum(-1)
+    # Two `where`: the untaken branch of one would still send NaN through the gradient.
+    nonzero = jnp.where(squared > 0, squared, 1.0)
+    return jnp.where(squared > 0, jnp.sqrt(nonzero), 0.0)

@@ -1,0 +1,54 @@
+"""What the likelihood's feature-wise scale has to do with the guide's. Twin of `vje_ppl.models.scales`."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jaxtyping import Array, Float
+
+
+class Tied:
+    """The likelihood's scale is the posterior's: `scale = σ_a`.
+
+    Args:
+        detach: whether the likelihood takes σ_a as a constant, so that only the KL term trains it.
+
+    Source: the shared variances are the paper's; `detach` is ours, for ablation.
+    """
+
+    def __init__(self, detach: bool = False) -> None:
+        self.detach = detach
+
+    def __call__(self, posterior_scale: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Return the posterior's scale, shape (..., D), in units of the embedding."""
+        return jax.lax.stop_gradient(posterior_scale) if self.detach else posterior_scale
+
+
+class Free:
+    """The likelihood has a scale of its own: one learned number a feature, the same for all images.
+
+    The parameter is "scale.log_value", its path in the Pyro model.
+
+    Args:
+        dim: embedding width D.
+        init: initial scale, positive.
+
+    Raises:
+        ValueError: if the initial scale is not positive.
+
+    Source: ours, the ablation of shared variances.
+    """
+
+    def __init__(self, dim: int, init: float = 1.0) -> None:
+        if not init > 0:
+            raise ValueError(f"Free expects a positive initial scale, got {init}.")
+        self.dim = dim
+        self.init = init
+
+    def __call__(self, posterior_scale: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Return the learned scale, expanded to the shape (..., D) of the posterior's, which is not used."""
+        log_value = numpyro.param("scale.log_value", jnp.full((self.dim,), math.log(self.init)))
+        return jnp.broadcast_to(jnp.exp(log_value), posterior_scale.shape)
