@@ -1,0 +1,138 @@
+"""python -m vje_ppl.crosscheck: show that Pyro, NumPyro and a third oracle agree, or name the row where they do not."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from vje_ppl.command import run_command
+from vje_ppl.errors import UserError
+from vje_ppl.table import format_table
+
+FAILED = 1
+PRECISIONS = ("float64", "float32")
+VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "jax", "numpyro", "scipy", "mpmath", "numpy")
+
+
+def crosscheck(config: DictConfig) -> int:
+    """Certify the densities on synthetic cases and their integrals, or a trained run on real images.
+
+    Returns:
+        0 if every row passes, 1 if one fails.
+
+    Raises:
+        UserError: for options that are none, a missing run, or a part of the run without a NumPyro twin.
+    """
+    _check(config)
+    _configure_jax(config.jax_device)
+    torch.set_num_threads(1)  # small arrays; the other core compiles
+    start = time.perf_counter()
+    report = _trained(config) if config.run else _synthetic(config)
+    output = Path(config.output or Path(config.run or ".") / "crosscheck.json")
+    seconds = time.perf_counter() - start
+    report |= {
+        "passed": all(row["passed"] for rows in report.values() for row in rows),
+        "seconds": seconds,
+        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+    }
+    output.write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"\n{'every row passes' if report['passed'] else 'FAILED'} after {seconds:.0f} s; written to {output}")
+    return 0 if report["passed"] else FAILED
+
+
+def _synthetic(config: DictConfig) -> dict[str, Any]:
+    from vje_ppl.crosscheck import certificate, normalization  # JAX is configured first
+
+    batches = certificate.batches(config.precision, config.widths, config.seed, config.device, config.jax_device)
+    checks = certificate.certify(batches, _progress)
+    _print_checks(checks)
+    integrals = normalization.study()
+    rows = [integral.as_dict() for integral in integrals]
+    print(f"\nwhat the densities integrate to\n{format_table([integral.row() for integral in integrals])}")
+    if config.picture:
+        normalization.draw(Path(config.picture))
+        print(f"drawn in {config.picture}")
+    return {"checks": [check.as_dict() for check in checks], "normalization": rows}
+
+
+def _trained(config: DictConfig) -> dict[str, Any]:
+    from vje_ppl.crosscheck import trained
+
+    checks = trained.certify(
+        Path(config.run), config.images, config.precision, config.seed, config.device, config.jax_device
+    )
+    _print_checks(checks)
+    return {"checks": [check.as_dict() for check in checks]}
+
+
+def _print_checks(checks: Sequence[Any]) -> None:
+    """A row a quantity, with both precisions in it, and a line for each failure that says where and who."""
+    rows: dict[str, dict[str, Any]] = {}
+    for check in checks:
+        row = rows.setdefault(check.quantity, {"quantity": check.quantity})
+        row |= {"oracle": ", ".join(check.oracles) or "-", "cases": check.cases}
+        short = check.precision.replace("float", "f")
+        row |= {
+            f"{short} absolute": check.absolute,
+            f"{short} relative": check.relative,
+            f"{short} tolerance": check.tolerance,
+        }
+        row["result"] = row.get("result") or ("" if check.passed else f"FAIL: {check.suspect}")
+    ordered = [
+        {**{k: v for k, v in row.items() if k != "result"}, "result": row["result"] or "pass"} for row in rows.values()
+    ]
+    print(format_table(ordered))
+    for check in checks:
+        if not check.passed:
+            where = ", ".join(f"{name} = {value}" for name, value in check.worst.items())
+            print(f"FAIL {check.quantity} in {check.precision}: {check.suspect} disagrees; worst at {where}")
+
+
+def _check(config: DictConfig) -> None:
+    unknown = [precision for precision in config.precision if precision not in PRECISIONS]
+    if unknown or not config.precision:
+        raise UserError(f"precision expects float64, float32 or both, got {', '.join(unknown) or 'none'}.")
+    if not config.widths or not all(isinstance(dim, int) and dim >= 2 for dim in config.widths):
+        raise UserError(f"widths expects whole numbers of at least 2, got {list(config.widths)}.")
+    if not isinstance(config.images, int) or config.images < 2:
+        raise UserError(f"images expects a whole number of at least 2, got {config.images}.")
+
+
+def _configure_jax(device: str) -> None:
+    """Before JAX starts: which platforms it may open, and that it reserves no memory of a GPU in advance."""
+    os.environ["JAX_PLATFORMS"] = device if device == "cpu" else f"{device},cpu"
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can hold: infinities and NaN become text."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def main() -> None:
+    """Entry point of `python -m vje_ppl.crosscheck`."""
+    run_command(crosscheck, "crosscheck")
+
+
+if __name__ == "__main__":
+    main()

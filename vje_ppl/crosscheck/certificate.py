@@ -1,0 +1,271 @@
+"""The certificate: errors of every quantity over all cases, against tolerances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from vje_ppl.crosscheck import closed_form, numpyro_side, pyro_side, scipy_side
+from vje_ppl.crosscheck.cases import draw_cases
+from vje_ppl.crosscheck.quantities import ORDER, is_vector
+from vje_ppl.crosscheck.rounded import Rounded
+from vje_ppl.crosscheck.variants import VARIANTS
+
+#: Number of cases by width; at large widths one case has many features already.
+COUNTS = {2: 96, 3: 96, 16: 96, 128: 48, 2048: 24}
+
+#: Largest error in float64, as a share of the magnitude.
+FLOAT64_TOLERANCE = 1e-10
+
+#: Unit roundoff of float32.
+FLOAT32_ROUNDOFF = 2.0**-24
+
+
+def tolerance(precision: str, dim: int) -> float:
+    """The largest error allowed, as a share of the magnitude (see `Rounded`).
+
+    In float64 it is 1e-10. In float32 it follows from rounding: the magnitude counts each operation once, with an error
+    of one unit roundoff u. Two things are worse. Elementary functions are good to 4 u rather than 1; and a sum of D
+    terms in sequence adds an error of up to u at every step, D u at worst and, as a random walk, λ sqrt(D) u with
+    probability 1 − 2 exp(−λ²/2): λ = 4 leaves 1 in 1,500 for a single sum that happens to attain its worst partial
+    sums. Two backends differ by twice as much as one from the truth: 2 (4 + 4 sqrt(D)) u.
+
+    Source: Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis (2019), theorem 2.4.
+    """
+    return FLOAT64_TOLERANCE if precision == "float64" else (8 + 8 * math.sqrt(dim)) * FLOAT32_ROUNDOFF
+
+
+@dataclass
+class Check:
+    """One row: a quantity in one precision, over all widths and cases.
+
+    Attributes:
+        quantity: its name.
+        precision: `float64` or `float32`.
+        oracles: what it was compared with, beside the other backend.
+        cases: number of cases.
+        absolute: largest absolute error of any comparison.
+        relative: largest error as a share of the magnitude.
+        tolerance: the largest share allowed, at the width where it is largest.
+        excess: largest error as a share of what is allowed; the row fails above 1, or where anything is not finite.
+        suspect: who disagrees with the others, in a row that fails.
+        worst: where the excess is largest, and what everyone says there.
+    """
+
+    quantity: str
+    precision: str
+    oracles: list[str] = field(default_factory=list)
+    cases: int = 0
+    absolute: float = 0.0
+    relative: float = 0.0
+    tolerance: float = 0.0
+    excess: float = 0.0
+    suspect: str | None = None
+    worst: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every comparison is within its tolerance."""
+        return self.excess <= 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"passed": self.passed}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One width (and one composition of the model): functions that say what each party has to say.
+
+    Attributes:
+        dim: width D.
+        about: what the batch is, for messages.
+        precision: of the backends.
+    """
+
+    dim: int
+    about: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class SyntheticBatch(Batch):
+    """A batch of synthetic cases.
+
+    Attributes:
+        pyro: evaluates in Pyro.
+        numpyro: evaluates in NumPyro.
+        closed_form: evaluates the oracle, with magnitudes.
+        scipy: evaluates in SciPy, as far as it can.
+    """
+
+    pyro: Callable[[], dict[str, np.ndarray]]
+    numpyro: Callable[[], dict[str, np.ndarray]]
+    closed_form: Callable[[], dict[str, Rounded]]
+    scipy: Callable[[], dict[str, np.ndarray]]
+
+
+def batches(
+    precisions: Sequence[str], widths: Iterable[int], seed: int, device: str = "cpu", jax_device: str = "cpu"
+) -> list[SyntheticBatch]:
+    """The grid of synthetic cases.
+
+    Args:
+        precisions: `float64`, `float32` or both.
+        widths: the values of D.
+        seed: of the cases.
+        device: torch's device for Pyro.
+        jax_device: JAX's device for NumPyro.
+    """
+    found: list[SyntheticBatch] = []
+    for dim in sorted(widths, reverse=True):  # the slow ones first
+        drawn = draw_cases(dim, COUNTS.get(dim, 48), seed)
+        for precision in precisions:
+            cases = drawn.astype(precision)
+            found.append(
+                SyntheticBatch(
+                    dim,
+                    "densities",
+                    precision,
+                    partial(pyro_side.densities, cases, device),
+                    partial(numpyro_side.densities, cases, jax_device),
+                    partial(closed_form.densities, cases),
+                    partial(scipy_side.densities, cases),
+                )
+            )
+            found += [
+                SyntheticBatch(
+                    dim,
+                    variant.name,
+                    precision,
+                    partial(pyro_side.program, cases, variant, device),
+                    partial(numpyro_side.program, cases, variant, jax_device),
+                    partial(closed_form.program, cases, variant),
+                    partial(scipy_side.program, cases, variant),
+                )
+                for variant in VARIANTS
+                if variant.covers(dim, precision)
+            ]
+    return found
+
+
+def certify(batches: Sequence[SyntheticBatch], progress: Callable[[str], None] = lambda line: None) -> list[Check]:
+    """Evaluate all batches with everyone, and compare.
+
+    NumPyro is compiled in two threads while the main thread evaluates the others.
+
+    Returns:
+        A check a quantity and precision, in order of first appearance.
+    """
+    checks: dict[tuple[str, str], Check] = {}
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(batch.numpyro) for batch in batches]
+        for batch, numpyro in zip(batches, waiting, strict=True):
+            said = {"Pyro": batch.pyro(), "SciPy": batch.scipy()}
+            reference = batch.closed_form()
+            said["NumPyro"] = numpyro.result()
+            progress(f"D = {batch.dim}, {batch.precision}: {batch.about}")
+            compare(checks, batch, said, reference)
+    return sorted(checks.values(), key=lambda check: ORDER.index(check.quantity))
+
+
+def compare(
+    checks: dict[tuple[str, str], Check],
+    batch: Batch,
+    said: dict[str, dict[str, np.ndarray]],
+    reference: dict[str, Rounded],
+    has_closed_form: bool = True,
+) -> None:
+    """Enter what a batch says into the checks of its quantities.
+
+    Args:
+        checks: by quantity and precision; extended.
+        batch: what is compared.
+        said: values by party and quantity.
+        reference: the oracle with magnitudes.
+        has_closed_form: whether the oracle's values count, or its magnitudes only.
+    """
+    if said["Pyro"].keys() != reference.keys() or said["NumPyro"].keys() != reference.keys():
+        raise ValueError("Pyro, NumPyro and the oracle are expected to evaluate the same quantities.")
+    allowed = tolerance(batch.precision, batch.dim)
+    for quantity, oracle in reference.items():
+        check = checks.setdefault((quantity, batch.precision), Check(quantity, batch.precision))
+        values = {party: results[quantity] for party, results in said.items() if quantity in results}
+        if "SciPy" in values and np.isnan(values["SciPy"]).all():
+            del values["SciPy"]
+        if has_closed_form:
+            values["closed form"] = oracle.value
+        check.tolerance = max(check.tolerance, allowed)
+        check.cases += _cases(quantity, oracle)
+        check.oracles = sorted({*check.oracles, *(values.keys() - {"Pyro", "NumPyro"})})
+        _enter(check, batch, values, oracle.magnitude, allowed)
+
+
+_PAIRS = (
+    ("Pyro", "NumPyro"),
+    ("Pyro", "closed form"),
+    ("NumPyro", "closed form"),
+    ("Pyro", "SciPy"),
+    ("NumPyro", "SciPy"),
+)
+
+
+def _enter(check: Check, batch: Batch, values: dict[str, np.ndarray], magnitude: np.ndarray, allowed: float) -> None:
+    excess: dict[tuple[str, str], float] = {}
+    # A sum over the wrong axis has another shape: nothing in it is what it should be.
+    values = {
+        party: value if value.shape == magnitude.shape else np.full(magnitude.shape, np.inf)
+        for party, value in values.items()
+    }
+    for one, other in _PAIRS:
+        if other not in values:
+            continue
+        absolute, relative = _errors(values[one], values[other], magnitude, other == "SciPy")
+        where = np.unravel_index(np.argmax(relative), relative.shape)
+        check.absolute = max(check.absolute, float(absolute.max(initial=0)))
+        check.relative = max(check.relative, float(relative[where]))
+        excess[one, other] = float(relative[where]) / allowed
+        if excess[one, other] > check.excess or not check.worst:
+            check.excess = max(check.excess, excess[one, other])
+            said = {party: float(value[where]) for party, value in values.items()}
+            check.worst = {"D": batch.dim, "of": batch.about, "index": [int(i) for i in where], **said}
+    if max(excess.values()) > 1:
+        check.suspect = _suspect(excess, check.suspect)
+
+
+def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute errors, and as shares of the magnitude; infinite where anything is not finite.
+
+    Args:
+        one: what a backend says.
+        other: what it is compared with.
+        magnitude: of the quantity.
+        partial: whether a NaN of the other is an abstention.
+    """
+    one, other = (np.asarray(value, dtype=np.longdouble) for value in (one, other))
+    finite = np.isfinite(one) & np.isfinite(other) & np.isfinite(magnitude)
+    absolute = np.abs(np.where(finite, one, 0) - np.where(finite, other, 0))
+    relative = np.where(absolute > 0, absolute / np.where(magnitude > 0, magnitude, 1e-300), 0)
+    bad = ~finite & ~(np.isnan(other) & partial)
+    return np.where(bad, np.inf, absolute), np.where(bad, np.inf, relative)
+
+
+def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
+    """Who differs from the closed form where the other backend does not."""
+    if not any(other == "closed form" for _, other in excess):
+        return "Pyro or NumPyro"
+    wrong = [party for party in ("Pyro", "NumPyro") if excess[party, "closed form"] > 1]
+    name = " and ".join(wrong) or "SciPy"
+    return name if before in (None, name) else "Pyro and NumPyro"
+
+
+def _cases(quantity: str, oracle: Rounded) -> int:
+    """Entries of a value; for a gradient by a vector, its vectors."""
+    shape = oracle.shape[:-1] if is_vector(quantity) and len(oracle.shape) > 1 else oracle.shape
+    return math.prod(shape)

@@ -1,0 +1,129 @@
+"""Numbers that know how much rounding a floating-point evaluation of the same formula may have caused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Rounded:
+    """A value, and the first-order bound on its rounding error in units of the unit roundoff.
+
+    Running error analysis: an operation z = f(x, y), computed in an arithmetic with unit roundoff u, is off by at most
+
+        u · (|∂f/∂x| magnitude(x) + |∂f/∂y| magnitude(y) + |z|)   to first order,
+
+    and inputs are exact. So the magnitude of a sum is the sum of the absolute values of its terms (and of what went
+    into them), which is what an error has to be measured against: a relative error is ill-posed where terms cancel.
+
+    Args:
+        value: array.
+        magnitude: array, broadcastable with it; 0 for an exact input.
+
+    Source: Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.3.
+    """
+
+    __array_ufunc__ = None  # let NumPy arrays leave arithmetic with these to us
+
+    def __init__(self, value: Any, magnitude: Any = 0.0) -> None:
+        self.value = np.asarray(value, dtype=np.longdouble)
+        self.magnitude = np.broadcast_to(np.asarray(magnitude, dtype=np.longdouble), self.value.shape)
+
+    def __add__(self, other: Any) -> Rounded:
+        other = as_rounded(other)
+        value = self.value + other.value
+        return Rounded(value, self.magnitude + other.magnitude + abs(value))
+
+    def __sub__(self, other: Any) -> Rounded:
+        return self + -as_rounded(other)
+
+    def __mul__(self, other: Any) -> Rounded:
+        other = as_rounded(other)
+        value = self.value * other.value
+        return Rounded(value, abs(self.value) * other.magnitude + abs(other.value) * self.magnitude + abs(value))
+
+    def __truediv__(self, other: Any) -> Rounded:
+        other = as_rounded(other)
+        value = self.value / other.value
+        inherited = (self.magnitude + abs(value) * other.magnitude) / abs(other.value)
+        return Rounded(value, inherited + abs(value))
+
+    def __neg__(self) -> Rounded:
+        return Rounded(-self.value, self.magnitude)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rsub__(self, other: Any) -> Rounded:
+        return as_rounded(other) - self
+
+    def __rtruediv__(self, other: Any) -> Rounded:
+        return as_rounded(other) / self
+
+    def __getitem__(self, index: Any) -> Rounded:
+        return Rounded(self.value[index], self.magnitude[index])
+
+    def square(self) -> Rounded:
+        """Its square."""
+        return Rounded(self.value**2, 2 * abs(self.value) * self.magnitude + self.value**2)
+
+    def sqrt(self) -> Rounded:
+        """Its square root; exactly 0 at 0."""
+        value = np.sqrt(self.value)
+        return Rounded(value, self.magnitude / (2 * np.where(value > 0, value, 1)) + value)
+
+    def log(self) -> Rounded:
+        """Its natural logarithm."""
+        value = np.log(self.value)
+        return Rounded(value, self.magnitude / abs(self.value) + abs(value))
+
+    def log1p(self) -> Rounded:
+        """`log(1 + x)`."""
+        value = np.log1p(self.value)
+        return Rounded(value, self.magnitude / (1 + self.value) + abs(value))
+
+    def exp(self) -> Rounded:
+        """Its exponential."""
+        value = np.exp(self.value)
+        return Rounded(value, value * self.magnitude + value)
+
+    def clip(self, low: float) -> Rounded:
+        """Itself, or exactly `low` where it is smaller."""
+        return Rounded(np.maximum(self.value, low), np.where(self.value < low, 0, self.magnitude))
+
+    def flip(self) -> Rounded:
+        """Reversed along the first dimension."""
+        return Rounded(self.value[::-1], self.magnitude[::-1])
+
+    def only(self, index: int) -> Rounded:
+        """Zero, exactly, outside an index of the first dimension."""
+        kept = np.zeros(self.value.shape, dtype=bool)
+        kept[index] = True
+        return Rounded(np.where(kept, self.value, 0), np.where(kept, self.magnitude, 0))
+
+    def reshape(self, *shape: int) -> Rounded:
+        """In another shape."""
+        return Rounded(self.value.reshape(shape), self.magnitude.reshape(shape))
+
+    def transpose(self) -> Rounded:
+        """With dimensions reversed."""
+        return Rounded(self.value.T, self.magnitude.T)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the value."""
+        return self.value.shape
+
+    def sum(self) -> Rounded:
+        """The sum over the last dimension, any order of summation of moderate depth."""
+        return Rounded(self.value.sum(-1), (self.magnitude + abs(self.value)).sum(-1))
+
+
+def as_rounded(value: Any) -> Rounded:
+    """The number itself, or an array or number as an exact one."""
+    return value if isinstance(value, Rounded) else Rounded(value)
+
+
+def stack(rows: list[Rounded]) -> Rounded:
+    """Stack along a new first dimension."""
+    return Rounded(np.stack([row.value for row in rows]), np.stack([row.magnitude for row in rows]))

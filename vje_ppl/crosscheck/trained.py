@@ -1,0 +1,222 @@
+"""The certificate of a trained run: its objective on real images, in both backends, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from numpyro import handlers
+from torch import Tensor
+
+from vje_ppl.build import build
+from vje_ppl.crosscheck import closed_form, numpyro_side, pyro_side
+from vje_ppl.crosscheck import quantities as q
+from vje_ppl.crosscheck.certificate import Batch, Check, compare
+from vje_ppl.crosscheck.rounded import Rounded, as_rounded
+from vje_ppl.crosscheck.twins import build_model, twin
+from vje_ppl.data.batches import TrainingBatches
+from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
+from vje_ppl.loading import TrainedRun, load
+from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
+from vje_ppl.models.priors.standard_normal import StandardNormal
+from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
+from vje_ppl.objective import SymmetricConditionalELBO
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What a run makes of two augmented views of N real images, as NumPy arrays.
+
+    Attributes:
+        index: which images of the data set, shape (N,).
+        embedding: z, shape (2, N, D).
+        parameters: fields of the posterior by name, each (2, N, ...).
+        latent: one posterior draw, shape (2, N, D).
+        scale: the likelihood's scale as float64 evaluates it from the other arrays, shape (2, N, D).
+        posterior_type: the class in torch that `parameters` are fields of.
+    """
+
+    index: np.ndarray
+    embedding: np.ndarray
+    parameters: dict[str, np.ndarray]
+    latent: np.ndarray
+    scale: np.ndarray
+    posterior_type: type
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as an npz file."""
+        arrays: dict[str, Any] = {f"posterior_{name}": array for name, array in self.parameters.items()}
+        np.savez(path, index=self.index, embedding=self.embedding, latent=self.latent, scale=self.scale, **arrays)
+
+
+def certify(
+    folder: Path, images: int, precisions: Sequence[str], seed: int, device: str = "cpu", jax_device: str = "cpu"
+) -> list[Check]:
+    """Embed real images with a trained run, evaluate its objective in both backends, and compare.
+
+    The arrays go to `crosscheck.npz` in the run folder.
+
+    Args:
+        folder: the run folder.
+        images: how many images, at most.
+        precisions: `float64`, `float32` or both: of the objective; the embeddings are float32 as they come.
+        seed: of the augmentation and the posterior draw.
+        device: torch's.
+        jax_device: JAX's.
+
+    Raises:
+        UserError: if there is no run, or a part of it has no twin.
+    """
+    run = load(folder, device)
+    exported = export(run, images, seed)
+    exported.save(folder / "crosscheck.npz")
+    checks: dict[tuple[str, str], Check] = {}
+    for precision in precisions:
+        said = {
+            "Pyro": in_pyro(run, exported, precision, device),
+            "NumPyro": in_numpyro(run, exported, precision, jax_device),
+        }
+        reference, has_closed_form = oracle(run, exported, said["Pyro"])
+        batch = Batch(exported.embedding.shape[-1], f"{len(exported.index)} images", precision)
+        compare(checks, batch, said, reference, has_closed_form)
+    return list(checks.values())
+
+
+@torch.no_grad()
+def export(run: TrainedRun, images: int, seed: int) -> Exported:
+    """Two augmented views of the run's own images, embedded in evaluation mode."""
+    config, guide = run.config, run.module.guide
+    device = next(guide.parameters()).device
+    data = build(config.data, "data", trust_targets=False)
+    augment = build(config.augment, "augment", trust_targets=False, channels=data.channels, image_size=data.image_size)
+    held_out = data.train if data.test is None else data.test
+    count = min(images, len(held_out))
+    batches = TrainingBatches(held_out, augment, batch_size=count, seed=seed, device=device)
+    batch = next(iter(batches.epoch(0)))
+    embeddings = [guide.embed(view) for view in batch.views]
+    posteriors = [guide.infer(embedding) for embedding in embeddings]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        latent = [posterior.distribution().rsample() for posterior in posteriors]
+    in_double = deepcopy(run.module.model.scale).double()
+    scale = [in_double(posterior.scale.double()) for posterior in posteriors]
+    names = [field.name for field in fields(posteriors[0])]
+    return Exported(
+        batch.index.cpu().numpy(),
+        _stacked(embeddings),
+        {name: _stacked([getattr(posterior, name) for posterior in posteriors]) for name in names},
+        _stacked(latent),
+        torch.stack(scale).cpu().numpy(),
+        type(posteriors[0]),
+    )
+
+
+@torch.no_grad()
+def in_pyro(run: TrainedRun, exported: Exported, precision: str, device: str) -> dict[str, np.ndarray]:
+    """The terms of the objective by Pyro."""
+    dtype = getattr(torch, precision)
+
+    def tensors(array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=dtype, device=device)
+
+    parameters = {name: tensors(array) for name, array in exported.parameters.items()}
+    posteriors = [exported.posterior_type(**{name: one[view] for name, one in parameters.items()}) for view in (0, 1)]
+    guide = pyro_side.GivenPosteriors(run.module.guide, posteriors)
+    model = deepcopy(run.module.model).to(dtype)
+    with pyro_side.GivenLatent(tensors(exported.latent)):
+        terms = SymmetricConditionalELBO(run.module.elbo.beta).terms(model, guide, *tensors(exported.embedding))
+    return {name: term.cpu().numpy() for name, term in _by_name(terms).items()}
+
+
+def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str) -> dict[str, np.ndarray]:
+    """The terms of the objective by NumPyro."""
+    with jax.enable_x64(precision == "float64"), jax.default_device(jax.devices(device)[0]):
+        model, values = build_model(run.config, exported.embedding.shape[-1], run.module.model)
+        guide = twin(type(run.module.guide))()
+        posterior_type = twin(exported.posterior_type)
+
+        def arrays(array: np.ndarray) -> jax.Array:
+            return jnp.asarray(array, dtype=precision)
+
+        @jax.jit
+        def evaluate(embedding: Any, latent: Any, parameters: Any, values: Any) -> dict[str, jax.Array]:
+            posteriors = [posterior_type(**{name: one[view] for name, one in parameters.items()}) for view in (0, 1)]
+            substituted = handlers.substitute(model, data=values)
+            objective = NumPyroObjective(run.module.elbo.beta)
+            return _by_name(
+                numpyro_side.objective_terms(substituted, guide, posteriors, list(embedding), latent, objective)
+            )
+
+        given = (exported.embedding, exported.latent, exported.parameters, values)
+        return {name: np.asarray(term) for name, term in evaluate(*jax.tree.map(arrays, given)).items()}
+
+
+def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> tuple[dict[str, Rounded], bool]:
+    """Closed form, and whether there is one for this model; where there is none, magnitudes alone.
+
+    A magnitude is then estimated from below: the value itself and a term of order one a feature, of each part.
+    """
+    model, dim = run.module.model, exported.embedding.shape[-1]
+    if (
+        type(model.likelihood) is PolarStudentT
+        and type(model.prior) is StandardNormal
+        and exported.posterior_type is DiagonalNormalPosterior
+        and (parts := _polar_parts(model.likelihood)) is not None
+    ):
+        latent, scale = as_rounded(exported.latent), as_rounded(exported.scale)
+        vector = as_rounded(exported.embedding[::-1])
+        sites = closed_form.polar_likelihood(*parts, latent, scale, vector)
+        terms = {"site direction": sites.direction.value, "site radius": sites.radius.value}
+        mean, posterior_scale = (as_rounded(exported.parameters[name]) for name in ("mean", "scale"))
+        kl = closed_form.diagonal_normal_kl(mean, posterior_scale)
+        known = True
+    else:
+        parts_by_name = {name: value for name, value in pyro.items() if name.startswith("site ") or name == q.KL}
+        rounded = {name: Rounded(value, abs(value) + dim) for name, value in parts_by_name.items()}
+        kl = rounded.pop(q.KL)
+        terms, known = rounded, False
+    likelihood = Rounded(np.zeros(kl.shape))
+    for term in terms.values():
+        likelihood = likelihood + term
+    objective = likelihood - kl * run.module.elbo.beta
+    elbo = likelihood - kl
+    count = objective.value.size * dim
+    loss = Rounded(-objective.value.sum() / count, objective.magnitude.sum() / count)
+    found = {**terms, q.KL: kl, q.ELBO[0]: elbo[0], q.ELBO[1]: elbo[1], q.OBJECTIVE: objective, q.LOSS: loss}
+    return found, known
+
+
+def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str, str] | None:
+    """ν of both sites and the names of direction and radius scale; None for what the closed form does not know."""
+    names = []
+    for part in (likelihood.direction, likelihood.radius_scale):
+        while hasattr(part, "func"):  # Hydra's partials
+            part = part.func
+        names.append(getattr(part, "__name__", ""))
+    direction = {"DiagonalStudentT": "joint", "factorized": "factorized"}.get(names[0])
+    if direction is None or names[1] not in ("unit", "projected"):
+        return None
+    return likelihood.df.cpu().numpy(), likelihood.radius_df.cpu().numpy(), direction, names[1]
+
+
+def _by_name(terms: Any) -> dict[str, Any]:
+    """The terms of either backend's objective by the names of the rows."""
+    return {
+        **{f"site {name}": term for name, term in terms.log_likelihood.items()},
+        q.KL: terms.kl,
+        q.ELBO[0]: terms.elbo[0],
+        q.ELBO[1]: terms.elbo[1],
+        q.OBJECTIVE: terms.objective,
+        q.LOSS: terms.loss,
+    }
+
+
+def _stacked(tensors: Sequence[Tensor]) -> np.ndarray:
+    return torch.stack(list(tensors)).float().cpu().numpy()
