@@ -1,0 +1,135 @@
+"""What the probabilistic program adds to a training step, and what a training step adds to its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from vje_ppl.benchmark.fused import fused_loss
+from vje_ppl.benchmark.timing import alternate
+from vje_ppl.build import build, build_joint_embedding
+from vje_ppl.data.batches import TrainingBatches
+from vje_ppl.data.image_set import InMemoryImages
+from vje_ppl.devices import uses_channels_last
+from vje_ppl.monitor import Monitor
+from vje_ppl.training_step import TrainingStep, prepare
+
+SIDE, CHANNELS = 32, 3
+
+
+class GivenPosteriors(nn.Module):
+    """A guide whose posteriors are given, so that nothing but the probabilistic program is left to time."""
+
+    def __init__(self, guide: nn.Module, posteriors: list[Any]) -> None:
+        super().__init__()
+        self._guide, self._posteriors = guide, posteriors
+
+    def embed(self, view: Tensor) -> Tensor:
+        """Views are embeddings already."""
+        return view
+
+    def infer(self, embedding: Tensor) -> Any:
+        """The next of the given posteriors."""
+        self._posteriors.append(self._posteriors.pop(0))
+        return self._posteriors[-1]
+
+    def forward(self, posterior: Any, target: Tensor) -> Tensor:
+        """The guide's own program."""
+        return self._guide(posterior, target)
+
+
+def objective_pieces(config: DictConfig, images: int, dim: int, device: torch.device) -> dict[str, Callable[[], Any]]:
+    """Forward and backward of the Pyro objective and of the hand-fused loss, from the same leaves.
+
+    The leaves are the posterior's mean and log-variance of two views, and the targets; gradients are freed each time.
+    """
+    with_dim = config.copy()
+    with_dim.encoder.width = dim // 8
+    module = build_joint_embedding(with_dim, CHANNELS, SIDE).to(device)
+    leaves = [torch.randn(images, dim, device=device, requires_grad=True) for _ in range(4)]
+    targets = [torch.randn(images, dim, device=device) for _ in range(2)]
+    template = module.guide.eval().infer(targets[0])
+    beta, df = config.objective.beta, config.likelihood.df
+
+    def parameters() -> tuple[list[Tensor], list[Tensor]]:
+        for leaf in leaves:
+            leaf.grad = None
+        return leaves[:2], [torch.exp(0.5 * leaf) for leaf in leaves[2:]]
+
+    def pyro_objective() -> Tensor:
+        posteriors = [replace(template, mean=mean, scale=scale) for mean, scale in zip(*parameters(), strict=True)]
+        loss = module.elbo.terms(module.model, GivenPosteriors(module.guide, posteriors), *targets).loss
+        loss.backward()
+        return loss
+
+    def hand_fused() -> Tensor:
+        means, scales = parameters()
+        loss = fused_loss(torch.stack(means), torch.stack(scales), torch.stack(targets[::-1]), beta, df)
+        loss.backward()
+        return loss
+
+    return {"pyro": pyro_objective, "fused": hand_fused}
+
+
+def training_pieces(config: DictConfig, fabric: Fabric) -> dict[str, Callable[[], Any]]:
+    """A whole training step on in-memory images, and its encoder's forward and backward on both views alone."""
+    module = build_joint_embedding(config, CHANNELS, SIDE)
+    module = prepare(fabric, module, config.trainer, uses_channels_last(config.trainer, module))
+    batches = random_batches(config, fabric.device)
+    take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
+    monitor = Monitor(module.guide)
+    stream = endless(batches)
+
+    def whole_step() -> None:
+        batch = next(stream)
+        monitor.update(batch.step, take_step(batch.step, batch.views))
+
+    views = next(endless(batches)).views
+
+    def encoder_alone() -> None:
+        with fabric.autocast():
+            embeddings = [module.guide.encoder(view) for view in views]
+        torch.autograd.backward([embedding.sum() for embedding in embeddings])
+        module.zero_grad(set_to_none=True)
+
+    return {"step": whole_step, "encoder": encoder_alone}
+
+
+def random_batches(config: DictConfig, device: torch.device, images: int = 10_000) -> TrainingBatches:
+    """Augmented batches of random images of CIFAR's size; what the pixels are does not change what they cost."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, CHANNELS, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    augment = build(config.augment, "augment", channels=CHANNELS, image_size=SIDE)
+    return TrainingBatches(
+        InMemoryImages(pixels), augment, batch_size=config.batch_size, seed=config.seed, device=device
+    )
+
+
+def endless(batches: TrainingBatches) -> Any:
+    """Batches of one epoch after another."""
+    epoch = 0
+    while True:
+        yield from batches.epoch(epoch)
+        epoch += 1
+
+
+def measure(config: DictConfig, fabric: Fabric, seconds: float) -> dict[str, float]:
+    """Ratios of medians, and those medians in milliseconds."""
+    large = alternate(objective_pieces(config, 512, 512, fabric.device), seconds, fabric.device)
+    small = alternate(objective_pieces(config, config.batch_size, 128, fabric.device), seconds, fabric.device)
+    step = alternate(training_pieces(config, fabric), 3 * seconds, fabric.device)
+    return {
+        "objective_over_fused": large["pyro"] / large["fused"],
+        "objective_overhead_of_step": (small["pyro"] - small["fused"]) / step["step"],
+        "step_over_encoder": step["step"] / step["encoder"],
+        "objective_512x512_ms": 1e3 * large["pyro"],
+        "fused_512x512_ms": 1e3 * large["fused"],
+        "step_ms": 1e3 * step["step"],
+        "encoder_ms": 1e3 * step["encoder"],
+    }
