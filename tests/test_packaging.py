@@ -1,0 +1,81 @@
+"""The package as it installs: a wheel holds all of it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "runs", "build", "dist", "*.egg-info", ".*_cache", "__pycache__")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the checkout, since building leaves files behind."""
+    return shutil.copytree(ROOT, tmp_path_factory.mktemp("copy") / "vje_ppl", ignore=LEFT_OUT)
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout):
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"]
+    subprocess.run(command, cwd=checkout, check=True, capture_output=True)
+    (built,) = (checkout / "dist").glob("*.whl")
+    return built
+
+
+def test_wheel_holds_every_source_file_inside_the_package(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {name.split("/")[0] for name in names} == {"vje_ppl", "vje_ppl-0.1.0.dist-info"}
+    folders = {
+        "vje_ppl": "vje_ppl",
+        "models": "vje_ppl/models",
+        "guides": "vje_ppl/guides",
+        "configs": "vje_ppl/configs",
+    }
+    sources = {
+        f"{inside}/{path.relative_to(ROOT / folder)}"
+        for folder, inside in folders.items()
+        for pattern in ("*.py", "*.yaml", "py.typed")
+        for path in (ROOT / folder).rglob(pattern)
+    }
+    assert sources <= names
+
+
+def test_wheel_trains_in_an_empty_folder(wheel, tmp_path):
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    environment = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    options = ["trainer.epochs=1", "data.subset=128", "batch_size=64", "knn.every=0", "run.name=a"]
+    where = (
+        "import sys, vje_ppl.models; print(vje_ppl.models.__file__); print(*sys.modules.keys() & {'jax', 'numpyro'})"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=empty, env=environment, check=True, capture_output=True, text=True
+    )
+    assert found.stdout.split() == [f"{site}/vje_ppl/models/__init__.py"]  # and neither JAX nor NumPyro
+    subprocess.run([sys.executable, "-m", "vje_ppl.train", *options], cwd=empty, env=environment, check=True)
+    assert (empty / "runs" / "a" / "metrics.json").is_file()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_old_python_gets_one_sentence(checkout, tmp_path):
+    python = tmp_path / "python3.11"
+    python.write_text('#!/bin/sh\ncase "$*" in *version_info*) exit 1;; *) echo Python 3.11.7;; esac\n')
+    python.chmod(0o755)
+    result = subprocess.run(
+        ["make", "--no-print-directory", "train", f"PYTHON={python}"], cwd=checkout, capture_output=True, text=True
+    )
+    assert result.returncode != 0
+    (sentence,) = result.stdout.splitlines()
+    assert "needs Python 3.12 or newer" in sentence
+    assert "3.11.7" in sentence
+    assert not (checkout / ".venv").exists()

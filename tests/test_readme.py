@@ -1,0 +1,50 @@
+"""What the README says runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+PICTURES = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+
+
+def block_with(text: str) -> str:
+    (block,) = (block for block in BLOCKS if text in block)
+    return block
+
+
+def test_svi_example_trains_with_plain_pyro():
+    block = block_with("pyro.infer.SVI")
+    code = [line for line in block.splitlines() if line.strip() and not line.startswith(("import", "from"))]
+    assert len(code) <= 15
+    scope: dict = {}
+    exec(block + "\n    losses = globals().setdefault('losses', []); losses.append(loss)", scope)
+    assert len(scope["losses"]) == 100
+    assert sum(scope["losses"][-10:]) < sum(scope["losses"][:10])
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_picture_is_there(picture):
+    assert (README.parent / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_first_two_commands_are_the_set_up():
+    commands = re.findall(r"```(?:sh|bash)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert [line.split("#")[0].strip() for line in commands[0].splitlines()] == ["make train", "make test"]
+
+
+def test_loading_example_embeds(tmp_path, monkeypatch):
+    options = ["trainer.epochs=1", "run.name=digits", "knn.every=0"]
+    subprocess.run([sys.executable, "-m", "vje_ppl.train", *options], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(block_with("vje_ppl.load"), scope)
+    mean, scale = scope["mean"], scope["scale"]
+    assert mean.shape == scale.shape == (16, 64)
+    assert (scale > 0).all()
