@@ -42,7 +42,8 @@ def signal_once_under_way(folder, number, *overrides, delay=0.0):
     time.sleep(delay)
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
-    assert "Traceback" not in errors
+    if number != signal.SIGKILL:  # data workers that outlive a killed process may say that it is gone
+        assert "Traceback" not in errors
     return process.returncode, output
 
 
