@@ -1,0 +1,83 @@
+"""Geometry that all densities on the unit sphere share: distances that keep their digits, area, tangents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import constraints
+
+#: A location whose squared norm is below 1 by more than this counts as too short for a direction. Ours.
+_SHORT = 1e-3
+
+
+class _UnitBall(constraints.Constraint):
+    """Vectors of norm at most one, up to rounding: directions, and the zero that stands for the lack of one."""
+
+    event_dim = 1
+
+    def check(self, value: Any) -> Any:
+        """Whether each vector, shape (..., D), lies in the ball; shape (...)."""
+        rounding = 10 * torch.finfo(value.dtype).eps * value.shape[-1] ** 0.5
+        return torch.linalg.vector_norm(value, dim=-1) < 1 + rounding
+
+
+#: What locations on the sphere are checked against. Observations are checked against `pyro`'s `constraints.sphere`.
+unit_ball = _UnitBall()
+
+
+def log_sphere_area(dim: int) -> float:
+    """Log of the area of the unit sphere of R^D, `log 2 + D/2 log π − log Γ(D/2)`; log 2, two points, for D = 1."""
+    return math.log(2) + 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim)
+
+
+def versine(loc: Float[Tensor, "*#batch D"], value: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*draws"]:
+    """One minus the cosine of the angle between two unit vectors, as half their squared distance: `½ ‖x − μ‖²`.
+
+    `1 − μ·x` loses all digits at small angles, and a concentration of 1e8 turns what is lost into nats. Off the sphere
+    the two differ, by radial terms only, which a gradient through a normalized vector never sees.
+
+    Args:
+        loc: μ, unit vectors, shape (..., D). The zero vector, which has no direction, is at a right angle to all.
+        value: x, unit vectors, shape (..., D).
+
+    Returns:
+        Shape (...), from 0 to 2.
+    """
+    difference = value - loc
+    lacking = (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
+    return 0.5 * (torch.linalg.vecdot(difference, difference) + lacking)
+
+
+def from_versine(loc: Float[Tensor, "*batch D"], versine: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch D"]:
+    """Draw the point at a given angle from a location, in a uniformly random tangent direction.
+
+    The tangent is drawn around the first axis, which a Householder reflection then takes to the location. Of the two
+    such reflections (to μ, or to −μ and back) the one that is far from degenerate is taken. Gradients reach both
+    arguments. Projecting a random vector on the tangent space instead would give gradients with infinite variance for
+    D = 3.
+
+    Args:
+        loc: unit vectors, shape (..., D), D ≥ 2. Around the zero vector, points are uniform on the sphere.
+        versine: one minus the cosine of the angle, from 0 to 2, shape (...).
+
+    Returns:
+        Unit vectors, shape (..., D).
+
+    Source: Davidson and others, Hyperspherical Variational Auto-Encoders (2018), algorithm 1; the choice of reflection
+    is ours.
+    """
+    normal = torch.randn_like(loc)
+    tangent = torch.nn.functional.normalize(normal[..., 1:], dim=-1)
+    sine = (versine * (2 - versine)).clamp_min(torch.finfo(versine.dtype).tiny).sqrt()
+    around_axis = torch.cat([(1 - versine).unsqueeze(-1), sine.unsqueeze(-1) * tangent], -1)
+    squared = torch.linalg.vecdot(loc, loc)
+    uniform = torch.nn.functional.normalize(normal, dim=-1)
+    around_axis = torch.where((squared < 0.5).unsqueeze(-1), uniform, around_axis)
+    sign = torch.where(loc[..., :1] < 0, -1.0, 1.0).to(loc.dtype)
+    mirror = torch.cat([loc[..., :1] + sign, loc[..., 1:]], -1)
+    along = torch.linalg.vecdot(mirror, around_axis) / (0.5 * torch.linalg.vecdot(mirror, mirror))
+    return sign * (along.unsqueeze(-1) * mirror - around_axis)
