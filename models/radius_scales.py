@@ -19,7 +19,7 @@ def unit(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"])
     Returns:
         Ones, shape (...).
     """
-    return torch.ones_like(direction[..., 0])
+    return direction.new_ones(direction.shape[:-1])
 
 
 def projected(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*draws"]:

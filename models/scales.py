@@ -9,6 +9,8 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from .isotropic import geometric_mean
+
 
 class Tied(PyroModule):
     """The likelihood's scale is the posterior's: `scale = σ_a`.
@@ -26,6 +28,20 @@ class Tied(PyroModule):
     def forward(self, posterior_scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Return the posterior's scale, shape (..., D), in units of the embedding."""
         return posterior_scale.detach() if self.detach else posterior_scale
+
+
+class Isotropic(PyroModule):
+    """The likelihood has one scale an image, the geometric mean of the posterior's: `scale_j = exp(1/D Σ_k log σ_k)`.
+
+    Of the isotropic scale matrices it is the one with the determinant of diag(σ²), so that the normalizer of a Normal
+    or Student-t stays as it is with `Tied`, and only which features a residual counts in changes.
+
+    Source: ours, the ablation of feature-wise scales.
+    """
+
+    def forward(self, posterior_scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Return the mean of the posterior's scale, shape (..., D) and the same in all features, in its unit."""
+        return geometric_mean(posterior_scale).unsqueeze(-1).expand_as(posterior_scale)
 
 
 class Free(PyroModule):

@@ -15,6 +15,7 @@ from torch.distributions import constraints
 from vje_ppl.guides.diagonal_normal import DiagonalNormal
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
+from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.models.radius_scales import unit
 from vje_ppl.models.vje import VJE
 
@@ -95,5 +96,5 @@ def small_model(
     radius_scale: Callable[[Tensor, Tensor], Tensor] = unit,
 ) -> VJE:
     """A polar model in float64."""
-    likelihood = PolarStudentT(1.5, 3.0, direction, radius_scale)
+    likelihood = PolarStudentT(1.5, direction=direction, radius=StudentTRadius(3.0, scale=radius_scale))
     return VJE(StandardNormal(dim) if prior is None else prior, likelihood, scale).double()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
+from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.models.vje import VJE
 
 from tests.programs import DisguisedNormal, GivenNoise, LearnedNormal, StudentTPrior, small_guide, small_model
@@ -347,7 +348,7 @@ class MaskedLikelihood(PolarStudentT):
 def test_masks_on_distributions_are_honoured():
     guide, views, given_noise = small_guide(D), embeddings(), noise()
     masked_guide = MaskedGuide(D, network=lambda *_: guide.network).double()
-    masked_model = VJE(MaskedPrior(D), MaskedLikelihood(1.5, 3.0)).double()
+    masked_model = VJE(MaskedPrior(D), MaskedLikelihood(1.5, radius=StudentTRadius(3.0))).double()
     with GivenNoise(given_noise):
         plain = SymmetricConditionalELBO(0.3).terms(small_model(D), guide, *views)
     with GivenNoise(given_noise):
@@ -445,7 +446,7 @@ class Penalized(PolarStudentT):
 
 
 def test_a_factor_in_the_model_is_a_term_of_its_own():
-    model = VJE(StandardNormal(D), Penalized(1.5, 3.0)).double()
+    model = VJE(StandardNormal(D), Penalized(1.5, radius=StudentTRadius(3.0))).double()
     terms = SymmetricConditionalELBO().terms(model, small_guide(D), *embeddings())
     torch.testing.assert_close(terms.log_likelihood["penalty"].detach(), -terms.latent.square().sum(-1))
     torch.testing.assert_close(terms.elbo, sum(terms.log_likelihood.values()) - terms.kl)

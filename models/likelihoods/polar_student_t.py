@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pyro
-import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.nn import PyroModule
@@ -14,7 +13,8 @@ from torch import Tensor
 from vje_ppl.distributions import DiagonalStudentT, StudentT
 from vje_ppl.polar import to_polar
 
-from ..radius_scales import unit
+from ..degrees_of_freedom import DegreesOfFreedom
+from ..radius import StudentTRadius, base_measure_with, checked_radius
 
 
 def factorized(df: Tensor, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
@@ -28,47 +28,44 @@ class PolarStudentT(PyroModule):
         ẑ_b ~ StudentT_ν(ŝ, diag(scale²))         site "direction"
         r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
 
+    The guide's standard deviations, feature by feature, are the direction's scale.
+
     Base measure: Lebesgue on R^D for the direction and on R for the radius. Neither is normalized where its
     observations live: on the unit sphere the direction's integral depends on the scale (below or above one), and the
     radius's leaks below zero. Within one model, per-image scores inherit that.
 
     Args:
         df: degrees of freedom ν of the direction, positive; small is heavy-tailed.
-        radius_df: ν' of the radius; the same as `df` by default.
+        learn_df: whether ν is learned, starting from `df`.
         direction: builds the direction's density from (df, loc, scale): `DiagonalStudentT`, one Mahalanobis term for
             all features, or `factorized`, independent features.
-        radius_scale: computes the radius's scale, shape (...), from ŝ and the shared scale, both (..., D): `unit` or
-            `projected`.
+        radius: the radial site; by default a `StudentTRadius` of unit scale, with `df` and `learn_df` as here.
 
-    Source: polar Student-t sites with the guide's variances as scale: the paper. The joint form and the radius's
-    scale: ours.
+    Source: polar Student-t sites with the guide's variances as scale: the paper. The joint form, the radius's scale and
+    a learned ν: ours.
     """
-
-    base_measure = "polar"
-    df: Tensor
-    radius_df: Tensor
 
     def __init__(
         self,
         df: float = 1.0,
-        radius_df: float | None = None,
+        learn_df: bool = False,
         direction: Callable[[Tensor, Tensor, Tensor], TorchDistributionMixin] = DiagonalStudentT,
-        radius_scale: Callable[[Tensor, Tensor], Tensor] = unit,
+        radius: PyroModule | None = None,
     ) -> None:
         super().__init__()
-        radius_df = df if radius_df is None else radius_df
-        for name, part in {"direction": direction, "radius_scale": radius_scale}.items():
-            if not callable(part):
-                raise ValueError(f"PolarStudentT expects a function as {name}, got {part!r}; see likelihood/{name}=...")
-        if min(df, radius_df) <= 0:
+        if not callable(direction):
             raise ValueError(
-                f"PolarStudentT expects positive degrees of freedom, got df={df} and radius_df={radius_df}; "
-                "1 is the default, and 30 is close to a Gaussian."
+                f"PolarStudentT expects a function as direction, got {direction!r}; choose "
+                "likelihood/direction=joint or factorized."
             )
-        self.register_buffer("df", torch.tensor(float(df)))
-        self.register_buffer("radius_df", torch.tensor(float(radius_df)))
+        self.df = DegreesOfFreedom(df, learn_df)
         self.direction = direction
-        self.radius_scale = radius_scale
+        self.radius = StudentTRadius(df, learn_df) if radius is None else checked_radius(radius, "PolarStudentT")
+
+    @property
+    def base_measure(self) -> str:
+        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        return base_measure_with(self.radius, "polar")
 
     def forward(
         self,
@@ -85,7 +82,6 @@ class PolarStudentT(PyroModule):
         """
         location = to_polar(latent)
         observed = (None, None) if target is None else to_polar(target)
-        df, radius_df = self.df.to(latent.dtype), self.radius_df.to(latent.dtype)  # normalizers as exact as the rest
-        radius_scale = self.radius_scale(location.direction, scale)
+        df = self.df(latent.dtype)
         pyro.sample("direction", self.direction(df, location.direction, scale), obs=observed[0])
-        pyro.sample("radius", StudentT(radius_df, location.radius, radius_scale), obs=observed[1])
+        self.radius(location, scale, observed[1])

@@ -12,6 +12,7 @@ import vje_ppl.models.likelihoods.polar_student_t as polar
 from torch.distributions import Independent, Normal
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.models import radius_scales, scales
+from vje_ppl.models.radius import StudentTRadius
 
 import vje_ppl.objective
 from vje_ppl.crosscheck import certificate, pyro_side
@@ -99,10 +100,10 @@ def _exchanged_kl(patch):
 
 def _df_off_by_one(patch):
     def off_by_one(original, self, *args):
-        self.radius_df = self.radius_df + 1
+        self.df.value = self.df.value + 1
         return original(self, *args)
 
-    _wrap(patch, polar.PolarStudentT, "forward", off_by_one)
+    _wrap(patch, StudentTRadius, "forward", off_by_one)
 
 
 def _sum_over_the_wrong_axis(patch):

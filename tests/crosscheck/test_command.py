@@ -56,7 +56,7 @@ def test_options_are_checked_first(wrong, sentence):
 def run(tmp_path_factory):
     """One epoch on the digits, with a scale of its own, so that a learned parameter has to cross over."""
     root = tmp_path_factory.mktemp("runs")
-    options = ["model/scale=free", "likelihood.df=3", "likelihood/radius_scale=projected", "encoder.width=32"]
+    options = ["model/scale=free", "likelihood.df=3", "likelihood/radius/scale=projected", "encoder.width=32"]
     arguments = [f"run.root={root}", "run.name=one", "trainer.epochs=1", "knn.every=0", "encoder.dim=8", *options]
     subprocess.run([sys.executable, "-m", "vje_ppl.train", *arguments], check=True, capture_output=True)
     return root / "one"

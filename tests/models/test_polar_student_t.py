@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 from pyro import poutine
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT, factorized
+from vje_ppl.models.radius import NoRadius, NormalRadius, StudentTRadius
 from vje_ppl.models.radius_scales import projected, unit
 
 from vje_ppl.distributions import DiagonalStudentT
@@ -32,10 +33,11 @@ def sites(likelihood: PolarStudentT, *arguments: torch.Tensor | None) -> dict:
 
 @pytest.mark.parametrize("radius_scale", [unit, projected], ids=["unit", "projected"])
 @pytest.mark.parametrize("direction", [DiagonalStudentT, factorized], ids=["joint", "factorized"])
-@pytest.mark.parametrize(("df", "radius_df"), [(1.0, None), (0.5, 4.0)])
+@pytest.mark.parametrize(("df", "radius_df"), [(1.0, 1.0), (0.5, 4.0)])
 def test_sites_equal_scipy(df, radius_df, direction, radius_scale):
     latent, scale, target = inputs()
-    found = sites(PolarStudentT(df, radius_df, direction, radius_scale).double(), latent, scale, target)
+    radius_site = StudentTRadius(radius_df, scale=radius_scale)
+    found = sites(PolarStudentT(df, direction=direction, radius=radius_site).double(), latent, scale, target)
     for i in range(N):
         s, sigma, z = latent[i].numpy(), scale[i].numpy(), target[i].numpy()
         length, unit_s, radius, unit_z = (s @ s) ** 0.5, s / (s @ s) ** 0.5, (z @ z) ** 0.5, z / (z @ z) ** 0.5
@@ -45,15 +47,34 @@ def test_sites_equal_scipy(df, radius_df, direction, radius_scale):
             expected = scipy.stats.t.logpdf(unit_z, df, unit_s, sigma).sum()
         assert found["direction"]["log_prob"][i].item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
         spread = 1.0 if radius_scale is unit else ((unit_s * sigma) ** 2).sum() ** 0.5
-        expected = scipy.stats.t.logpdf(radius, radius_df or df, length, spread)
+        expected = scipy.stats.t.logpdf(radius, radius_df, length, spread)
         assert found["radius"]["log_prob"][i].item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_default_is_joint_with_heavy_tails_and_a_radius_of_unit_scale():
     likelihood = PolarStudentT()
-    assert likelihood.df == likelihood.radius_df == 1
+    assert likelihood.df(torch.float32) == likelihood.radius.df(torch.float32) == 1
     assert likelihood.direction is DiagonalStudentT
-    assert likelihood.radius_scale is unit
+    assert likelihood.radius.scale is unit
+    assert not list(likelihood.parameters())
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["fixed", "learned"])
+def test_one_argument_sets_the_tails_of_both_sites(learned):
+    likelihood = PolarStudentT(5.0, learned)
+    assert [site.df(torch.float64).item() for site in (likelihood, likelihood.radius)] == pytest.approx(
+        [5, 5], rel=1e-6
+    )
+    assert len(list(likelihood.parameters())) == 2 * learned
+
+
+@pytest.mark.parametrize(
+    ("radius", "base_measure"),
+    [(None, "polar"), (NormalRadius(), "polar"), (NoRadius(), "polar, direction only")],
+    ids=["student_t", "normal", "none"],
+)
+def test_base_measure_says_whether_there_is_a_radius(radius, base_measure):
+    assert PolarStudentT(radius=radius).base_measure == base_measure
 
 
 def test_observes_direction_and_radius_of_the_target():
@@ -82,7 +103,7 @@ def test_normalizers_are_as_exact_as_the_embeddings_without_casting_the_module()
 
 def test_gradients_pass_gradcheck():
     latent, scale, target = (tensor.requires_grad_() for tensor in inputs())
-    likelihood = PolarStudentT(0.7, 3.0, radius_scale=projected).double()
+    likelihood = PolarStudentT(0.7, radius=StudentTRadius(3.0, scale=projected)).double()
 
     def log_probs(*arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(site["log_prob"] for site in sites(likelihood, *arguments).values())
@@ -96,7 +117,8 @@ def test_gradients_pass_gradcheck():
 def test_values_and_gradients_are_finite_over_many_decades(sigma, length, radius_scale):
     latent, _, target = inputs(torch.float32)
     latent, scale = (length * latent).requires_grad_(), torch.full((N, D), sigma).requires_grad_()
-    found = sites(PolarStudentT(0.1, radius_scale=radius_scale), latent, scale, length * target)
+    likelihood = PolarStudentT(0.1, radius=StudentTRadius(0.1, scale=radius_scale))
+    found = sites(likelihood, latent, scale, length * target)
     total = sum(site["log_prob"].sum() for site in found.values())
     assert torch.isfinite(total)
     for gradient in torch.autograd.grad(total, (latent, scale)):
@@ -106,12 +128,36 @@ def test_values_and_gradients_are_finite_over_many_decades(sigma, length, radius
 def test_a_latent_at_the_target_has_finite_gradients():
     latent, scale, _ = inputs()
     latent, scale = latent.requires_grad_(), scale.requires_grad_()
-    found = sites(PolarStudentT(radius_scale=projected).double(), latent, scale, latent.detach())
+    likelihood = PolarStudentT(radius=StudentTRadius(scale=projected)).double()
+    found = sites(likelihood, latent, scale, latent.detach())
     for gradient in torch.autograd.grad(sum(site["log_prob"].sum() for site in found.values()), (latent, scale)):
         assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize(("df", "radius_df"), [(0.0, None), (-1.0, None), (1.0, 0.0)])
-def test_degrees_of_freedom_that_are_not_positive_are_refused_in_a_sentence(df, radius_df):
-    with pytest.raises(ValueError, match="PolarStudentT expects positive degrees of freedom, got df="):
-        PolarStudentT(df, radius_df)
+def test_learned_degrees_of_freedom_get_the_gradient_of_finite_differences():
+    arguments, step = inputs(), 1e-5
+    likelihood = PolarStudentT(2.0, True, radius=StudentTRadius(0.5, True)).double()
+
+    def log_probs() -> torch.Tensor:
+        return torch.stack([site["log_prob"].sum() for site in sites(likelihood, *arguments).values()])
+
+    parameters = [likelihood.df.raw, likelihood.radius.df.raw]
+    for i, parameter in enumerate(parameters):
+        (gradient,) = torch.autograd.grad(log_probs().sum(), parameter)
+        with torch.no_grad():
+            differences = []
+            for side in (1, -1):
+                parameter += side * step
+                differences.append(log_probs())
+                parameter -= side * step
+        slopes = (differences[0] - differences[1]) / (2 * step)
+        # Of each site its own alone; central differences err by the third derivative times step², of order 1e-9.
+        assert slopes[1 - i] == 0
+        assert gradient.item() == pytest.approx(slopes[i].item(), rel=1e-6)
+        assert abs(gradient) > 1e-3
+
+
+@pytest.mark.parametrize("df", [0.0, -1.0, float("inf"), float("nan")])
+def test_degrees_of_freedom_that_are_not_positive_are_refused_in_a_sentence(df):
+    with pytest.raises(ValueError, match="A Student-t expects positive degrees of freedom below infinity, got df="):
+        PolarStudentT(df)

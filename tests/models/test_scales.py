@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pyro
 import pytest
 import torch
-from vje_ppl.models.scales import Free, Tied
+from vje_ppl.models.scales import Free, Isotropic, Tied
+
+from vje_ppl.numpyro_port import scales as port
 
 
 def test_tied_is_the_posteriors_scale_with_its_gradient():
@@ -22,6 +27,33 @@ def test_tied_and_detached_is_a_constant():
 
 def test_tied_has_no_parameter():
     assert not list(Tied().parameters())
+
+
+def test_isotropic_is_one_scale_an_image_of_the_determinant_of_the_posteriors():
+    scale = torch.logspace(-4, 2, 24).double().reshape(2, 3, 4)[..., torch.randperm(4)]
+    isotropic = Isotropic()(scale)
+    assert isotropic.shape == scale.shape
+    assert torch.equal(isotropic, isotropic[..., :1].expand_as(scale))
+    torch.testing.assert_close(isotropic.prod(-1), scale.prod(-1), rtol=1e-12, atol=0)
+    assert len(isotropic[..., 0].unique()) == 6
+
+
+def test_isotropic_of_equal_scales_is_that_scale():
+    scale = torch.full((2, 3, 2048), 0.3).double()
+    torch.testing.assert_close(Isotropic()(scale), scale, rtol=1e-12, atol=0)
+
+
+def test_isotropic_passes_its_gradient_to_the_posterior_and_has_no_parameter():
+    scale = (torch.rand(2, 3, 4).double() + 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(Isotropic(), (scale,))
+    assert not list(Isotropic().parameters())
+
+
+def test_isotropic_equals_its_twin():
+    scale = torch.rand(2, 3, 5) + 0.1
+    with jax.enable_x64(True):
+        theirs = np.asarray(port.Isotropic()(jnp.asarray(scale.double().numpy())))
+    np.testing.assert_allclose(Isotropic()(scale.double()).numpy(), theirs, rtol=1e-14)
 
 
 @pytest.mark.parametrize("init", [0.01, 1.0, 3.5])

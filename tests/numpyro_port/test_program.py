@@ -19,12 +19,13 @@ from vje_ppl.models import vje as pyro_vje
 from vje_ppl.models.likelihoods import polar_student_t as pyro_likelihood
 from vje_ppl.models.priors.standard_normal import StandardNormal as PyroStandardNormal
 
-from vje_ppl.numpyro_port import radius_scales
 from vje_ppl.numpyro_port.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
 from vje_ppl.numpyro_port.likelihoods.polar_student_t import PolarStudentT, factorized
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO
 from vje_ppl.numpyro_port.polar import to_polar
 from vje_ppl.numpyro_port.priors.standard_normal import StandardNormal
+from vje_ppl.numpyro_port.radius import StudentTRadius
+from vje_ppl.numpyro_port.radius_scales import projected
 from vje_ppl.numpyro_port.scales import Free, Tied
 from vje_ppl.numpyro_port.vje import VJE
 
@@ -99,7 +100,7 @@ def test_log_density_is_the_sum_of_sites():
 
 def test_predictive_draws_all_sites():
     posteriors, _ = _inputs()
-    draws = Predictive(_model(direction=factorized, radius_scale=radius_scales.projected), num_samples=3)(
+    draws = Predictive(_model(direction=factorized, radius=StudentTRadius(scale=projected)), num_samples=3)(
         KEY, posteriors[0]
     )
     assert {name: draw.shape for name, draw in draws.items()} == {
@@ -111,7 +112,7 @@ def test_predictive_draws_all_sites():
 
 def test_nuts_finds_the_posterior_of_a_sharp_radius():
     posterior, target = DiagonalNormalPosterior(jnp.zeros((1, 2)), jnp.full((1, 2), 0.1)), jnp.array([[3.0, 0.0]])
-    model = VJE(StandardNormal(2), PolarStudentT(1000.0, radius_scale=radius_scales.projected))
+    model = VJE(StandardNormal(2), PolarStudentT(1000.0, radius=StudentTRadius(1000.0, scale=projected)))
     mcmc = MCMC(NUTS(model), num_warmup=200, num_samples=300, progress_bar=False)
     mcmc.run(KEY, posterior, target)
     latent = mcmc.get_samples()["latent"][:, 0]

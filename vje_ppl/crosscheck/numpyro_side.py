@@ -23,6 +23,7 @@ from vje_ppl.numpyro_port.likelihoods import polar_student_t
 from vje_ppl.numpyro_port.objective import ObjectiveTerms, SymmetricConditionalELBO
 from vje_ppl.numpyro_port.polar import to_polar
 from vje_ppl.numpyro_port.priors.standard_normal import StandardNormal
+from vje_ppl.numpyro_port.radius import StudentTRadius
 from vje_ppl.numpyro_port.vje import VJE
 
 #: No draw depends on it: every latent is given.
@@ -89,12 +90,11 @@ def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Arr
     """The model of a variant, with one ν a direction of the pair and image."""
     directions = {"joint": DiagonalStudentT, "factorized": polar_student_t.factorized}
     prior = StandardNormal(c["mean"].shape[-1])
-    likelihood = polar_student_t.PolarStudentT(
-        direction=directions[variant.direction], radius_scale=getattr(radius_scales, variant.radius_scale)
-    )
+    radius = StudentTRadius(scale=getattr(radius_scales, variant.radius_scale))
+    likelihood = polar_student_t.PolarStudentT(direction=directions[variant.direction], radius=radius)
     free = scales.Free(c["mean"].shape[-1])
     model = VJE(prior, likelihood, free if variant.scale == "free" else scales.Tied(variant.scale == "detached"))
-    likelihood.df, likelihood.radius_df = df, radius_df
+    likelihood.df.value, radius.df.value = df, radius_df
     return handlers.substitute(model, data={"scale.log_value": log_scale})
 
 

@@ -20,6 +20,7 @@ from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosteri
 from vje_ppl.models import radius_scales, scales
 from vje_ppl.models.likelihoods import polar_student_t
 from vje_ppl.models.priors.standard_normal import StandardNormal
+from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.models.vje import VJE
 from vje_ppl.objective import ObjectiveTerms, SymmetricConditionalELBO
 from vje_ppl.polar import to_polar
@@ -64,13 +65,12 @@ def build_model(variant: Variant, c: dict[str, Tensor]) -> VJE:
     """The model of a variant, with one ν a direction of the pair and image."""
     directions = {"joint": DiagonalStudentT, "factorized": polar_student_t.factorized}
     prior = StandardNormal(c["mean"].shape[-1])
-    likelihood = polar_student_t.PolarStudentT(
-        direction=directions[variant.direction], radius_scale=getattr(radius_scales, variant.radius_scale)
-    )
+    radius = StudentTRadius(scale=getattr(radius_scales, variant.radius_scale))
+    likelihood = polar_student_t.PolarStudentT(direction=directions[variant.direction], radius=radius)
     free = scales.Free(c["mean"].shape[-1])
     model = VJE(prior, likelihood, free if variant.scale == "free" else scales.Tied(variant.scale == "detached"))
     model.to(c["mean"])
-    likelihood.df, likelihood.radius_df = c["df"], c["radius_df"]
+    likelihood.df.value, radius.df.value = c["df"], c["radius_df"]
     if variant.scale == "free":
         free.log_value = nn.Parameter(c["log_scale"].detach())
     return model

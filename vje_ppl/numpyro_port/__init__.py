@@ -2,7 +2,7 @@
 
 Every file is the twin of one in Pyro, with the same names and the same order of lines:
 
-    models/vje.py, scales.py, radius_scales.py    vje.py, scales.py, radius_scales.py
+    models/*                                      vje.py, scales.py, radius.py, ...
     models/priors/*, models/likelihoods/*         priors/*, likelihoods/*
     guides/*                                      guides/*
     vje_ppl/distributions/*                       distributions/*

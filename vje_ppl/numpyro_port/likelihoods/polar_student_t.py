@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import numpyro
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
+from ..degrees_of_freedom import DegreesOfFreedom
 from ..distributions import DiagonalStudentT, StudentT
 from ..polar import to_polar
-from ..radius_scales import unit
+from ..radius import StudentTRadius, base_measure_with, checked_radius
 
 
 def factorized(df: jax.Array, loc: jax.Array, scale: jax.Array) -> Distribution:
@@ -30,45 +29,44 @@ class PolarStudentT:
         ẑ_b ~ StudentT_ν(ŝ, diag(scale²))         site "direction"
         r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
 
+    The guide's standard deviations, feature by feature, are the direction's scale. Where ν is learned, its parameter is
+    "likelihood.df.raw", its path in the Pyro model.
+
     Base measure: Lebesgue on R^D for the direction and on R for the radius. Neither is normalized where its
     observations live: on the unit sphere the direction's integral depends on the scale (below or above one), and the
     radius's leaks below zero. Within one model, per-image scores inherit that.
 
     Args:
         df: degrees of freedom ν of the direction, positive; small is heavy-tailed.
-        radius_df: ν' of the radius; the same as `df` by default.
+        learn_df: whether ν is learned, starting from `df`.
         direction: builds the direction's density from (df, loc, scale): `DiagonalStudentT`, one Mahalanobis term for
             all features, or `factorized`, independent features.
-        radius_scale: computes the radius's scale, shape (...), from ŝ and the shared scale, both (..., D): `unit` or
-            `projected`.
+        radius: the radial site; by default a `StudentTRadius` of unit scale, with `df` and `learn_df` as here.
 
-    Source: polar Student-t sites with the guide's variances as scale: the paper. The joint form and the radius's
-    scale: ours.
+    Source: polar Student-t sites with the guide's variances as scale: the paper. The joint form, the radius's scale and
+    a learned ν: ours.
     """
-
-    base_measure = "polar"
-    df: np.ndarray | jax.Array
-    radius_df: np.ndarray | jax.Array
 
     def __init__(
         self,
         df: float = 1.0,
-        radius_df: float | None = None,
+        learn_df: bool = False,
         direction: Callable[[jax.Array, jax.Array, jax.Array], Distribution] = DiagonalStudentT,
-        radius_scale: Callable[[jax.Array, jax.Array], jax.Array] = unit,
+        radius: Callable[..., None] | None = None,
     ) -> None:
-        radius_df = df if radius_df is None else radius_df
-        for name, part in {"direction": direction, "radius_scale": radius_scale}.items():
-            if not callable(part):
-                raise ValueError(f"PolarStudentT expects a function as {name}, got {part!r}; see likelihood/{name}=...")
-        if min(df, radius_df) <= 0:
+        if not callable(direction):
             raise ValueError(
-                f"PolarStudentT expects positive degrees of freedom, got df={df} and radius_df={radius_df}; "
-                "1 is the default, and 30 is close to a Gaussian."
+                f"PolarStudentT expects a function as direction, got {direction!r}; choose "
+                "likelihood/direction=joint or factorized."
             )
-        self.df, self.radius_df = np.asarray(float(df)), np.asarray(float(radius_df))
+        self.df = DegreesOfFreedom(df, learn_df, "likelihood.df")
         self.direction = direction
-        self.radius_scale = radius_scale
+        self.radius = StudentTRadius(df, learn_df) if radius is None else checked_radius(radius, "PolarStudentT")
+
+    @property
+    def base_measure(self) -> str:
+        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        return base_measure_with(self.radius, "polar")
 
     def __call__(
         self,
@@ -85,7 +83,6 @@ class PolarStudentT:
         """
         location = to_polar(latent)
         observed = (None, None) if target is None else to_polar(target)
-        df, radius_df = (jnp.asarray(one, latent.dtype) for one in (self.df, self.radius_df))
-        radius_scale = self.radius_scale(location.direction, scale)
+        df = self.df(latent.dtype)
         numpyro.sample("direction", self.direction(df, location.direction, scale), obs=observed[0])
-        numpyro.sample("radius", StudentT(radius_df, location.radius, radius_scale), obs=observed[1])
+        self.radius(location, scale, observed[1])
