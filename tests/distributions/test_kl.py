@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyro.distributions as dist
 import pytest
+import scipy.integrate
+import scipy.stats
 import torch
 from pyro.distributions.torch_distribution import ExpandedDistribution, TorchDistribution
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from vje_ppl.distributions import DiagonalStudentT, UnitNormal
+from vje_ppl.distributions import DiagonalStudentT, Mixture, UnitNormal
 from vje_ppl.distributions.kl import closed_form_kl
 
 BATCH, DIM, RANK = (4,), 5, 2
@@ -93,6 +96,74 @@ def test_gradient_equals_that_of_the_general_formula(make_q, make_p):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
+def laplace(batch: tuple[int, ...] = ()) -> TorchDistribution:
+    return dist.Laplace(torch.randn(*batch, DIM).double(), torch.rand(*batch, DIM).double() + 0.2).to_event(1)
+
+
+def quadrature_kl(loc: float, scale: float, laplace_loc: float, laplace_scale: float) -> float:
+    """KL of one Normal from one Laplace, with the kink at an end of the intervals."""
+    q, p = scipy.stats.norm(loc, scale), scipy.stats.laplace(laplace_loc, laplace_scale)
+    ends = sorted({loc - 12 * scale, loc, loc + 12 * scale, min(max(laplace_loc, loc - 12 * scale), loc + 12 * scale)})
+    return sum(
+        scipy.integrate.quad(lambda x: q.pdf(x) * (q.logpdf(x) - p.logpdf(x)), *interval, epsabs=1e-12)[0]
+        for interval in pairwise(ends)
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 20.0])
+@pytest.mark.parametrize("loc", [0.0, -0.7, 30.0])
+def test_kl_from_the_laplace_equals_quadrature(loc, scale):
+    numbers = torch.tensor([[loc], [scale], [0.0], [0.7]], dtype=torch.float64)
+    q, p = dist.Normal(*numbers[:2]).to_event(1), dist.Laplace(*numbers[2:]).to_event(1)
+    assert closed_form_kl(q, p).item() == pytest.approx(quadrature_kl(loc, scale, 0.0, 0.7), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("make_q", [diagonal, low_rank], ids=["diagonal", "low_rank"])
+def test_kl_from_the_laplace_equals_the_mean_over_draws_within_five_standard_errors(make_q):
+    q, p, count = make_q(), laplace(), 20_000
+    draws = q.sample((count,))
+    ratio = q.log_prob(draws) - p.log_prob(draws)
+    assert ((ratio.mean(0) - closed_form_kl(q, p)).abs() <= 5 * ratio.std(0) / count**0.5).all()
+
+
+@pytest.mark.parametrize("make_p", [unit, diagonal, laplace], ids=["unit", "diagonal", "laplace"])
+def test_a_low_rank_normal_of_no_rank_is_the_diagonal_one(make_p):
+    q, p = diagonal(), make_p()
+    none = dist.LowRankMultivariateNormal(q.mean, torch.zeros(*BATCH, DIM, RANK).double(), q.variance)
+    torch.testing.assert_close(closed_form_kl(none, p), closed_form_kl(q, p), rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_of_the_kl_from_the_laplace_pass_gradcheck():
+    mean, spread = torch.randn(2, DIM).double(), torch.rand(2, DIM).double() + 0.2
+    factor, scale = torch.randn(2, DIM, RANK).double(), torch.rand(DIM).double() + 0.2
+    given = [one.requires_grad_() for one in (mean, spread, factor, scale)]
+
+    def both(mean: Tensor, spread: Tensor, factor: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
+        p = dist.Laplace(torch.zeros_like(scale), scale).to_event(1)
+        diagonal_q = dist.Normal(mean, spread).to_event(1)
+        low_rank_q = dist.LowRankMultivariateNormal(mean, factor, spread)
+        return tuple(kl for q in (diagonal_q, low_rank_q) if (kl := closed_form_kl(q, p)) is not None)
+
+    assert len(both(*given)) == 2
+    assert torch.autograd.gradcheck(both, given)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e2])
+@pytest.mark.parametrize("norm", [0.0, 1e-6, 1e4])
+@pytest.mark.parametrize("make_p", [unit, diagonal, laplace], ids=["unit", "diagonal", "laplace"])
+def test_extreme_posteriors_have_finite_divergences_and_gradients_in_float32(make_p, norm, scale):
+    mean = (norm * torch.nn.functional.normalize(torch.randn(DIM), dim=0)).requires_grad_()
+    spread = torch.full((DIM,), scale, requires_grad=True)
+    p = make_p(())
+    for q in (
+        dist.Normal(mean, spread).to_event(1),
+        dist.LowRankMultivariateNormal(mean, spread.unsqueeze(-1) * torch.ones(DIM, RANK), spread.square()),
+    ):
+        kl = closed_form_kl(q, p)
+        assert torch.isfinite(kl)
+        assert all(torch.isfinite(one).all() for one in torch.autograd.grad(kl, (mean, spread)))
+
+
 @dataclass(frozen=True)
 class Wrapping:
     """What is done to q and p, and the elements whose divergence is left."""
@@ -161,6 +232,14 @@ def test_is_zero_for_the_same_distribution():
 NONE_REGISTERED = {
     "student_t_prior": (diagonal, lambda: dist.StudentT(3.0, torch.zeros(DIM), torch.ones(DIM)).to_event(1)),
     "joint_student_t_prior": (diagonal, lambda: DiagonalStudentT(3.0, torch.zeros(DIM), torch.ones(DIM))),
+    "mixture_prior": (
+        diagonal,
+        lambda: Mixture(torch.zeros(3), dist.Normal(torch.randn(3, DIM), torch.ones(3, DIM)).to_event(1)),
+    ),
+    "mixture_prior_in_a_plate": (
+        low_rank,
+        lambda: Mixture(torch.zeros(3), dist.Normal(torch.randn(3, DIM), torch.ones(3, DIM)).to_event(1)).expand(BATCH),
+    ),
     "student_t_guide": (lambda: DiagonalStudentT(3.0, torch.zeros(4, DIM), torch.ones(DIM)), unit),
     "low_rank_guide_student_t_prior": (low_rank, lambda: dist.StudentT(3.0, torch.zeros(DIM), 1.0).to_event(1)),
     "logistic_guide": (lambda: dist.Logistic(torch.zeros(DIM), torch.ones(DIM)).to_event(1), unit),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from numpyro import handlers
-from torch import Tensor
+from torch import Tensor, nn
 
 from vje_ppl.build import build
 from vje_ppl.crosscheck import closed_form, numpyro_side, pyro_side
@@ -26,6 +26,7 @@ from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.loading import TrainedRun, load
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
+from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
 from vje_ppl.objective import SymmetricConditionalELBO
 
@@ -40,7 +41,10 @@ class Exported:
         parameters: fields of the posterior by name, each (2, N, ...).
         latent: one posterior draw, shape (2, N, D).
         scale: the likelihood's scale as float64 evaluates it from the other arrays, shape (2, N, D).
-        posterior_type: the class in torch that `parameters` are fields of.
+        posterior_type: the class in torch that `parameters` and `modules` are fields of.
+        modules: fields that are torch modules, one for all views and images, by name; with learned parameters.
+        asked: fields of the posterior that the prior asks the inference network for, such as that of pseudo-embeddings,
+            each (K, ...); none for a prior without `bind`.
     """
 
     index: np.ndarray
@@ -49,10 +53,20 @@ class Exported:
     latent: np.ndarray
     scale: np.ndarray
     posterior_type: type
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+    asked: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def learned(self) -> dict[str, dict[str, np.ndarray]]:
+        """The modules' parameters by the field's name and their path in the module."""
+        return {
+            name: {path: _array(one) for path, one in part.named_parameters()} for name, part in self.modules.items()
+        }
 
     def save(self, path: Path) -> None:
         """Write the arrays as an npz file."""
         arrays: dict[str, Any] = {f"posterior_{name}": array for name, array in self.parameters.items()}
+        arrays |= {f"posterior_{name}.{of}": one for name, part in self.learned().items() for of, one in part.items()}
+        arrays |= {f"prior_{name}": array for name, array in self.asked.items()}
         np.savez(path, index=self.index, embedding=self.embedding, latent=self.latent, scale=self.scale, **arrays)
 
 
@@ -107,15 +121,34 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
         latent = [posterior.distribution().rsample() for posterior in posteriors]
     in_double = deepcopy(run.module.model.scale).double()
     scale = [in_double(posterior.scale.double()) for posterior in posteriors]
-    names = [field.name for field in fields(posteriors[0])]
+    values = {one.name: [getattr(posterior, one.name) for posterior in posteriors] for one in fields(posteriors[0])}
+    asked = _asked(run.module.model.prior, guide.infer)
     return Exported(
         batch.index.cpu().numpy(),
         _stacked(embeddings),
-        {name: _stacked([getattr(posterior, name) for posterior in posteriors]) for name in names},
+        {name: _stacked(of_views) for name, of_views in values.items() if isinstance(of_views[0], Tensor)},
         _stacked(latent),
         torch.stack(scale).cpu().numpy(),
         type(posteriors[0]),
+        {name: of_views[0] for name, of_views in values.items() if isinstance(of_views[0], nn.Module)},
+        {name: _array(getattr(asked, name)) for name in values if isinstance(getattr(asked, name, None), Tensor)},
     )
+
+
+def _asked(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
+    """The posterior that a prior asks the inference network for, or None."""
+    if not hasattr(prior, "bind"):
+        return None
+    answers: list[Any] = []
+
+    def remember(embedding: Tensor) -> Any:
+        answers.append(infer(embedding))
+        return answers[-1]
+
+    prior.bind(remember)
+    prior()
+    prior.bind(infer)
+    return answers[-1]
 
 
 @torch.no_grad()
@@ -127,9 +160,15 @@ def in_pyro(run: TrainedRun, exported: Exported, precision: str, device: str) ->
         return torch.as_tensor(array, dtype=dtype, device=device)
 
     parameters = {name: tensors(array) for name, array in exported.parameters.items()}
-    posteriors = [exported.posterior_type(**{name: one[view] for name, one in parameters.items()}) for view in (0, 1)]
+    modules = {name: deepcopy(module).to(device, dtype) for name, module in exported.modules.items()}
+    posteriors = [
+        exported.posterior_type(**{name: one[view] for name, one in parameters.items()}, **modules) for view in (0, 1)
+    ]
     guide = pyro_side.GivenPosteriors(run.module.guide, posteriors)
     model = deepcopy(run.module.model).to(dtype)
+    if exported.asked:
+        asked = {name: tensors(array) for name, array in exported.asked.items()}
+        model.prior.bind(lambda _: exported.posterior_type(**asked, **modules))
     with pyro_side.GivenLatent(tensors(exported.latent)):
         terms = SymmetricConditionalELBO(run.module.elbo.beta).terms(model, guide, *tensors(exported.embedding))
     return {name: term.cpu().numpy() for name, term in _by_name(terms).items()}
@@ -146,15 +185,22 @@ def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str)
             return jnp.asarray(array, dtype=precision)
 
         @jax.jit
-        def evaluate(embedding: Any, latent: Any, parameters: Any, values: Any) -> dict[str, jax.Array]:
-            posteriors = [posterior_type(**{name: one[view] for name, one in parameters.items()}) for view in (0, 1)]
+        def evaluate(
+            embedding: Any, latent: Any, parameters: Any, learned: Any, asked: Any, values: Any
+        ) -> dict[str, jax.Array]:
+            modules = {name: twin(type(module))(learned[name]) for name, module in exported.modules.items()}
+            posteriors = [
+                posterior_type(**{name: one[view] for name, one in parameters.items()}, **modules) for view in (0, 1)
+            ]
+            if asked:
+                model.prior.bind(lambda _: posterior_type(**asked, **modules))
             substituted = handlers.substitute(model, data=values)
             objective = NumPyroObjective(run.module.elbo.beta)
             return _by_name(
                 numpyro_side.objective_terms(substituted, guide, posteriors, list(embedding), latent, objective)
             )
 
-        given = (exported.embedding, exported.latent, exported.parameters, values)
+        given = (exported.embedding, exported.latent, exported.parameters, exported.learned(), exported.asked, values)
         return {name: np.asarray(term) for name, term in evaluate(*jax.tree.map(arrays, given)).items()}
 
 
@@ -195,15 +241,18 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
 
 def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str, str] | None:
     """ν of both sites and the names of direction and radius scale; None for what the closed form does not know."""
+    if type(likelihood.radius) is not StudentTRadius:
+        return None
     names = []
-    for part in (likelihood.direction, likelihood.radius_scale):
+    for part in (likelihood.direction, likelihood.radius.scale):
         while hasattr(part, "func"):  # Hydra's partials
             part = part.func
         names.append(getattr(part, "__name__", ""))
     direction = {"DiagonalStudentT": "joint", "factorized": "factorized"}.get(names[0])
     if direction is None or names[1] not in ("unit", "projected"):
         return None
-    return likelihood.df.cpu().numpy(), likelihood.radius_df.cpu().numpy(), direction, names[1]
+    df, radius_df = (one(torch.float64).detach().cpu().numpy() for one in (likelihood.df, likelihood.radius.df))
+    return df, radius_df, direction, names[1]
 
 
 def _by_name(terms: Any) -> dict[str, Any]:
@@ -219,4 +268,8 @@ def _by_name(terms: Any) -> dict[str, Any]:
 
 
 def _stacked(tensors: Sequence[Tensor]) -> np.ndarray:
-    return torch.stack(list(tensors)).float().cpu().numpy()
+    return _array(torch.stack(list(tensors)))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()

@@ -46,12 +46,16 @@ def _unwrap(distribution: TorchDistributionMixin) -> tuple[TorchDistributionMixi
 
 @register_kl(LowRankMultivariateNormal, Independent)
 def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> Tensor:
-    """KL of a low-rank-plus-diagonal Normal from a diagonal one: only q's diagonal and determinant are needed."""
-    base = p.base_dist
-    if not (isinstance(base, Normal) and p.reinterpreted_batch_ndims == 1):
+    """KL of a low-rank-plus-diagonal Normal from independent features p_j, wherever a Normal has one from a p_j:
+
+        KL(q ‖ Π_j p_j) = Σ_j KL(q_j ‖ p_j) + ½ (Σ_j log v_j − log |Σ|)
+
+    with q_j = Normal(μ_j, v_j) the marginals of q; the rest is their total correlation under q.
+    """
+    if p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError
-    variance = base.scale.square()
-    mahalanobis = ((q.loc - base.loc).square() + q.variance) / variance
+    marginals = Normal(q.loc, q.stddev)
     # log det by the matrix determinant lemma: |W Wᵀ + diag d| = |I + Wᵀ diag(1/d) W| |diag d|.
     log_det = 2 * q._capacitance_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1) + q._unbroadcasted_cov_diag.log().sum(-1)
-    return 0.5 * ((mahalanobis - 1 + variance.log()).sum(-1) - log_det)
+    total_correlation = marginals.scale.log().sum(-1) - 0.5 * log_det
+    return kl_divergence(marginals, p.base_dist).sum(-1) + total_correlation

@@ -1,7 +1,21 @@
 """Densities that NumPyro lacks, one a file. Twins of `vje_ppl.distributions`."""
 
 from vje_ppl.numpyro_port.distributions.diagonal_student_t import DiagonalStudentT
+from vje_ppl.numpyro_port.distributions.mixture import Mixture
+from vje_ppl.numpyro_port.distributions.power_spherical import PowerSpherical
+from vje_ppl.numpyro_port.distributions.spherical_cauchy import SphericalCauchy
+from vje_ppl.numpyro_port.distributions.spherical_student_t import SphericalStudentT
 from vje_ppl.numpyro_port.distributions.student_t import StudentT
 from vje_ppl.numpyro_port.distributions.unit_normal import UnitNormal
+from vje_ppl.numpyro_port.distributions.von_mises_fisher import VonMisesFisher
 
-__all__ = ["DiagonalStudentT", "StudentT", "UnitNormal"]
+__all__ = [
+    "DiagonalStudentT",
+    "Mixture",
+    "PowerSpherical",
+    "SphericalCauchy",
+    "SphericalStudentT",
+    "StudentT",
+    "UnitNormal",
+    "VonMisesFisher",
+]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
-from numpyro.distributions import Distribution, Independent, LowRankMultivariateNormal, Normal, kl_divergence
-from numpyro.distributions.distribution import ExpandedDistribution
+from jax.scipy.special import erf
+from numpyro.distributions import Distribution, Independent, Laplace, LowRankMultivariateNormal, Normal, kl_divergence
 
 
 def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
@@ -30,14 +32,32 @@ def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
 
 @kl_divergence.register(LowRankMultivariateNormal, Independent)
 def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> jax.Array:
-    """KL of a low-rank-plus-diagonal Normal from a diagonal one: only q's diagonal and determinant are needed."""
-    base = p.base_dist.base_dist if isinstance(p.base_dist, ExpandedDistribution) else p.base_dist
-    if not (isinstance(base, Normal) and p.reinterpreted_batch_ndims == 1):
+    """KL of a low-rank-plus-diagonal Normal from independent features p_j, wherever a Normal has one from a p_j:
+
+        KL(q ‖ Π_j p_j) = Σ_j KL(q_j ‖ p_j) + ½ (Σ_j log v_j − log |Σ|)
+
+    with q_j = Normal(μ_j, v_j) the marginals of q; the rest is their total correlation under q.
+    """
+    if p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError
-    shape = jnp.broadcast_shapes(q.batch_shape, p.batch_shape) + q.event_shape
-    variance = jnp.broadcast_to(jnp.square(base.scale), shape)
-    mahalanobis = (jnp.square(q.loc - base.loc) + q.variance) / variance
+    marginals = Normal(q.loc, jnp.sqrt(q.variance))
     # log det by the matrix determinant lemma: |W Wᵀ + diag d| = |I + Wᵀ diag(1/d) W| |diag d|.
     capacitance_diagonal = jnp.diagonal(q._capacitance_tril, axis1=-2, axis2=-1)
     log_det = 2 * jnp.log(capacitance_diagonal).sum(-1) + jnp.log(q.cov_diag).sum(-1)
-    return 0.5 * ((mahalanobis - 1 + jnp.log(variance)).sum(-1) - log_det)
+    total_correlation = jnp.log(marginals.scale).sum(-1) - 0.5 * log_det
+    return kl_divergence(marginals, p.base_dist).sum(-1) + total_correlation
+
+
+@kl_divergence.register(Normal, Laplace)
+def _kl_normal_laplace(q: Normal, p: Laplace) -> jax.Array:
+    """KL of a Normal from a Laplace, which torch brings and NumPyro lacks.
+
+        log(b/σ) + [σ sqrt(2/π) exp(−t²/2) + d erf(t/√2)] / b − ½ (1 + log(π/2)),    d = μ − loc, t = d/σ
+
+    The bracket is the mean of |s − loc| under q.
+    """
+    difference = q.loc - p.loc
+    standardized = difference / q.scale
+    mean_distance = q.scale * math.sqrt(2 / math.pi) * jnp.exp(-0.5 * jnp.square(standardized))
+    mean_distance = mean_distance + difference * erf(standardized * math.sqrt(0.5))
+    return jnp.log(p.scale / q.scale) + mean_distance / p.scale - 0.5 * (1 + math.log(math.pi / 2))

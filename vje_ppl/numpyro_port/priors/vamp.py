@@ -1,0 +1,69 @@
+"""The VampPrior: a mixture of the guide's posteriors of learned pseudo-embeddings.
+
+Twin of `vje_ppl.models.priors.vamp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jax import random
+from numpyro.distributions import Distribution
+
+from ..distributions import Mixture
+
+
+class VampPrior:
+    """`p(s) = 1/K Σ_k q(s | u_k)` on R^D: the guide's posterior q of K learned pseudo-embeddings u_k, of equal weights.
+
+    The inference network stays in torch, so `bind` takes a function that knows the posteriors of the pseudo-embeddings
+    as arrays, or a network in JAX. The parameter is "prior.pseudo_embeddings", its path in the Pyro model.
+
+    Base measure: Lebesgue on R^D, over which it integrates to one. No KL in closed form: Monte Carlo.
+
+    Args:
+        dim: embedding width D.
+        components: their number K, at least 1.
+        init_scale: standard deviation of the first pseudo-embeddings, positive, in units of the embedding.
+
+    Raises:
+        ValueError: for no component, or an initial scale that is not positive.
+
+    Source: Tomczak and Welling, VAE with a VampPrior (AISTATS 2018), equation 9, with pseudo-inputs of the inference
+    network in place of images.
+    """
+
+    def __init__(self, dim: int, components: int = 32, init_scale: float = 0.5) -> None:
+        if components < 1 or not init_scale > 0:
+            raise ValueError(
+                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}."
+            )
+        self.shape = (components, dim)
+        self.init_scale = init_scale
+        self._infer: Callable[[jax.Array], Any] | None = None
+
+    def bind(self, infer: Callable[[jax.Array], Any]) -> None:
+        """Take the inference network, before the first call.
+
+        Args:
+            infer: from embeddings (K, D) to a posterior of batch shape (K,), event shape (D,).
+        """
+        self._infer = infer
+
+    def __call__(self) -> Distribution:
+        """Return the prior, batch shape (), event shape (D,).
+
+        Raises:
+            ValueError: before `bind`.
+        """
+        if self._infer is None:
+            raise ValueError(
+                "VampPrior expects the guide's inference network before its first call; call prior.bind(infer)."
+            )
+        init = self.init_scale
+        pseudo_embeddings = numpyro.param("prior.pseudo_embeddings", lambda key: init * random.normal(key, self.shape))
+        return Mixture(jnp.zeros(self.shape[0]), self._infer(pseudo_embeddings).distribution())
