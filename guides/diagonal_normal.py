@@ -32,6 +32,10 @@ class DiagonalNormalPosterior:
         """The posterior, batch shape (..., N), event shape (D,)."""
         return dist.Normal(self.mean, self.scale).to_event(1)
 
+    def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
+        """Mean and standard deviation of each feature, exact; shapes (..., N, D)."""
+        return self.mean, self.scale
+
 
 class DiagonalNormal(AmortizedGuide):
     """`q(s) = Normal(μ, diag(σ²))` with `(μ, log σ²) = g(z)`, z the encoder's embedding of a view.

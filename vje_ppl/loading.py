@@ -16,6 +16,7 @@ from vje_ppl.build import build, build_joint_embedding
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.moments import moments
 
 
 class Embedding(NamedTuple):
@@ -23,8 +24,8 @@ class Embedding(NamedTuple):
 
     Attributes:
         z: the encoder's embeddings, shape (N, D).
-        mean: posterior means μ, shape (N, D).
-        scale: posterior standard deviations σ, shape (N, D).
+        mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow.
+        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow.
     """
 
     z: Float[Tensor, "N D"]
@@ -39,11 +40,11 @@ class TrainedRun:
         module: encoder, guide, model and objective.
         config: the resolved configuration.
         epoch: completed epochs of the checkpoint.
+        preprocess: how images are prepared for evaluation.
     """
 
     def __init__(self, module: JointEmbedding, preprocess: Preprocess, config: DictConfig, epoch: int) -> None:
-        self.module, self.config, self.epoch = module, config, epoch
-        self._preprocess = preprocess
+        self.module, self.preprocess, self.config, self.epoch = module, preprocess, config, epoch
 
     @torch.no_grad()
     def embed(self, images: Shaped[Tensor, "N C H W"], batch_size: int = 256) -> Embedding:
@@ -68,9 +69,8 @@ class TrainedRun:
         device = next(self.module.parameters()).device
         guide, parts = self.module.guide, []
         for chunk in images.split(batch_size):
-            z = guide.embed(self._preprocess(chunk.to(device)))
-            posterior = guide.infer(z)
-            parts.append((z, posterior.mean, posterior.scale))
+            z = guide.embed(self.preprocess(chunk.to(device)))
+            parts.append((z, *moments(guide.infer(z))))
         return Embedding(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 

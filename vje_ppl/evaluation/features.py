@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from vje_ppl.amortized import AmortizedGuide
+from vje_ppl.moments import moments
 
 
 class Features(NamedTuple):
@@ -18,8 +19,8 @@ class Features(NamedTuple):
     Attributes:
         images: which image of the set each row is, shape (N,).
         z: embeddings, shape (N, D).
-        mean: posterior means μ, shape (N, D).
-        scale: posterior standard deviations σ, shape (N, D).
+        mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow.
+        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow.
     """
 
     images: Int64[Tensor, " N"]
@@ -37,8 +38,7 @@ def extract_features(guide: AmortizedGuide, batches: Iterable[tuple[Tensor, Tens
         rows = []
         for index, images in batches:
             z = guide.embed(images)
-            posterior = guide.infer(z)
-            rows.append([index.cpu(), *(one.float().cpu() for one in (z, posterior.mean, posterior.scale))])
+            rows.append([index.cpu(), *(one.float().cpu() for one in (z, *moments(guide.infer(z))))])
     finally:
         guide.train(training)
     return Features(*(torch.cat(column) for column in zip(*rows, strict=True)))

@@ -1,0 +1,111 @@
+"""The flow guide: affine couplings on top of the diagonal Normal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyro
+import pyro.distributions as dist
+from jaxtyping import Float
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+
+from vje_ppl.amortized import AmortizedGuide
+from vje_ppl.bounded_scale import BoundedScale
+from vje_ppl.distributions import UnitNormal
+from vje_ppl.distributions.coupling_flow import CouplingFlow, FlowTransform
+from vje_ppl.inference_network import InferenceNetwork
+from vje_ppl.moments import DRAWS, monte_carlo_moments
+
+
+@dataclass(frozen=True)
+class FlowPosterior:
+    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one an image.
+
+    Mean and scale are those of the base, x; `moments` estimates those of the draws, s.
+
+    Attributes:
+        mean: the base's, shape (..., N, D), in units of the embedding.
+        scale: the base's standard deviations, positive, shape (..., N, D); the likelihood shares them.
+        flow: f, one for all images; its parameters are the guide's.
+        moment_draws: how many draws `moments` takes; a posterior whose moments are exact has no such attribute.
+    """
+
+    mean: Float[Tensor, "*batch N D"]
+    scale: Float[Tensor, "*batch N D"]
+    flow: CouplingFlow
+    moment_draws: ClassVar[int] = DRAWS
+
+    def distribution(self) -> TorchDistributionMixin:
+        """The posterior, batch shape (..., N), event shape (D,)."""
+        noise = UnitNormal(self.mean.shape[-1], self.mean, self.mean.shape[:-1])
+        return dist.TransformedDistribution(noise, [FlowTransform(self.flow, self.mean, self.scale)])
+
+    def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
+        """Mean and standard deviation of each feature of the draws, shapes (..., N, D).
+
+        From 128 fixed draws: see `monte_carlo_moments` for the standard errors, at most 12.5 % of the standard
+        deviation for the mean, and about 9 % for the standard deviation itself.
+        """
+        transform = FlowTransform(self.flow, self.mean, self.scale)
+        return monte_carlo_moments(transform, self.mean, self.moment_draws)
+
+
+class Flow(AmortizedGuide):
+    """`q(s) = flow(base)`, base = Normal(μ, diag(σ²)) with `(μ, log σ²) = g(z)`; log σ² is bounded.
+
+        s = μ + σ f(ε; μ),    x = μ + σ ε the base's draw,    ε ~ Normal(0, I)
+        log q(s) = log Normal(ε; 0, I) − Σ log σ − log |det ∂f/∂ε|
+
+    f is a `CouplingFlow` with one set of parameters for all images; each image tells it where it is by its μ, so that
+    the correlations differ from image to image. It starts near the identity, where the guide is the diagonal Normal.
+
+    **`mean` and `scale` are the base's**, and so is the scale that the likelihood shares. Where the moments of the
+    posterior itself are asked for, as by `vje_ppl.load(...).embed`, they are Monte Carlo estimates (see
+    `FlowPosterior.moments`).
+
+    The KL has no closed form and comes from the draws; gradients are pathwise, through draw and log-density.
+
+    Args:
+        dim: embedding width D, at least 2.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        network: builds g from its numbers of inputs and outputs, D and 2 D.
+        layers: number of affine couplings, at least 1.
+        width: width of a coupling's hidden layer in multiples of D, at least 1.
+        log_variance_bounds: the interval of log σ², in nats: its two ends.
+
+    Raises:
+        ValueError: for fewer than 2 features or 1 layer, or a width below 1.
+
+    Source: normalizing flows as variational posteriors: Rezende and Mohamed, Variational Inference with Normalizing
+    Flows (2015); the coupling: Dinh, Sohl-Dickstein and Bengio, Density Estimation Using Real NVP (2017). That the
+    flow acts on standardized noise, given μ: ours.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        encoder: nn.Module | None = None,
+        network: Callable[[int, int], nn.Module] = InferenceNetwork,
+        layers: int = 4,
+        width: int = 2,
+        log_variance_bounds: Sequence[float] = (-8.0, 4.0),
+    ) -> None:
+        super().__init__(dim, encoder)
+        self.network = network(dim, 2 * dim)
+        self.flow = CouplingFlow(dim, layers, width)
+        self.bounded_scale = BoundedScale(*log_variance_bounds)
+
+    def infer(self, embedding: Float[Tensor, "N D"]) -> FlowPosterior:
+        """Amortized parameters of the base for N embeddings, each (N, D), and the flow."""
+        mean, raw = self.network_output(embedding).chunk(2, dim=-1)
+        return FlowPosterior(mean, self.bounded_scale(raw), self.flow)
+
+    def forward(
+        self, posterior: FlowPosterior, target: Float[Tensor, "*batch N D"] | None = None
+    ) -> Float[Tensor, "*draws N D"]:
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        with pyro.plate("images", posterior.mean.shape[-2], dim=-1):
+            return pyro.sample("latent", posterior.distribution())
