@@ -1,23 +1,31 @@
 """The table of test cases: one row or more for every prior, likelihood and guide.
 
-A new one is a Python file in its folder, a configuration of the same name, and a row here; `test_conformance.py` says
-what is missing, and runs every row through the same checks.
+A new one is a Python file in its folder, a configuration and a NumPyro twin of the same name, and a row here;
+`test_conformance.py` says what is missing, and runs every row through the checks of `vje_ppl.testing`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
+import torch
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
+from torch import Tensor
 
-from vje_ppl.build import build_joint_embedding
+from vje_ppl.build import build, build_joint_embedding
 from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.testing import Subject
 
 #: What every case is built with: a narrow guide on grey images of 4 × 4 pixels.
 CHANNELS, IMAGE_SIZE = 1, 4
 SMALL = ("encoder=mlp", "encoder.width=6", "encoder.depth=1", "augment=digits")
+
+#: The embedding widths at which each kind is checked; most checks run at 3, and all of them under stress.
+WIDTHS = {"prior": (2, 3, 16, 64), "likelihood": (2, 3, 16, 512), "guide": (3, 64)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,8 @@ class Case:
     overrides: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "-".join([self.name, *(override.split("/")[-1].split(".")[-1] for override in self.overrides)])
+        options = (override.split("=", 1) for override in self.overrides)
+        return "-".join([self.name, *(f"{re.split('[/.]', key)[-1]}={value}" for key, value in options)])
 
 
 @dataclass(frozen=True)
@@ -43,36 +52,68 @@ class LikelihoodCase(Case):
     Attributes:
         base_measure: the measure that its densities refer to; only likelihoods of the same one are ever compared.
         sites: its observed sites.
-        lebesgue: those of them whose densities integrate to one over all of R or R^D.
     """
 
     base_measure: str = ""
-    sites: frozenset[str] = field(default_factory=frozenset)
-    lebesgue: frozenset[str] = field(default_factory=frozenset)
+    sites: frozenset[str] = frozenset()
 
 
 POLAR = {
     "base_measure": "polar",
     "sites": frozenset({"direction", "radius"}),
-    "lebesgue": frozenset({"direction", "radius"}),
+}
+
+DIRECTION_ONLY = {
+    "base_measure": "polar, direction only",
+    "sites": frozenset({"direction"}),
+}
+
+CARTESIAN = {
+    "base_measure": "cartesian",
+    "sites": frozenset({"embedding"}),
+}
+
+SPHERE = {
+    "base_measure": "sphere",
+    "sites": frozenset({"direction", "radius"}),
 }
 
 PRIORS = [
     Case("standard_normal"),
+    Case("ard_normal"),
+    Case("student_t"),
+    Case("laplace"),
+    Case("mixture"),
+    Case("vamp"),
 ]
 
 LIKELIHOODS = [
     LikelihoodCase("polar_student_t", **POLAR),
-    LikelihoodCase("polar_student_t", ("likelihood.df=0.5", "likelihood.radius_df=4.0"), **POLAR),
+    LikelihoodCase("polar_student_t", ("likelihood.df=0.5", "likelihood.radius.df=4.0"), **POLAR),
+    LikelihoodCase("polar_student_t", ("likelihood.df=2.0", "likelihood.learn_df=true"), **POLAR),
     LikelihoodCase("polar_student_t", ("likelihood/direction=factorized",), **POLAR),
-    LikelihoodCase("polar_student_t", ("likelihood/radius_scale=projected",), **POLAR),
+    LikelihoodCase("polar_student_t", ("likelihood/radius/scale=projected",), **POLAR),
+    LikelihoodCase("polar_student_t", ("likelihood/radius=none",), **DIRECTION_ONLY),
     LikelihoodCase("polar_student_t", ("model/scale=free",), **POLAR),
+    LikelihoodCase("polar_student_t", ("model/scale=isotropic",), **POLAR),
+    LikelihoodCase("polar_normal", **POLAR),
+    LikelihoodCase("polar_von_mises_fisher", **SPHERE),
+    LikelihoodCase("polar_power_spherical", **SPHERE),
+    LikelihoodCase("polar_spherical_cauchy", **SPHERE),
+    LikelihoodCase("polar_spherical_student_t", **SPHERE),
+    LikelihoodCase("polar_spherical_student_t", ("likelihood.df=5.0", "likelihood.learn_df=true"), **SPHERE),
+    LikelihoodCase("cartesian_student_t", **CARTESIAN),
+    LikelihoodCase("cartesian_student_t", ("likelihood.learn_df=true",), **CARTESIAN),
 ]
 
 GUIDES = [
     Case("diagonal_normal"),
     Case("diagonal_normal", ("guide.network.depth=0", "guide.log_variance_bounds=[-2.0,1.0]")),
     Case("diagonal_normal", ("norm=group",)),
+    Case("low_rank_normal", ("guide.rank=2",)),
+    Case("low_rank_normal", ("guide.rank=1", "guide.network.depth=0", "guide.log_variance_bounds=[-2.0,1.0]")),
+    Case("flow"),
+    Case("flow", ("guide.layers=1", "guide.width=1")),
 ]
 
 
@@ -86,15 +127,46 @@ def composed(*overrides: str) -> DictConfig:
 _composed_once = cache(composed)
 
 
-def built(
+def configured(
     *overrides: str,
     prior: Case = PRIORS[0],
     likelihood: Case = LIKELIHOODS[0],
     guide: Case = GUIDES[0],
     dim: int = 3,
-) -> JointEmbedding:
-    """Everything put together from configurations, in float32, for embeddings of `dim` features."""
+) -> DictConfig:
+    """The configuration of a prior, a likelihood and a guide together, for embeddings of `dim` features."""
     chosen = [f"prior={prior.name}", f"likelihood={likelihood.name}", f"guide={guide.name}"]
     options = (*prior.overrides, *likelihood.overrides, *guide.overrides)
-    config = _composed_once(*SMALL, f"encoder.dim={dim}", *chosen, *options, *overrides)
-    return build_joint_embedding(config, CHANNELS, IMAGE_SIZE, trust_targets=False)
+    config = _composed_once(*SMALL, *chosen, *options, *overrides).copy()
+    config.encoder.dim = dim
+    return config
+
+
+def built(*overrides: str, **chosen: Any) -> JointEmbedding:
+    """Everything put together, in float32; arguments as in `configured`."""
+    return build_joint_embedding(configured(*overrides, **chosen), CHANNELS, IMAGE_SIZE, trust_targets=False)
+
+
+def views(dim: int = 3) -> list[Tensor]:
+    """Two views of six images, in float64, the same in every call."""
+    generator = torch.Generator().manual_seed(5)
+    shape = (6, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2)]
+
+
+@cache
+def subject(kind: str, case: Case) -> Subject:
+    """A row as the checks of `vje_ppl.testing` take it: by its configuration, among the defaults of the others."""
+
+    def alone(dim: int) -> Any:
+        return build(configured(**{kind: case}, dim=dim)[kind], kind, dim=dim)
+
+    return Subject(
+        name=str(case),
+        kind=kind,
+        build=lambda dim: built(**{kind: case}, dim=dim),
+        dims=WIDTHS[kind],
+        views=views,
+        config=lambda dim: configured(**{kind: case}, dim=dim),
+        alone=alone if kind == "likelihood" else None,  # a guide for 512 features takes its time
+    )

@@ -1,0 +1,148 @@
+"""What densities integrate to: by their own draws, and on the sphere by quadrature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import betainc, gammaln
+from torch import Tensor
+
+#: Log density in nats of points (M, N, D), shape (M, N): each point of each of N images.
+LogDensity = Callable[[Tensor], Tensor]
+
+
+def by_draws(distribution: Any, count: int = 20_000) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """The integral over R or R^D of a density p, and its standard error, from draws x: the mean of h(x)/p(x).
+
+    Also far from one where draws do not follow the density. Up to four features, h is uniform on a box, the middle half
+    of each feature's draws, so that h/p is bounded and no moment need exist. Few draws would lie in the box of more
+    features; h is then Normal, with the draws' medians and quartiles, which serves where p has one mode.
+
+    Args:
+        distribution: with `sample` and `log_prob`, batch shape (...) and event shape () or (D,).
+        count: number of draws; a quarter of it for more than four features.
+
+    Returns:
+        Both of shape (...).
+    """
+    count = count if distribution.event_shape.numel() <= 4 else count // 4
+    draws = distribution.sample((count,)).detach()
+    flat = draws.reshape(count, *distribution.batch_shape, -1)
+    low, middle, high = flat[:2000].quantile(flat.new_tensor([0.25, 0.5, 0.75]), dim=0)
+    if flat.shape[-1] <= 4:
+        inside = ((flat >= low) & (flat <= high)).all(-1)
+        log_h = torch.where(inside, -(high - low).log().sum(-1), -math.inf)
+    else:
+        log_h = torch.distributions.Normal(middle, (high - low) / 1.349).log_prob(flat).sum(-1)
+    with torch.no_grad():
+        ratio = (log_h - distribution.log_prob(draws)).exp()
+    return ratio.mean(0), ratio.std(0) / math.sqrt(count)
+
+
+def over_sphere_by_draws(
+    distribution: Any, axis: Float[Tensor, "N D"], count: int = 10_000
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """The integral over the unit sphere of a density p, and its standard error, as `by_draws`: h is uniform on a cap.
+
+    The cap lies around the axis and holds half of the draws, whose density it needs to be bounded away from zero there.
+
+    Args:
+        distribution: with `sample` and `log_prob`, batch shape (N,) and event shape (D,).
+        axis: unit vectors around which the caps lie, shape (N, D).
+        count: number of draws.
+    """
+    draws = distribution.sample((count,)).detach()
+    cosine = (draws * axis).sum(-1)
+    edge = cosine.quantile(0.5, dim=0)
+    dim = axis.shape[-1]
+    log_cap = log_sphere_area(dim) + torch.as_tensor(_cap_share(edge.numpy(), dim)).log()
+    with torch.no_grad():
+        ratio = torch.where(cosine >= edge, (-log_cap - distribution.log_prob(draws)).exp(), 0.0)
+    return ratio.mean(0), ratio.std(0) / math.sqrt(count)
+
+
+def over_circle_or_sphere(log_density: LogDensity, images: int, dim: int) -> Float[Tensor, " N"]:
+    """The integral over the unit sphere of R² or R³ of any density, by quadrature; for scales above 0.2 or so.
+
+    Args:
+        log_density: of points (M, N, D), in float64.
+        images: N.
+        dim: D, 2 or 3.
+    """
+    azimuth = torch.arange(1024, dtype=torch.float64) * (2 * math.pi / 1024)
+    points = torch.stack([azimuth.cos(), azimuth.sin()], -1)
+    weights = torch.full((1024,), 2 * math.pi / 1024, dtype=torch.float64)
+    if dim == 3:
+        height, ring = (torch.as_tensor(one) for one in np.polynomial.legendre.leggauss(96))
+        circle = points[::8]
+        flat = (1 - height.square()).sqrt()[:, None, None] * circle
+        up = height[:, None, None].expand(len(height), len(circle), 1)
+        points = torch.cat([flat, up], -1).reshape(-1, 3)
+        weights = (ring[:, None] * weights[::8] * 8).reshape(-1)
+    with torch.no_grad():
+        log_values = log_density(points.unsqueeze(1).expand(-1, images, -1))
+    return (log_values.exp() * weights.unsqueeze(-1)).sum(0)
+
+
+def over_sphere_by_angle(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+    """The integral over the unit sphere of a density that depends on the angle θ to an axis alone, by quadrature:
+
+        |S^(D−2)| ∫ p(θ) sin^(D−2) θ dθ,    θ = π / (1 + e^(−y)),
+
+    where the trapezoidal rule in y converges exponentially.
+
+    Args:
+        log_density: of points (M, N, D), in float64.
+        axis: unit vectors, shape (N, D).
+    """
+    dim = axis.shape[-1]
+    step, end = min(0.05, 0.25 / math.sqrt(dim)), 40 / (dim - 1)
+    y = torch.arange(-end - 10, end + 6, step, dtype=torch.float64)
+    angle, beyond = math.pi * torch.sigmoid(y), math.pi * torch.sigmoid(-y)  # θ and π − θ, without cancellation
+    log_sine = torch.minimum(angle, beyond).sin().log()
+    log_weight = angle.log() + beyond.log() - math.log(math.pi) + (dim - 2) * log_sine + math.log(step)
+    points = turned(axis, angle, across(axis))
+    with torch.no_grad():
+        log_values = log_density(points) + log_weight.unsqueeze(-1)
+    return (torch.logsumexp(log_values, 0) + log_sphere_area(dim - 1)).exp()
+
+
+def is_zonal(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> bool:
+    """Whether a density on the sphere depends on the angle to an axis alone, as far as a few points tell."""
+    angle = torch.linspace(0.05, 3.0, 9, dtype=torch.float64)
+    with torch.no_grad():
+        one, other = (log_density(turned(axis, angle, across(axis))) for _ in range(2))
+    return torch.allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
+def across(axis: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    """Random unit vectors at right angles to others."""
+    random = torch.randn_like(axis)
+    for _ in range(2):  # once leaves a residue where the two are nearly parallel
+        random = random - (random * axis).sum(-1, keepdim=True) * axis
+        random = random / random.norm(dim=-1, keepdim=True)
+    return random
+
+
+def turned(
+    axis: Float[Tensor, "N D"], angle: Float[Tensor, " M"], sideways: Float[Tensor, "N D"]
+) -> Float[Tensor, "M N D"]:
+    """Unit vectors turned away from an axis by angles in radians, towards unit vectors at right angles to it."""
+    angle = angle[:, None, None]
+    return angle.cos() * axis + angle.sin() * sideways
+
+
+def log_sphere_area(dim: int) -> float:
+    """Log of the area of the unit sphere of R^dim; log 2 for dim = 1, two points."""
+    return math.log(2) + 0.5 * dim * math.log(math.pi) - float(gammaln(0.5 * dim))
+
+
+def _cap_share(cosine: np.ndarray, dim: int) -> np.ndarray:
+    """The share of the unit sphere that lies in the cap of points with at least this cosine to its axis."""
+    half = 0.5 * betainc((dim - 1) / 2, 0.5, np.clip(1 - cosine**2, 0, 1))
+    return np.where(cosine >= 0, half, 1 - half)

@@ -1,0 +1,372 @@
+"""What every likelihood must do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pyro.distributions import Unit
+from torch import Tensor
+
+from vje_ppl.testing import integral
+from vje_ppl.testing.documented import is_documented
+from vje_ppl.testing.report import Failed, NotRun, Report, described
+from vje_ppl.testing.run import Checks, report
+from vje_ppl.testing.stress import stress_grid
+from vje_ppl.testing.subject import Subject, given, images
+from vje_ppl.testing.traced import (
+    check_gradients,
+    inputs,
+    log_prob,
+    non_finite,
+    observed_sites,
+    parameters,
+    sites_of,
+    within,
+)
+from vje_ppl.testing.twin import agrees_with_its_twin
+from vje_ppl.testing.whole import gradient_of_the_loss_is_right, images_do_not_meet, works_in_the_objective
+
+_SHAPES = "Shape mismatch inside plate"
+_TO_EVENT = "declare the features as an event dimension with .to_event(1), and give one distribution per image"
+
+
+def check_likelihood(likelihood: Any, dim: int | Sequence[int] = (2, 3, 16, 512)) -> Report:
+    """Run every check of a likelihood on one of your own.
+
+    It is checked alone, under stress, over the measure that it says its densities refer to, and in the objective beside
+    the default prior and guide.
+
+    Args:
+        likelihood: an instance, which stays as it is: `likelihood(latent, scale, target)`.
+        dim: the embedding widths D to check it at; one alone for a likelihood that is built for it.
+
+    Returns:
+        What was checked, a line each when printed.
+
+    Raises:
+        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
+            came and what to do.
+        ValueError: for a class instead of an instance, or a width below 2.
+    """
+    return report(LIKELIHOOD_CHECKS, given("likelihood", likelihood, [dim] if isinstance(dim, int) else dim))
+
+
+def runs(subject: Subject) -> None:
+    """It can be called as `likelihood(latent, scale, target)`, at every width."""
+    for dim in subject.dims:
+        try:
+            observed_sites(subject, dim)
+        except Exception as error:
+            if _SHAPES in str(error):  # that is for the next check to tell
+                continue
+            raise Failed(
+                f"expected likelihood(latent, scale, target) to run at D = {dim}, got {described(error)}; if it is "
+                "built for one width, give that as dim=..."
+            ) from error
+
+
+def one_log_prob_per_image(subject: Subject) -> None:
+    """It declares sites of batch shape (N,), whose values have the shape of their distribution."""
+    try:
+        sites = observed_sites(subject)
+    except ValueError as error:
+        raise Failed(
+            f"expected one log-probability per image, got: {str(error).splitlines()[0]}; {_TO_EVENT}."
+        ) from None
+    if not sites:
+        raise Failed("expected one observed site or more, got none; declare them with pyro.sample(..., obs=...).")
+    for name, site in sites.items():
+        if site["fn"].batch_shape != (images(subject.dim),):
+            raise Failed(
+                f"expected one log-probability per image at site '{name}', got {tuple(site['fn'].batch_shape)} for "
+                f"{images(subject.dim)} images; {_TO_EVENT}."
+            )
+        if site["value"].shape != site["fn"].shape():
+            raise Failed(
+                f"expected a value of shape {tuple(site['fn'].shape())} at site '{name}', as its distribution has, got "
+                f"{tuple(site['value'].shape)}; make the features of both the same."
+            )
+
+
+def observes_every_site(subject: Subject) -> None:
+    """Given a target, all its sites are observed."""
+    for name, site in observed_sites(subject).items():
+        if not site["is_observed"]:
+            raise Failed(
+                f"expected site '{name}' to be observed where there is a target, got a draw; give pyro.sample an obs=."
+            )
+
+
+def sites_are_in_the_plate(subject: Subject) -> None:
+    """All its sites lie in the plate `images`, which the model declares around it."""
+    for name, site in observed_sites(subject).items():
+        plates = [frame.name for frame in site["cond_indep_stack"]]
+        if plates != ["images"]:
+            raise Failed(
+                f"expected site '{name}' in the plate 'images' and no other, got {plates or 'none'}; leave the plates "
+                "to the model."
+            )
+
+
+def draws_its_sites_without_a_target(subject: Subject) -> None:
+    """With `None` as target it draws the same sites, for predictive checks."""
+    likelihood, (latent, scale, target) = subject.part(), inputs(subject.dim)
+    drawn, observed = (sites_of(likelihood, latent, scale, one) for one in (None, target))
+    if set(drawn) != set(observed):
+        raise Failed(f"expected the sites {sorted(observed)} without a target too, got {sorted(drawn)}; draw them all.")
+    for name, site in drawn.items():
+        if site["is_observed"] and not isinstance(site["fn"], Unit):
+            raise Failed(
+                f"expected site '{name}' to be drawn where there is no target, got an observation; pass obs=None."
+            )
+        if site["value"].shape != observed[name]["value"].shape or not torch.isfinite(site["value"]).all():
+            raise Failed(
+                f"expected finite draws of shape {tuple(observed[name]['value'].shape)} at site '{name}', got "
+                f"{_described(site['value'])}; correct the distribution's sample."
+            )
+
+
+def names_its_base_measure(subject: Subject) -> None:
+    """It says in `base_measure` what its densities refer to; on the sphere it observes unit vectors."""
+    measure = base_measure(subject)
+    if not measure:
+        raise Failed(
+            "expected the attribute base_measure, the name of what the densities refer to, since ELBOs compare only "
+            'within one; got none; write base_measure = "cartesian" for Lebesgue measure on R^D, or "sphere" for '
+            "densities on the unit sphere, or a name of your own for another on R^D."
+        )
+    if not measure.startswith("sphere"):
+        return
+    for name, site in _vectors(observed_sites(subject)).items():
+        lengths = site["value"].norm(dim=-1)
+        if (lengths - 1).abs().max() > 1e-12:
+            raise Failed(
+                f"expected unit vectors at site '{name}', whose base measure is {measure!r}, got one of length "
+                f"{lengths[(lengths - 1).abs().argmax()].item():.4g}; observe to_polar(target).direction."
+            )
+
+
+def depends_on_the_target(subject: Subject) -> None:
+    """Every site's log-probability moves with the target."""
+    likelihood, (latent, scale, target), (_, _, other) = (
+        subject.part(),
+        inputs(subject.dim),
+        inputs(subject.dim, seed=1),
+    )
+    one, two = (sites_of(likelihood, latent, scale, seen) for seen in (target, other))
+    for name in one:
+        if torch.equal(log_prob(one[name]), log_prob(two[name])):
+            raise Failed(
+                f"expected the log-probability of site '{name}' to depend on the target, got the same for another one; "
+                "give pyro.sample what it observes of the target as obs=."
+            )
+
+
+def depends_on_the_latent(subject: Subject) -> None:
+    """Some site's log-probability moves with the latent, or nothing would be learned."""
+    likelihood, (latent, scale, target), (other, _, _) = (
+        subject.part(),
+        inputs(subject.dim),
+        inputs(subject.dim, seed=1),
+    )
+    one, two = (sites_of(likelihood, seen, scale, target) for seen in (latent, other))
+    if all(torch.equal(log_prob(one[name]), log_prob(two[name])) for name in one):
+        raise Failed(
+            "expected log-probabilities that depend on the latent, got the same for another one; use it in the "
+            "distributions."
+        )
+
+
+def keeps_the_dtype(subject: Subject) -> None:
+    """Log-probabilities come in the precision of the inputs."""
+    for dtype in (torch.float32, torch.float64):
+        sites = sites_of(subject.part(dtype=dtype), *inputs(subject.dim, dtype))
+        for name, site in sites.items():
+            if log_prob(site).dtype != dtype:
+                raise Failed(
+                    f"expected {dtype} at site '{name}' from inputs and parameters in {dtype}, got "
+                    f"{log_prob(site).dtype}; make constants with new_tensor or register them as buffers."
+                )
+
+
+def particles_do_not_meet(subject: Subject) -> None:
+    """With several posterior draws and pairs of views at once, each is computed as on its own."""
+    particles, pairs = 3, 2
+    _, scale, target = inputs(subject.dim, shape=(pairs,))
+    latent = torch.stack([inputs(subject.dim, seed=1 + one, shape=(pairs,))[0] for one in range(particles)])
+    likelihood = subject.part()
+    together = sites_of(likelihood, latent, scale, target)
+    for name, site in together.items():
+        found = log_prob(site)
+        if found.shape != latent.shape[:-1]:
+            raise Failed(
+                f"expected log-probabilities of shape (particles, pairs, images) = {tuple(latent.shape[:-1])} at site "
+                f"'{name}', got {tuple(found.shape)}; count dimensions from the right, and let the target broadcast."
+            )
+    for particle in range(particles):
+        for pair in range(pairs):
+            alone = sites_of(likelihood, latent[particle, pair], scale[pair], target[pair])
+            for name, site in alone.items():
+                if not torch.allclose(log_prob(together[name])[particle, pair], log_prob(site), rtol=1e-10, atol=1e-10):
+                    raise Failed(
+                        f"expected site '{name}' of several particles to be that of each on its own, got other "
+                        "numbers; reduce over the last dimension only."
+                    )
+
+
+def is_finite_under_stress(subject: Subject) -> None:
+    """Values and gradients stay finite for latents and targets of norm 1e-6 to 1e4 and scales from 1e-4 to 1e2."""
+    for dim in subject.dims:
+        for dtype in (torch.float32, torch.float64):
+            _stress(subject, dim, dtype)
+
+
+def _stress(subject: Subject, dim: int, dtype: torch.dtype) -> None:
+    grid = stress_grid(dim, dtype)
+    likelihood = subject.part(dim, dtype)
+    given = {"latent": grid.latent.requires_grad_(), "scale": grid.scale.requires_grad_()}
+    given |= {name: tensor for name, tensor in parameters(likelihood).items() if tensor.requires_grad}
+    advice = "bound what is divided by, and add logarithms rather than multiply"
+    for name, site in sites_of(likelihood, grid.latent, grid.scale, grid.target).items():
+        found = log_prob(site)
+        if len(bad := non_finite(found)):
+            raise Failed(
+                f"expected finite log-probabilities, got {found[bad[0]].item():.3g} at site '{name}' for "
+                f"{grid.words[bad[0]]}, D = {dim}, in {dtype}, and for {len(bad)} of {len(found)} such inputs in all; "
+                f"{advice}."
+            )
+        if not found.requires_grad:
+            continue
+        gradients = torch.autograd.grad(
+            found.sum(), list(given.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        for what, gradient in zip(given, gradients, strict=True):
+            if torch.isfinite(gradient).all():
+                continue
+            where = f" for {grid.words[non_finite(gradient)[0]]}" if what in ("latent", "scale") else ""
+            raise Failed(
+                f"expected finite gradients, got some that are not, of site '{name}' with respect to {what}{where}, "
+                f"D = {dim}, in {dtype}; {advice}, and keep torch.where from seeing a NaN in the branch not taken."
+            )
+
+
+def gradient_is_right(subject: Subject) -> None:
+    """Gradients with respect to latent, scale, target and every parameter agree with differences."""
+    likelihood, tensors = subject.part(), [tensor.requires_grad_() for tensor in inputs(subject.dim)]
+    given = dict(zip(("latent", "scale", "target"), tensors, strict=True)) | parameters(likelihood)
+
+    def log_probs() -> list[Tensor]:
+        return [log_prob(site) for site in sites_of(likelihood, *tensors).values()]
+
+    check_gradients(log_probs, given, "the log-probabilities")
+
+
+def integrates_to_one(subject: Subject) -> None:
+    """Densities integrate to one over their base measure, and draws follow them.
+
+    That is the unit sphere for vectors where `base_measure` begins with "sphere", and R or R^D otherwise.
+    """
+    measure = base_measure(subject)
+    if not measure:
+        raise NotRun("there is no telling over what, without a base_measure")
+    on_sphere, reasons = measure.startswith("sphere"), []
+    # Draws tell most in few dimensions, and nothing in many; on the sphere there is quadrature.
+    dims = subject.dims if on_sphere else [dim for dim in subject.dims if dim <= 4] or [min(subject.dims)]
+    for dim in dims:
+        try:
+            _integrate(subject, dim, on_sphere)
+        except NotRun as reason:
+            reasons.append(str(reason))
+    if len(reasons) == len(dims):
+        raise NotRun(reasons[0])
+
+
+def _integrate(subject: Subject, dim: int, on_sphere: bool) -> None:
+    axis, sites = _few_sites(subject, dim)
+    vectors = _vectors(sites)
+    for name, site in sites.items():
+        if isinstance(site["fn"], Unit):
+            continue
+        if name in vectors and on_sphere:
+            _integrate_over_sphere(subject, dim, name, site["fn"], axis)
+            continue
+        space = f"R^{dim}" if name in vectors else "R"
+        advice = "correct the normalizer in log_prob, or the draws in sample, of which one is off"
+        within(*integral.by_draws(site["fn"]), f"site '{name}' over {space}", advice)
+
+
+def _integrate_over_sphere(subject: Subject, dim: int, name: str, density: Any, axis: Tensor) -> None:
+    """By quadrature over all of it, for few features; by the angle to the latent; and by draws."""
+    what = f"site '{name}' over the unit sphere of R^{dim}"
+    if dim <= 3:
+        _expect_one(integral.over_circle_or_sphere(density.log_prob, len(axis), dim), what)
+    if integral.is_zonal(density.log_prob, axis):
+        for size in (0.05, 0.5, 5.0):
+            axis, sites = _few_sites(subject, dim, size)
+            total = integral.over_sphere_by_angle(sites[name]["fn"].log_prob, axis)
+            _expect_one(total, f"{what}, at scales around {size},")
+    elif dim > 3:
+        raise NotRun(f"site '{name}' is not symmetric around the latent; check at dim=2 or 3 as well")
+    if dim <= 16:
+        advice = "by quadrature it is one, so correct the draws in sample"
+        within(*integral.over_sphere_by_draws(density, axis), f"{what}, by draws,", advice)
+
+
+def _few_sites(subject: Subject, dim: int, size: float = 1.0) -> tuple[Tensor, dict[str, Any]]:
+    """The directions of two latents, and the sites given them, at scales times a number."""
+    latent, scale, target = (one[:2] for one in inputs(dim))
+    axis = latent / latent.norm(dim=-1, keepdim=True)
+    return axis, sites_of(subject.part(dim), latent, size * scale, target)
+
+
+def _expect_one(total: Tensor, what: str) -> None:
+    off = (total - 1).abs().nan_to_num(torch.inf)
+    if off.max() > 1e-6:  # the quadrature's own error is below 1e-9
+        raise Failed(
+            f"expected {what} to integrate to one, got {total[off.argmax()].item():.6g}; correct the normalizer in "
+            "log_prob, which is over the surface of the sphere, or let base_measure name another measure."
+        )
+
+
+def base_measure(subject: Subject) -> str:
+    """What the likelihood says its densities refer to; empty where it says nothing."""
+    return str(getattr(subject.part(), "base_measure", None) or "")
+
+
+def _vectors(sites: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: site for name, site in sites.items() if len(site["fn"].event_shape) == 1 and site["fn"].event_shape[0]
+    }
+
+
+def _described(tensor: Tensor) -> str:
+    what = "" if torch.isfinite(tensor).all() else ", some not finite"
+    return f"shape {tuple(tensor.shape)}{what}"
+
+
+LIKELIHOOD_CHECKS = Checks(
+    structure=(
+        runs,
+        one_log_prob_per_image,
+        observes_every_site,
+        sites_are_in_the_plate,
+    ),
+    behaviour=(
+        draws_its_sites_without_a_target,
+        names_its_base_measure,
+        depends_on_the_target,
+        depends_on_the_latent,
+        keeps_the_dtype,
+        particles_do_not_meet,
+        is_finite_under_stress,
+        gradient_is_right,
+        integrates_to_one,
+        works_in_the_objective,
+        gradient_of_the_loss_is_right,
+        images_do_not_meet,
+        agrees_with_its_twin,
+        is_documented,
+    ),
+)

@@ -1,0 +1,136 @@
+"""What is checked: a part, and the whole of which it is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import pyro
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vje_ppl.build import build
+from vje_ppl.joint_embedding import JointEmbedding
+
+#: What a part meets where the others are not given, by name: the engine imports no model and no guide.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "prior": {"_target_": "vje_ppl.models.priors.standard_normal.StandardNormal"},
+    "likelihood": {"_target_": "vje_ppl.models.likelihoods.polar_student_t.PolarStudentT"},
+    "guide": {
+        "_target_": "vje_ppl.guides.diagonal_normal.DiagonalNormal",
+        "network": {
+            "_target_": "vje_ppl.inference_network.InferenceNetwork",
+            "_partial_": True,
+            "width": 2,
+            "depth": 1,
+        },
+    },
+}
+_MODEL = {"_target_": "vje_ppl.models.vje.VJE"}
+_OBJECTIVE = {"_target_": "vje_ppl.objective.SymmetricConditionalELBO"}
+
+
+class Subject:
+    """A prior, likelihood or guide under test, of which every check gets copies of its own.
+
+    Args:
+        name: for messages.
+        kind: `prior`, `likelihood` or `guide`.
+        build: everything put together for embeddings of D features, in float32.
+        dims: the widths D to check.
+        views: two views of a few images for width D, in float64; by default embeddings.
+        config: the configuration for width D that `build` follows, where there is one; the NumPyro twin is built from
+            it.
+        alone: builds the part for width D where it does not need the rest; by default `build` does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        build: Callable[[int], JointEmbedding],
+        dims: Sequence[int],
+        views: Callable[[int], Sequence[Tensor]] | None = None,
+        config: Callable[[int], DictConfig] | None = None,
+        alone: Callable[[int], Any] | None = None,
+    ) -> None:
+        self.name, self.kind, self.dims, self.config = name, kind, tuple(dims), config
+        self._build, self._views, self._alone = build, views or _embeddings, alone
+        self._built: dict[int, JointEmbedding] = {}
+
+    @property
+    def dim(self) -> int:
+        """The width for checks to which it does not matter: the smallest above 2, where there is one."""
+        return min((dim for dim in self.dims if dim > 2), default=self.dims[0])
+
+    def whole(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> JointEmbedding:
+        """The part together with others that it was or could be configured with."""
+        pyro.get_param_store().clear()  # in which one copy's parameters would become those of the next
+        dim = self.dim if dim is None else dim
+        if dim not in self._built:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self._built[dim] = self._build(dim)
+        return deepcopy(self._built[dim]).to("cpu", dtype)
+
+    def part(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> Any:
+        """The part, ready to be called."""
+        if self._alone is not None:
+            part = self._alone(self.dim if dim is None else dim)
+            return part.to("cpu", dtype) if isinstance(part, torch.nn.Module) else part
+        whole = self.whole(dim, dtype)
+        return whole.guide if self.kind == "guide" else getattr(whole.model, self.kind)
+
+    def views(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+        """Two views of a few images, the same in every call."""
+        return [view.to(dtype) for view in self._views(self.dim if dim is None else dim)]
+
+
+def given(kind: str, part: Any, dims: Sequence[int], views: Sequence[Tensor] | None = None) -> Subject:
+    """The subject of somebody's own instance, which stays as it is: checks work on copies.
+
+    Args:
+        kind: `prior`, `likelihood` or `guide`.
+        part: the instance.
+        dims: the widths to check it at.
+        views: two views of a few images, where a guide takes something else than embeddings.
+
+    Raises:
+        ValueError: for a class instead of an instance, or no width.
+    """
+    if isinstance(part, type) or not callable(part):
+        what = f"the class {part.__name__}" if isinstance(part, type) else repr(part)
+        raise ValueError(f"check_{kind} expects an instance of a {kind}, got {what}; build one, and give that.")
+    if not dims or min(dims) < 2:
+        raise ValueError(f"check_{kind} expects embedding widths of 2 or more, got {tuple(dims)}; give dim=...")
+
+    def whole(dim: int) -> JointEmbedding:
+        return _together(dim, **{kind: deepcopy(part)})
+
+    def own_views(dim: int) -> Sequence[Tensor]:
+        return _embeddings(dim) if views is None else views
+
+    return Subject(type(part).__name__, kind, whole, dims, own_views)
+
+
+def _together(dim: int, **parts: Any) -> JointEmbedding:
+    """A part among the defaults of the others, as `build_joint_embedding` puts configured ones together."""
+    for kind, node in _DEFAULTS.items():
+        if kind not in parts:
+            parts[kind] = build(node, kind, dim=dim)
+    model = build(_MODEL, "model", dim=dim, prior=parts["prior"], likelihood=parts["likelihood"])
+    if hasattr(parts["prior"], "bind"):
+        parts["prior"].bind(parts["guide"].infer)
+    return JointEmbedding(model, parts["guide"], build(_OBJECTIVE, "objective"))
+
+
+def images(dim: int) -> int:
+    """The number of images of a check: few, and another than that of features, so that the two cannot be confused."""
+    return 6 if dim != 6 else 7
+
+
+def _embeddings(dim: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return [torch.randn(images(dim), dim, generator=generator, dtype=torch.float64) for _ in range(2)]

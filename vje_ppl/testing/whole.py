@@ -1,0 +1,91 @@
+"""What a part must do among the others, in the objective."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
+
+from vje_ppl.noise import KeyedNoise
+from vje_ppl.objective import ObjectiveTerms, SymmetricConditionalELBO
+from vje_ppl.testing.report import Failed
+from vje_ppl.testing.subject import Subject
+from vje_ppl.testing.traced import check_gradients
+
+
+def works_in_the_objective(subject: Subject) -> None:
+    """The objective and all parameters' gradients are finite, in both precisions, with one particle and with three."""
+    for dtype in (torch.float32, torch.float64):
+        for particles in (1, 3):
+            check_objective(subject, dtype, particles)
+
+
+def check_objective(subject: Subject, dtype: torch.dtype, particles: int) -> ObjectiveTerms:
+    """One evaluation of the objective with its gradient.
+
+    Raises:
+        Failed: if a term has another shape or precision, or is not finite, or a parameter is not learned.
+    """
+    module = subject.whole(dtype=dtype)
+    views = subject.views(dtype=dtype)
+    objective = SymmetricConditionalELBO(module.elbo.beta, particles)
+    terms = objective.terms(module.model, module.guide, *views)
+    named = {"objective": terms.objective, "elbo": terms.elbo, "kl": terms.kl}
+    named |= {f"site {name}": value for name, value in terms.log_likelihood.items()}
+    where = f"with {particles} particle{'s' if particles > 1 else ''} in {dtype}"
+    for name, term in named.items():
+        if term.shape != (2, len(views[0])) or term.dtype != dtype:
+            raise Failed(
+                f"expected '{name}' of shape (pairs, images) = {(2, len(views[0]))} and {dtype}, got "
+                f"{tuple(term.shape)} and {term.dtype}, {where}; give one number per image, in the inputs' precision."
+            )
+        if not torch.isfinite(term).all():
+            raise Failed(
+                f"expected a finite '{name}', got {term[~torch.isfinite(term)][0].item()}, {where}; see its terms."
+            )
+    terms.loss.backward()
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            _check_learned(name, parameter, where)
+    return terms
+
+
+def _check_learned(name: str, parameter: Tensor, where: str) -> None:
+    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    if not torch.isfinite(gradient).all():
+        raise Failed(f"expected a finite gradient for the parameter {name}, got one that is not, {where}.")
+    if not gradient.abs().sum() > 0:
+        raise Failed(f"expected a gradient for the parameter {name}, got none, {where}; use it, or register a buffer.")
+
+
+def gradient_of_the_loss_is_right(subject: Subject) -> None:
+    """The gradient of the loss with respect to the views agrees with differences."""
+    module = subject.whole()
+    module.elbo.detach_target = False  # with detached targets, the gradient is by design not that of the value
+    for layer in module.modules():  # differences need one function: running statistics, which a prior may use, stay
+        if isinstance(layer, _NormBase):
+            layer.momentum = 0.0
+    views = [view.requires_grad_() for view in subject.views()]
+
+    def loss() -> list[Tensor]:
+        torch.manual_seed(0)
+        with KeyedNoise(0, 0):
+            return [module(*views).loss]
+
+    check_gradients(loss, dict(zip(("the first view", "the second view"), views, strict=True)), "the loss")
+
+
+def images_do_not_meet(subject: Subject) -> None:
+    """Beyond batch statistics, which evaluation does not use, the objective of an image depends on that image alone."""
+    module = subject.whole().eval()
+    views = [view.requires_grad_() for view in subject.views()]
+    objective = module(*views).objective
+    gradient = torch.autograd.grad(objective[0, 2], views[0])[0].reshape(len(views[0]), -1).abs().sum(-1)
+    if not gradient[2] > 0:
+        raise Failed("expected an image's objective to depend on the image, got no gradient; look for a detach.")
+    gradient[2] = 0
+    if (gradient != 0).any():
+        raise Failed(
+            f"expected the objective of image 2 to depend on that image alone, got a gradient for image "
+            f"{int(gradient.argmax())} as well; reduce over the features only, with .to_event(1), not over the images."
+        )
