@@ -35,7 +35,8 @@ GIVEN = [(group, name) for group, name in OPTIONS if name != "custom"]
 def choosing(group: str, name: str) -> list[str]:
     """The overrides that choose an option; one within a group first chooses an option of that group that has it."""
     overrides = [f"{group}={name}"]
-    if "/" in group:
+    chosen_by_train = [entry for entry in OmegaConf.load(CONFIGS / "train.yaml").defaults if entry != "_self_"]
+    if "/" in group and not any(group in entry for entry in chosen_by_train):
         outer, inner = group.rsplit("/", 1)
         for path in sorted((CONFIGS / outer).glob("*.yaml")):
             defaults = OmegaConf.load(path).get("defaults", [])
@@ -94,10 +95,13 @@ CHECKS: dict[str, Callable[[DictConfig, str], None]] = {
     "data": names_a_loader,
     "encoder": builds_all,
     "experiment": builds_all,
+    "experiment/ablation": builds_all,
     "guide": builds_all,
+    "guide/network": builds_all,
     "likelihood": builds_all,
     "likelihood/direction": builds_all,
-    "likelihood/radius_scale": builds_all,
+    "likelihood/radius": builds_all,
+    "likelihood/radius/scale": builds_all,
     "logger": builds_a_logger,
     "model": builds_all,
     "model/scale": builds_all,
@@ -156,9 +160,13 @@ ABLATIONS = {
     "free_scale": "model/scale=free",
     "detached_scale": "model.scale.detach=true",
     "factorized_direction": "likelihood/direction=factorized",
-    "projected_radius": "likelihood/radius_scale=projected",
+    "projected_radius": "likelihood/radius/scale=projected",
+    "no_radius": "likelihood/radius=none",
+    "isotropic_scale": "model/scale=isotropic",
+    "gaussian_limit": "likelihood=polar_normal",
+    "cartesian": "likelihood=cartesian_student_t",
     "close_to_gaussian": "likelihood.df=30",
-    "other_tail_of_the_radius": "likelihood.radius_df=30",
+    "other_tail_of_the_radius": "likelihood.radius.df=30",
     "beta_of_one": "objective.beta=1",
     "targets_not_detached": "objective.detach_target=false",
     "more_particles": "objective.num_particles=4",
@@ -179,3 +187,46 @@ def test_an_ablation_is_one_override_and_changes_value_or_gradient(override):
         return value.item() + sum(gradient.abs().sum().item() for gradient in gradients)
 
     assert loss(override) != loss()
+
+
+#: The paper's questions: what each experiment changes, as one would type it.
+QUESTIONS = {
+    "base": [],
+    "free_scale": ["model/scale=free"],
+    "isotropic_scale": ["model/scale=isotropic"],
+    "cartesian": ["likelihood=cartesian_student_t"],
+    "factorized": ["likelihood/direction=factorized"],
+    "nu_2": ["likelihood.df=2"],
+    "nu_5": ["likelihood.df=5"],
+    "nu_30": ["likelihood.df=30"],
+    "nu_infinity": ["likelihood=polar_normal"],
+    "beta_0.01": ["objective.beta=0.01"],
+    "beta_0.03": ["objective.beta=0.03"],
+    "beta_0.3": ["objective.beta=0.3"],
+    "beta_1": ["objective.beta=1"],
+    "no_stop_gradient": ["objective.detach_target=false"],
+    "no_radius": ["likelihood/radius=none"],
+}
+
+
+@pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment/ablation"])
+def test_an_ablation_experiment_is_one_override_over_the_base(name):
+    overrides = QUESTIONS[name]
+    assert len(overrides) == (name != "base")
+    assert composed(f"experiment/ablation={name}") == composed(*overrides)
+
+
+@pytest.mark.parametrize("budget", [["data=cifar10", "encoder.width=4"], ["experiment=cifar10_small"]], ids=str)
+def test_an_ablation_changes_whatever_else_is_chosen(budget):
+    assert composed(*budget, "experiment/ablation=no_radius") == composed(*budget, "likelihood/radius=none")
+
+
+def test_an_ablation_is_an_experiment_like_others():
+    assert composed("experiment=ablation/no_radius") == composed("experiment/ablation=no_radius")
+
+
+def test_every_question_of_the_paper_has_its_experiment():
+    assert set(QUESTIONS) == {name for group, name in OPTIONS if group == "experiment/ablation"}
+    default = composed()
+    assert (default.likelihood.df, default.likelihood.radius.df, default.objective.beta) == (1, 1, 0.1)
+    assert default.objective.detach_target

@@ -18,6 +18,7 @@ from vje_ppl.run_folder import (
     config_differences,
     config_digest,
     default_name,
+    read_config,
     write_atomically,
 )
 
@@ -124,14 +125,14 @@ def test_a_folder_where_nobody_may_write_is_one_sentence():
 
 def test_config_comes_back(tmp_path):
     folder = RunFolder(tmp_path, "a")
-    assert folder.read_config() is None
+    assert read_config(folder.config) is None
     config = CONFIG | {"text": ["1e-3", "yes", "null", "a: b", "Ἀ"], "tiny": 1e-5, "nothing": None}
 
     folder.write_config(config)
 
-    assert folder.read_config() == config
+    assert read_config(folder.config) == config
     assert OmegaConf.to_container(OmegaConf.load(folder.config)) == config
-    assert config_digest(folder.read_config()) == config_digest(config)
+    assert config_digest(read_config(folder.config)) == config_digest(config)
 
 
 @pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n", "a: ${"], ids=["not-yaml", "list", "interpolation"])
@@ -140,7 +141,7 @@ def test_a_broken_config_is_one_sentence(text, tmp_path):
     folder.config.write_text(text)
 
     with pytest.raises(UserError, match=r"config\.yaml"):
-        folder.read_config()
+        read_config(folder.config)
 
 
 def test_rows_share_the_union_of_columns(tmp_path):
@@ -315,7 +316,7 @@ def test_moving_aside_makes_room_and_numbers_what_was_there(tmp_path):
         moved = folder.move_aside()
         assert moved == tmp_path / f"a.{number}"
         assert OmegaConf.load(moved / "config.yaml").seed == seed
-        assert folder.read_config() is None
+        assert read_config(folder.config) is None
         assert folder.checkpoints.is_dir()
     (folder.checkpoints / "last.pt").touch()
     (tmp_path / "a.3").touch()
@@ -336,7 +337,7 @@ def test_a_run_in_progress_is_not_moved_aside(tmp_path):
     with pytest.raises(UserError, match="in use"):
         RunFolder(tmp_path, "a").move_aside()
 
-    assert running.read_config() == {"seed": 1}
+    assert read_config(running.config) == {"seed": 1}
     running.unlock()
     other = RunFolder(tmp_path, "a")
     assert other.move_aside() == tmp_path / "a.1"

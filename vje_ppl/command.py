@@ -12,13 +12,20 @@ from difflib import get_close_matches
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vje_ppl.errors import UserError
 
-USER_ERROR, SOFTWARE_ERROR = 2, 1
+USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
+
+#: With these Hydra prints something and runs nothing, or runs it in other processes.
+RUNS_NOTHING_HERE = frozenset(
+    {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
+    | {"hydra/launcher"}
+)
 
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -30,17 +37,22 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through to us
     debug = "debug=true" in (argument.lower() for argument in sys.argv[1:])
     codes: list[int] = []
+    jobs: list[list[str]] = []
     _print_warnings()
 
     def run_one(config: DictConfig) -> None:
-        """One job; in a sweep, a job that fails does not keep the next ones from running."""
+        """One job; in a sweep, a job that fails does not keep the next ones from running, but a signal does."""
+        jobs.append(list(HydraConfig.get().overrides.task))
         try:
             codes.append(task(config) or 0)
         except Exception as error:
             codes.append(_report(error, debug))
+        if codes[-1] > SIGNALLED:
+            sys.exit(codes[-1])
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
+        _report_sweep(jobs, codes)
     except Exception as error:  # of composing the configuration
         codes.append(_report(error, debug))
     sys.exit(max(codes, default=0))
@@ -52,6 +64,22 @@ def _print_warnings() -> None:
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logger = logging.getLogger("vje_ppl")
     logger.handlers, logger.propagate = [handler], False
+
+
+def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
+    """Name the jobs of a sweep that failed, by what tells them from the others.
+
+    Raises:
+        UserError: if the sweep had no job, as when a glob matches nothing.
+    """
+    options = {argument.partition("=")[0] for argument in sys.argv[1:]}
+    if not jobs and options & {"-m", "--multirun"} and not options & RUNS_NOTHING_HERE:
+        raise UserError("the sweep is empty; a glob matches the options of one group, as experiment/ablation=glob(*)")
+    failed = [job for job, code in zip(jobs, codes, strict=True) if code]
+    if failed and len(jobs) > 1:
+        common = set.intersection(*map(set, jobs))
+        names = "; ".join(" ".join(key for key in job if key not in common) for job in failed)
+        print(f"{len(failed)} of {len(jobs)} runs failed: {names}", file=sys.stderr, flush=True)
 
 
 def _report(error: Exception, debug: bool) -> int:

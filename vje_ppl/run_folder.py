@@ -191,22 +191,6 @@ class RunFolder:
         """
         write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(resolved))).encode())
 
-    def read_config(self) -> dict[str, Any] | None:
-        """The configuration that `write_config` wrote; None if there is none.
-
-        Raises:
-            UserError: If the file is not YAML with a mapping at its top.
-        """
-        try:
-            config = OmegaConf.to_container(OmegaConf.create(self.config.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # Each YAML fault has its own class, and OmegaConf adds others
-            raise UserError(f"{self.config} cannot be read as a configuration ({type(error).__name__}).") from error
-        if not isinstance(config, dict):
-            raise UserError(f"{self.config} must hold a mapping of keys to values, got a {type(config).__name__}.")
-        return {str(key): value for key, value in config.items()}
-
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rewrites `metrics.csv` from the whole history.
 
@@ -232,6 +216,25 @@ class RunFolder:
         """
         text = json.dumps(_finite(metrics), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(self.metrics_json, f"{text}\n".encode())
+
+
+def read_config(path: Path) -> dict[str, Any] | None:
+    """The configuration that `RunFolder.write_config` wrote to this file; None if there is none.
+
+    Interpolations in a file of other origin stay the text that they are.
+
+    Raises:
+        UserError: If the file cannot be read, or is not YAML with a mapping at its top.
+    """
+    try:
+        config = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # Each YAML fault has its own class, and OmegaConf adds others
+        raise UserError(f"{path} cannot be read as a configuration ({type(error).__name__}).") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} must hold a mapping of keys to values, got a {type(config).__name__}.")
+    return {str(key): value for key, value in config.items()}
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
@@ -290,7 +293,7 @@ def config_digest(resolved: Mapping[str, Any]) -> str:
 
     Devices, paths and other keys in `WITHOUT_EFFECT` do not count, nor does the order of keys.
     """
-    return hashlib.sha256(_canonical_json(_with_effect(resolved)).encode()).hexdigest()[:8]
+    return hashlib.sha256(canonical_json(with_effect(resolved)).encode()).hexdigest()[:8]
 
 
 def default_name(resolved: Mapping[str, Any], name: str) -> str:
@@ -303,34 +306,37 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
 
     A key that one side lacks is `(absent)` there.
     """
-    before, after = dict(_leaves(_with_effect(old))), dict(_leaves(_with_effect(new)))
+    before, after = dict(leaves(with_effect(old))), dict(leaves(with_effect(new)))
     lines = []
     for key in sorted(before.keys() | after.keys()):
         was, is_now = (_shown(side[key]) if key in side else "(absent)" for side in (before, after))
-        if key not in before or key not in after or _canonical_json(before[key]) != _canonical_json(after[key]):
+        if key not in before or key not in after or canonical_json(before[key]) != canonical_json(after[key]):
             lines.append(f"{key}: {was} -> {is_now}")
     return lines
 
 
-def _with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The configuration without the keys in `WITHOUT_EFFECT`."""
     reduced = {}
     for key, value in resolved.items():
         full = f"{prefix}{key}"
         if full in WITHOUT_EFFECT:
             continue
-        reduced[str(key)] = _with_effect(value, f"{full}.") if isinstance(value, Mapping) else value
+        reduced[str(key)] = with_effect(value, f"{full}.") if isinstance(value, Mapping) else value
     return reduced
 
 
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested configuration; lists and empty mappings are values."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _canonical_json(value: Any) -> str:
+def canonical_json(value: Any) -> str:
+    """Text that is the same for configurations that compute the same, whatever the order and spelling of keys."""
     return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
 
 

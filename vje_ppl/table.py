@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 
-def format_table(rows: Sequence[Mapping[str, object]]) -> str:
+def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
     """Aligns rows under a header: numbers to the right, text to the left, a dash for what is missing.
 
     Args:
         rows: A mapping a line; the columns are all their keys, in order of first appearance.
+        right: Columns of text that are numbers nevertheless.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -19,7 +20,7 @@ def format_table(rows: Sequence[Mapping[str, object]]) -> str:
         return ""
     cells = [[_shown(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
-    to_right = [any(_is_number(row.get(column)) for row in rows) for column in columns]
+    to_right = [column in right or any(_is_number(row.get(column)) for row in rows) for column in columns]
     lines = [columns, ["-" * width for width in widths], *cells]
     return "\n".join(_line(line, widths, to_right) for line in lines)
 

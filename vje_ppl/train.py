@@ -71,9 +71,13 @@ def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
         if fabric.is_global_zero:
             folder.write_config(resolved)
             print(_headline(data, module, fabric, folder, state), flush=True)
-        code = 0 if state is not None and state["finished"] else loop.fit()
+        finished = state is not None and state["finished"]
+        code = 0 if finished else loop.fit()
         if code == 0 and fabric.is_global_zero:
-            _summarize(loop, folder, resolved, fabric)
+            metrics = _metrics(loop, folder, data, resolved, fabric)
+            if not (finished and folder.metrics_json.exists()):  # which names the versions it was made with
+                folder.write_metrics(metrics)
+            _print_summary(metrics, folder)
         return code
     finally:
         folder.unlock()
@@ -133,8 +137,13 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _readable_name(data: ImageData) -> str:
-    """The experiment, or the data set: of a user's own images, their folder's name."""
-    return HydraConfig.get().runtime.choices.get("experiment") or data.name
+    """The experiment, or the data set (of a user's own images, their folder's name); and the ablation."""
+    choices = HydraConfig.get().runtime.choices
+    experiment, ablation = choices.get("experiment") or "", choices.get("experiment/ablation")
+    if experiment.startswith("ablation/"):  # another way to say the same, which names the same run
+        experiment, ablation = "", ablation or experiment.removeprefix("ablation/")
+    name = experiment or data.name
+    return f"{name}-{ablation}" if ablation else name
 
 
 def _check(config: DictConfig) -> None:
@@ -223,13 +232,15 @@ def _precision(fabric: Fabric) -> str:
     return str(fabric.strategy.precision.precision)
 
 
-def _summarize(loop: TrainingLoop, folder: RunFolder, resolved: dict[str, Any], fabric: Fabric) -> None:
-    """Write metrics.json and print the table that a finished run ends with."""
-    last = loop.history[-1]
-    metrics = {
-        **last,
+def _metrics(
+    loop: TrainingLoop, folder: RunFolder, data: ImageData, resolved: dict[str, Any], fabric: Fabric
+) -> dict[str, Any]:
+    """The final figures, and what they were made with."""
+    return {
+        **loop.history[-1],
         "seconds": sum(row.get("seconds", 0.0) for row in loop.history),
         "run": folder.path.name,
+        "data": {"name": data.name, "images": len(data.train)},
         "seed": resolved["seed"],
         "device": fabric.device.type,
         "processor": platform.processor() or platform.machine(),
@@ -237,7 +248,10 @@ def _summarize(loop: TrainingLoop, folder: RunFolder, resolved: dict[str, Any], 
         "precision": _precision(fabric),
         "versions": {name: version(name) for name in VERSIONS},
     }
-    folder.write_metrics(metrics)
+
+
+def _print_summary(last: dict[str, Any], folder: RunFolder) -> None:
+    """The table that a finished run ends with."""
     shown: dict[str, Any] = {"epochs": last["epoch"]}
     if "knn/z" in last:
         label = f"k-NN (k={last['knn/k']}, T={last['knn/temperature']})"
@@ -249,7 +263,7 @@ def _summarize(loop: TrainingLoop, folder: RunFolder, resolved: dict[str, Any], 
     names |= {"posterior_scale": "mean posterior scale", "share_at_bound": "share of scales at a bound"}
     names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}
     shown |= {title: last[key] for key, title in names.items() if key in last}
-    shown["training time (s)"] = metrics["seconds"]
+    shown["training time (s)"] = last["seconds"]
     print(f"\n{format_pairs(shown)}\n\n{folder.path}: metrics.csv, metrics.json, curves.png, checkpoints/last.pt")
 
 

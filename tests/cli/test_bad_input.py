@@ -15,6 +15,7 @@ from tests.cli.conftest import one_sentence
         pytest.param(["trainer.epoch=3"], "did you mean epochs?", id="unknown key"),
         pytest.param(["likelihood=polar_student"], "did you mean polar_student_t?", id="unknown option"),
         pytest.param(["likelihood/direction=both"], "factorized, joint", id="unknown nested option"),
+        pytest.param(["likelihood.df=0"], "positive degrees of freedom", id="degrees of freedom of zero"),
         pytest.param(["batch_size=300"], "256", id="batch larger than the data set"),
         pytest.param(["batch_size=1"], "norm=group", id="batch of one with batch normalization"),
         pytest.param(["augment.size=9"], "8", id="image smaller than the crop"),

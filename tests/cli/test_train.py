@@ -122,7 +122,9 @@ def test_sweep_runs_every_cell(train, tmp_path):
     "overrides",
     [
         pytest.param(["likelihood/direction=factorized"], id="factorized"),
-        pytest.param(["likelihood/radius_scale=projected"], id="projected"),
+        pytest.param(["likelihood/radius/scale=projected"], id="projected"),
+        pytest.param(["likelihood/radius=none"], id="no radius"),
+        pytest.param(["likelihood=cartesian_student_t", "likelihood.learn_df=true"], id="raw embedding, learned tails"),
         pytest.param(["model/scale=free"], id="free scale"),
         pytest.param(["model.scale.detach=true"], id="detached scale"),
         pytest.param(["objective.detach_target=false"], id="target with gradient"),
