@@ -1,4 +1,8 @@
-"""Batches: for training, random views in an order that depends on the seed alone; for evaluation, every image once."""
+"""Batches: for training, random views in an order that depends on the seed alone; for evaluation, every image once.
+
+In evaluation, random numbers belong to blocks of `BLOCK` consecutive images, so that they depend on seed, image and
+view, and not on how many images go through the network at once.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -19,6 +24,9 @@ from vje_ppl.data.keys import Stream, keyed_generator
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.data.readers import InMemoryReader, StreamedReader, TrainingReader
 from vje_ppl.errors import UserError
+
+#: Images that share a generator in evaluation.
+BLOCK = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +159,47 @@ def evaluation_batches(
             loader.close()
     else:
         raise _unknown(images)
+
+
+def evaluation_views(
+    images: ImageSet, augment: Augment, *, views: int, seed: int, device: torch.device
+) -> Iterator[tuple[Int64[Tensor, " n"], list[Float[Tensor, "n C size size"]]]]:
+    """Goes through all images once, in order, a block at a time: the prepared image first, then its random views.
+
+    A random view depends on the seed, the image's place in the set and the view's number alone.
+
+    Args:
+        images: the images.
+        augment: how views are made, and what goes with them for the image without randomness.
+        views: random views of an image, V; 0: none.
+        seed: of the random views, non-negative; not the training seed itself, whose views the network has seen.
+        device: where they are made and returned.
+
+    Yields:
+        Which images these are, [n], and 1 + V batches, each [n, C, size, size]. Files that are skipped are left out.
+
+    Raises:
+        UserError: if an image is too small, or if a file cannot be used.
+    """
+    prepared = evaluation_batches(images, augment.evaluation, batch_size=BLOCK, device=device)
+    if not views:
+        yield from ((index, [view]) for index, view in prepared)
+        return
+    blocks = [np.arange(start, min(start + BLOCK, len(images))) for start in range(0, len(images), BLOCK)]
+    reader = _reader(images, augment, seed, views, device)
+    try:
+        ahead = next(prepared, None)
+        for number, (block, raw) in enumerate(zip(blocks, reader.read(0, iter(blocks)), strict=True)):
+            if ahead is None or int(ahead[0][0]) // BLOCK != number:
+                continue  # every file of the block was skipped
+            index, view = ahead
+            ahead = next(prepared, None)
+            rows = index - number * BLOCK
+            read = raw.index[rows] == index  # where a file is skipped, another one stands in for it
+            keys = [ViewKey(seed, number, one, slice(0, len(block)), BLOCK) for one in range(views)]
+            yield index[read], [view[read], *(raw.view(augment, key)[rows[read]] for key in keys)]
+    finally:
+        reader.close()
 
 
 def _reader(images: ImageSet, augment: Augment, seed: int, views: int, device: torch.device) -> TrainingReader:

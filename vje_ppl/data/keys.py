@@ -20,6 +20,7 @@ class Stream(IntEnum):
     APPEARANCE = 4
     SUBSET = 5
     HOLD_OUT = 6
+    PROBE_ORDER = 7
 
 
 def keyed_generator(stream: Stream, *key: int) -> np.random.Generator:

@@ -39,6 +39,10 @@ class TrainingReader(ABC):
     def read(self, epoch: int, batches: Iterable[Int64[np.ndarray, " n"]]) -> Generator[RawBatch]:
         """Yields the images of each list of indices, in order."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Ends what still runs; nothing can be read any more."""
+
 
 class InMemoryReader(TrainingReader):
     """Picks images from a tensor, which moves to the device for good if it fits there well.
@@ -61,6 +65,9 @@ class InMemoryReader(TrainingReader):
             index = to_device(batch, self._images.device)
             pixels = self._images.index_select(0, index).to(self._device, non_blocking=True)
             yield WholeImages(torch.from_numpy(batch), pixels)
+
+    def close(self) -> None:
+        """Nothing runs."""
 
 
 class WholeImages(RawBatch):
@@ -96,6 +103,10 @@ class StreamedReader(TrainingReader):
         keys = ([(epoch, image) for image in batch.tolist()] for batch in batches)
         for batch in self._loader.read(keys):
             yield Cuts(batch.images, batch.pixels.to(self._device, non_blocking=True))
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self._loader.close()
 
 
 class Cuts(RawBatch):

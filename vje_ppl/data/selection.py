@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 import numpy as np
 from jaxtyping import Int64
 
-from vje_ppl.data.image_set import InMemoryImages
+from vje_ppl.data.image_set import ImageSet, InMemoryImages
 from vje_ppl.data.keys import Stream, keyed_generator
 from vje_ppl.errors import UserError
 
@@ -25,9 +28,59 @@ def subset_indices(total: int, count: int | None) -> Int64[np.ndarray, " M"]:
     return np.sort(keyed_generator(Stream.SUBSET).permutation(total)[:count])
 
 
+def at_most(images: ImageSet, most: int | None) -> ImageSet:
+    """Keeps at most `most` images, chosen at random, the same ones in every run; None: all."""
+    if most is None or len(images) <= most:
+        return images
+    return images.select(np.sort(np.random.default_rng(0).choice(len(images), most, replace=False)))
+
+
 def fixed_subset(images: InMemoryImages, count: int | None) -> InMemoryImages:
     """Chooses `count` of the images, as `subset_indices` does; None: all."""
     return images if count is None else images.select(subset_indices(len(images), count))
+
+
+def class_index(classes: Sequence[str], wanted: str | int, key: str = "data.only_class") -> int:
+    """Finds a class by its name or, where no class has such a name, by its number.
+
+    Args:
+        classes: the names that labels index.
+        wanted: a name, or a number from 0.
+        key: what to call it in the error.
+
+    Raises:
+        UserError: if there is no such class.
+    """
+    text = str(wanted)
+    if text in classes:
+        return classes.index(text)
+    if text.isdecimal() and int(text) < len(classes):
+        return int(text)
+    near = get_close_matches(text, classes, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(classes[:10])}{', …' * (len(classes) > 10)}."
+    raise UserError(
+        f"{key} expects one of the {len(classes)} classes, by name or by number from 0 to {len(classes) - 1}, got "
+        f"{text}; {hint}"
+    )
+
+
+def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
+    """Keeps the images of one class; None: all of them.
+
+    Raises:
+        UserError: if the images are unlabelled, or none of them is of this class.
+    """
+    if wanted is None:
+        return images
+    if images.labels is None or images.classes is None:
+        raise UserError(f"data.only_class={wanted} needs labelled training images, and these have no labels.")
+    members = np.flatnonzero((images.labels == class_index(images.classes, wanted)).numpy())
+    if len(members) == 0:
+        raise UserError(
+            f"data.only_class={wanted} leaves none of the {len(images)} training images; choose another class, or a "
+            "larger data.subset."
+        )
+    return images.select(members)
 
 
 def stratified_hold_out(

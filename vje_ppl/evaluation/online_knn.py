@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import numpy as np
-import torch
 from jaxtyping import Int64
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 from vje_ppl.amortized import AmortizedGuide
-from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
+from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.selection import at_most
 from vje_ppl.evaluation.features import extract_features
 from vje_ppl.evaluation.knn import KNNResult, knn_accuracy
-
-#: Raw pixels of larger images are averaged down to this side before they are compared.
-PIXEL_SIDE = 32
+from vje_ppl.evaluation.pixels import raw_pixels
 
 Batches = Callable[[ImageSet], Iterable[tuple[Tensor, Tensor]]]
 
@@ -37,9 +33,9 @@ class OnlineKNN:
     def __init__(self, data: ImageData, config: DictConfig, batches: Batches) -> None:
         if data.bank is None or data.test is None or data.num_classes is None:
             raise ValueError("OnlineKNN expects labelled training and test images; ask `has_labels` first.")
-        self._bank, self._test = partial(_capped, data.bank, config.bank), partial(_capped, data.test, config.queries)
+        self._bank, self._test = partial(at_most, data.bank, config.bank), partial(at_most, data.test, config.queries)
         self._k, self._temperature, self._classes = config.k, config.temperature, data.num_classes
-        self._batches = batches
+        self._batches, self._image_size = batches, data.image_size
 
     def embeddings(self, guide: AmortizedGuide) -> dict[str, float | int]:
         """Top-1 accuracies on z and on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
@@ -60,7 +56,7 @@ class OnlineKNN:
     def pixels(self) -> float:
         """Top-1 accuracy on raw pixels, the floor that embeddings have to beat."""
         bank, test = self._bank(), self._test()
-        (bank_index, bank_pixels), (index, pixels) = (_pixels(images, self._batches) for images in (bank, test))
+        (bank_index, bank_pixels), (index, pixels) = (raw_pixels(one, self._image_size) for one in (bank, test))
         return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index]).top1
 
     def _accuracy(self, bank: Tensor, bank_labels: Tensor, test: Tensor, test_labels: Tensor) -> KNNResult:
@@ -83,20 +79,3 @@ def has_labels(data: ImageData) -> bool:
 def _labels(images: ImageSet) -> Int64[Tensor, " N"]:
     assert images.labels is not None
     return images.labels
-
-
-def _capped(images: ImageSet, most: int) -> ImageSet:
-    """At most `most` images, the same ones in every run."""
-    if len(images) <= most:
-        return images
-    return images.select(np.sort(np.random.default_rng(0).choice(len(images), most, replace=False)))
-
-
-def _pixels(images: ImageSet, batches: Batches) -> tuple[Tensor, Tensor]:
-    if isinstance(images, InMemoryImages):
-        return torch.arange(len(images)), images.images.cpu()  # bytes, converted chunk by chunk
-    rows = [
-        (index.cpu(), adaptive_avg_pool2d(view.float(), PIXEL_SIDE).half().cpu()) for index, view in batches(images)
-    ]
-    index, pixels = zip(*rows, strict=True)
-    return torch.cat(index), torch.cat(pixels)

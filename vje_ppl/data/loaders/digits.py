@@ -6,14 +6,15 @@ import numpy as np
 import torch
 
 from vje_ppl.data.image_set import ImageData, InMemoryImages
-from vje_ppl.data.selection import fixed_subset, stratified_hold_out
+from vje_ppl.data.selection import fixed_subset, select_class, stratified_hold_out
 
 
-def digits(subset: int | None = None) -> ImageData:
+def digits(subset: int | None = None, only_class: str | int | None = None) -> ImageData:
     """Loads the digits, four fifths of each class to train on and one fifth to test.
 
     Args:
         subset: number of training images to keep; None: all.
+        only_class: train on those of one class alone, by name or number; None: on all classes.
     """
     from sklearn.datasets import load_digits
 
@@ -25,4 +26,4 @@ def digits(subset: int | None = None) -> ImageData:
     )
     train_indices, test_indices = stratified_hold_out(labels, 0.2)
     train = fixed_subset(images.select(train_indices), subset)
-    return ImageData("digits", train, train, images.select(test_indices), 1, 8, 10)
+    return ImageData("digits", select_class(train, only_class), train, images.select(test_indices), 1, 8, 10)

@@ -10,12 +10,14 @@ import torch
 from vje_ppl.data.image_set import ImageData, InMemoryImages
 from vje_ppl.data.loaders.download import read_or_download
 from vje_ppl.data.loaders.idx import read_idx
-from vje_ppl.data.selection import fixed_subset
+from vje_ppl.data.selection import fixed_subset, select_class
 
 _PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 
 
-def fashion_mnist(root: str, download: bool = False, subset: int | None = None) -> ImageData:
+def fashion_mnist(
+    root: str, download: bool = False, subset: int | None = None, only_class: str | int | None = None
+) -> ImageData:
     """Loads Fashion-MNIST.
 
     Args:
@@ -23,6 +25,7 @@ def fashion_mnist(root: str, download: bool = False, subset: int | None = None) 
             (`.gz`) or not.
         download: whether to download it first.
         subset: number of training images to keep; None: all.
+        only_class: train on those of one class alone, by name or number; None: on all classes.
     """
     from torchvision.datasets import FashionMNIST
 
@@ -37,7 +40,7 @@ def fashion_mnist(root: str, download: bool = False, subset: int | None = None) 
 
     train, test = read_or_download(read, name="fashion_mnist", root=Path(root), folder=folder, download=download)
     train = fixed_subset(train, subset)
-    return ImageData("fashion_mnist", train, train, test, 1, 28, 10)
+    return ImageData("fashion_mnist", select_class(train, only_class), train, test, 1, 28, 10)
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -9,7 +9,7 @@ import numpy as np
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.loaders.files import file_options, first_size, open_images
 from vje_ppl.data.loaders.scan import FoundImages, find_images
-from vje_ppl.data.selection import stratified_hold_out, subset_indices
+from vje_ppl.data.selection import select_class, stratified_hold_out, subset_indices
 from vje_ppl.errors import UserError
 
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -25,6 +25,7 @@ def image_folder(
     image_size: int | None = None,
     channels: int = 3,
     memory_mb: float = 512.0,
+    only_class: str | int | None = None,
 ) -> ImageData:
     """Finds the images below a folder.
 
@@ -40,6 +41,7 @@ def image_folder(
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
         channels: 1 (grey) or 3 (RGB): what the images are converted to.
         memory_mb: how many megabytes of pixels may be held in memory.
+        only_class: train on the images of one class alone, by name or number; None: on all classes.
     """
     if root is None:
         raise UserError("data=image_folder needs to know where your images are; give data.root=<folder>.")
@@ -57,7 +59,8 @@ def image_folder(
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
     bank = None if train.classes is None else train_images
-    return ImageData(folder.name, train_images, bank, test_images, channels, size, num_classes)
+    chosen = select_class(train_images, only_class)
+    return ImageData(folder.name, chosen, bank, test_images, channels, size, num_classes)
 
 
 def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:

@@ -7,12 +7,17 @@ from pathlib import Path
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.loaders.files import file_options, stream_images
 from vje_ppl.data.loaders.scan import FoundImages, find_images
-from vje_ppl.data.selection import subset_indices
+from vje_ppl.data.selection import select_class, subset_indices
 from vje_ppl.errors import UserError
 
 
 def imagenet(
-    root: str, subset: int | None = None, on_error: str = "raise", workers: int = 2, image_size: int = 224
+    root: str,
+    subset: int | None = None,
+    on_error: str = "raise",
+    workers: int = 2,
+    image_size: int = 224,
+    only_class: str | int | None = None,
 ) -> ImageData:
     """Finds ImageNet's files, which workers decode as they are needed.
 
@@ -22,6 +27,7 @@ def imagenet(
         on_error: `raise` or `skip`: what to do about files that cannot be used.
         workers: decoding processes.
         image_size: side of the views in pixels.
+        only_class: train on the images of one class alone, by name or number; None: on all classes.
     """
     options = file_options(3, workers, on_error, 0.0)
     train, test = (_find_split((Path(root) / split).absolute()) for split in ("train", "val"))
@@ -32,7 +38,8 @@ def imagenet(
         )
     train_images = stream_images(train.select(subset_indices(len(train.paths), subset)), options)
     test_images = stream_images(test, options)
-    return ImageData("imagenet", train_images, train_images, test_images, 3, image_size, len(train.classes or ()))
+    chosen = select_class(train_images, only_class)
+    return ImageData("imagenet", chosen, train_images, test_images, 3, image_size, len(train.classes or ()))
 
 
 def _find_split(folder: Path) -> FoundImages:

@@ -9,11 +9,17 @@ import torch
 
 from vje_ppl.data.image_set import ImageData, InMemoryImages
 from vje_ppl.data.loaders.download import read_or_download
-from vje_ppl.data.selection import fixed_subset
+from vje_ppl.data.selection import fixed_subset, select_class
 from vje_ppl.errors import UserError
 
 
-def stl10(root: str, download: bool = False, subset: int | None = None, train_split: str = "unlabeled") -> ImageData:
+def stl10(
+    root: str,
+    download: bool = False,
+    subset: int | None = None,
+    train_split: str = "unlabeled",
+    only_class: str | int | None = None,
+) -> ImageData:
     """Loads STL-10: embeddings learn from the unlabelled images, k-NN from the labelled ones.
 
     The unlabelled images take 2.8 GB of memory.
@@ -23,6 +29,8 @@ def stl10(root: str, download: bool = False, subset: int | None = None, train_sp
         download: whether to download it first.
         subset: number of training images to keep; None: all.
         train_split: `unlabeled`, `train+unlabeled` or `train`: what embeddings learn from.
+        only_class: train on the images of one class alone, by name or number, which needs `train_split=train`; None:
+            on all classes.
     """
     splits = ("unlabeled", "train+unlabeled", "train")
     if train_split not in splits:
@@ -44,4 +52,7 @@ def stl10(root: str, download: bool = False, subset: int | None = None, train_sp
     train, bank, test = read_or_download(
         read_all, name="stl10", root=Path(root), folder=STL10.base_folder, download=download
     )
-    return ImageData("stl10", fixed_subset(train, subset), bank, test, 3, 96, len(bank.classes or ()))
+    if only_class is not None and train.labels is None:
+        raise UserError(f"data.only_class={only_class} needs labelled training images; give data.train_split=train.")
+    chosen = select_class(fixed_subset(train, subset), only_class)
+    return ImageData("stl10", chosen, bank, test, 3, 96, len(bank.classes or ()))

@@ -1,0 +1,110 @@
+"""python -m vje_ppl.evaluate: what a trained run is worth downstream, beside raw pixels and the untrained network."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import pyro
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.command import run_command
+from vje_ppl.evaluation.accuracy_picture import accuracy_figure
+from vje_ppl.evaluation.evaluate_options import check_options, listed
+from vje_ppl.evaluation.evaluated_run import EvaluatedRun, open_run
+from vje_ppl.evaluation.offline_knn import evaluate_knn
+from vje_ppl.evaluation.offline_linear import evaluate_linear
+from vje_ppl.evaluation.one_class import evaluate_one_class
+from vje_ppl.evaluation.ood import evaluate_ood
+from vje_ppl.evaluation.outcome import REPORT, Outcome, read_report, write_report
+from vje_ppl.evaluation.picture_style import save
+from vje_ppl.table import format_table
+
+#: What can be evaluated, by name, and the keys of the configuration that it depends on.
+KINDS: dict[str, tuple[Callable[[EvaluatedRun], Outcome], tuple[str, ...]]] = {
+    "knn": (evaluate_knn, ("images", "knn")),
+    "linear": (evaluate_linear, ("images", "linear", "seed")),
+    "one_class": (evaluate_one_class, ("images", "scores", "one_class", "seed")),
+    "ood": (evaluate_ood, ("images", "scores", "ood", "seed")),
+}
+VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "scikit-learn", "numpy")
+
+
+def evaluate(config: DictConfig) -> int:
+    """Evaluate a run in one way after the other; each leaves its result before the next one starts.
+
+    Args:
+        config: the composed configuration of `configs/evaluate.yaml`.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UserError: for options that are none, a missing run, or data that an evaluation cannot use.
+    """
+    check_options(config, tuple(KINDS))
+    pyro.enable_validation(config.debug)
+    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
+        evaluated = open_run(config)
+        read_report(evaluated.folder)  # a damaged one is better known before the work than after it
+        print(_headline(evaluated), flush=True)
+        pictures = [picture for kind in listed(config.eval) for picture in _evaluate(evaluated, kind)]
+    print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(pictures)])}")
+    return 0
+
+
+def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
+    """One kind of evaluation, written, printed and drawn; returns the names of the pictures."""
+    run, keys = KINDS[kind]
+    start = time.perf_counter()
+    outcome = run(evaluated)
+    result = {
+        "epoch": evaluated.run.epoch,
+        "epochs": evaluated.run.config.trainer.epochs,
+        "options": {key: _plain(evaluated.options[key]) for key in keys},
+        "device": evaluated.device.type,
+        "seconds": time.perf_counter() - start,
+        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "notes": list(outcome.notes),
+        "rows": outcome.rows,
+    }
+    report = write_report(evaluated.folder, _facts(evaluated), kind, result)
+    print("\n".join(["", format_table(outcome.shown()), *outcome.notes]), flush=True)
+    pictures = dict(outcome.pictures)
+    if kind in ("knn", "linear"):
+        pictures["accuracy.png"] = accuracy_figure(report, evaluated.folder.name)
+    for name, figure in pictures.items():
+        save(figure, evaluated.folder / name)
+    return list(pictures)
+
+
+def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:
+    return {"run": evaluated.folder.resolve().name, "data": evaluated.data.name, "seed": evaluated.run.config.seed}
+
+
+def _headline(evaluated: EvaluatedRun) -> str:
+    run, data = evaluated.run, evaluated.data
+    tests = 0 if data.test is None else len(data.test)
+    lines = [
+        f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, seed {run.config.seed}",
+        f"data      {data.name}: {len(data.train)} images to learn from, {tests} to test on; {evaluated.device.type}",
+    ]
+    if run.epoch < run.config.trainer.epochs:
+        lines.append("warning: the run is not finished; its last checkpoint is evaluated")
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def main() -> None:
+    """Entry point of `python -m vje_ppl.evaluate`."""
+    run_command(evaluate, "evaluate")
+
+
+if __name__ == "__main__":
+    main()

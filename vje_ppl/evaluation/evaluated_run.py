@@ -1,0 +1,165 @@
+"""A run opened for evaluation: its encoder, its data, and their features, computed when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from vje_ppl.build import build
+from vje_ppl.data.augment import Augment
+from vje_ppl.data.batches import evaluation_batches
+from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.selection import at_most
+from vje_ppl.errors import UserError
+from vje_ppl.evaluation.pixels import raw_pixels
+from vje_ppl.evaluation.representations import Features, Representation, extract
+from vje_ppl.evaluation.subject import Subject, trained_subject, untrained_subject
+from vje_ppl.loading import TrainedRun, load
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedRun:
+    """What every kind of evaluation starts from.
+
+    Attributes:
+        folder: the run folder.
+        options: the configuration of `configs/evaluate.yaml`.
+        run: the trained run, in evaluation mode.
+        data: the images that it was trained and is tested on.
+        augment: how its views are made.
+        device: where to compute.
+        subject: its encoder and program.
+    """
+
+    folder: Path
+    options: DictConfig
+    run: TrainedRun
+    data: ImageData
+    augment: Augment
+    device: torch.device
+    subject: Subject
+    _cache: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def untrained(self) -> Subject:
+        """What the run started from."""
+        return untrained_subject(self.run, self.data.channels, self.device, self.options.trust_targets)
+
+    @cached_property
+    def test(self) -> ImageSet:
+        """The test images, at most `images.test` of them."""
+        if self.data.test is None:
+            raise UserError(f"eval needs test images, and {self.data.name} has none; keep some in a folder test/.")
+        return at_most(self.data.test, self.options.images.test)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every result says about the run."""
+        return {"epoch": self.run.epoch, "epochs": self.run.config.trainer.epochs}
+
+    def prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+        """(index, prepared images), batch by batch."""
+        return evaluation_batches(
+            images, self.augment.evaluation, batch_size=self.options.batch_size, device=self.device
+        )
+
+    def features(self, subject: Subject, images: ImageSet) -> Features:
+        """Features of a set of images."""
+        return extract(subject, self.prepared(images), len(images), self.options.features_mb, self.folder)
+
+    def pixels(self, images: ImageSet) -> Features:
+        """Raw pixels of a set of images, as features."""
+        index, pixels = raw_pixels(images, self.data.image_size)
+        return Features(index, {"pixels": pixels})
+
+    def representations(self, kind: str) -> Iterator[Representation]:
+        """Features of labelled training images and of test images: trained, untrained, raw pixels.
+
+        Args:
+            kind: the evaluation that asks, for the error.
+
+        Raises:
+            UserError: if there are no labels.
+        """
+        bank, test = self.data.bank, self.data.test
+        if bank is None or bank.labels is None or test is None or test.labels is None:
+            raise UserError(
+                f"eval={kind} needs labels for training and test images, and those of {self.data.name} have none."
+            )
+        for encoder in ("trained", "untrained", "none"):
+            yield from self._representations(encoder)
+
+    def _representations(self, encoder: str) -> list[Representation]:
+        if encoder not in self._cache:
+            bank, test = at_most(self.data.bank, self.options.images.bank), self.test  # type: ignore[arg-type]
+            say("features", f"{encoder if encoder != 'none' else 'pixels'}: {len(bank)} + {len(test)} images")
+            if encoder == "none":
+                ours, theirs = self.pixels(bank), self.pixels(test)
+            else:
+                subject = self.subject if encoder == "trained" else self.untrained
+                ours, theirs = self.features(subject, bank), self.features(subject, test)
+            labels = bank.labels[ours.images], test.labels[theirs.images]  # type: ignore[index]
+            self._cache[encoder] = [
+                Representation(encoder, name, ours.by_name[name], labels[0], theirs.by_name[name], labels[1])
+                for name in ours.by_name
+            ]
+        return self._cache[encoder]
+
+    def of_class(self, folder: Path) -> EvaluatedRun:
+        """The run of one class in `folder`, on the same data."""
+        run = load(folder, str(self.device), self.options.trust_targets)
+        return replace(self, folder=folder, run=run, subject=trained_subject(run), _cache={})
+
+
+def open_run(options: DictConfig) -> EvaluatedRun:
+    """Load the run and its data.
+
+    Args:
+        options: the configuration of `configs/evaluate.yaml`.
+
+    Raises:
+        UserError: if there is no run, its data are not where they were, or they are of another size.
+    """
+    folder = Path(options.run)
+    device = _device(options.device)
+    run = load(folder, str(device), options.trust_targets)
+    config = run.config.data.copy()
+    if options.data.root is not None:
+        if "root" not in config:
+            raise UserError(f"data.root does not apply: the run's data, {config._target_}, lie in no folder.")
+        OmegaConf.update(config, "root", options.data.root)
+    data: ImageData = build(config, "data", options.trust_targets)
+    augment: Augment = build(
+        run.config.augment, "augment", options.trust_targets, channels=data.channels, image_size=data.image_size
+    )
+    trained_on, found = (
+        _shape(run.preprocess.normalize.mean, run.preprocess.size),
+        _shape(augment.evaluation.normalize.mean, augment.size),
+    )
+    if trained_on != found:
+        raise UserError(f"The run was trained on images of {trained_on}, and its data are now of {found}.")
+    return EvaluatedRun(folder, options, run, data, augment, device, trained_subject(run))
+
+
+def say(stage: str, line: str) -> None:
+    """One line of progress."""
+    print(f"{stage:<10}{line}", flush=True)
+
+
+def _shape(channels: list[float], size: int) -> str:
+    return f"{len(channels)} channel(s) and {size}×{size} pixels"
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device expects auto, cpu or cuda, got {name}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda needs a GPU that torch can see, and there is none; use auto or cpu.")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")

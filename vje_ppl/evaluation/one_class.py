@@ -1,0 +1,169 @@
+"""eval=one_class: a model a class, trained on that class alone; can it tell the others apart?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.data.image_set import ImageSet
+from vje_ppl.data.selection import class_index, select_class
+from vje_ppl.errors import UserError
+from vje_ppl.evaluation.detection_metrics import auroc
+from vje_ppl.evaluation.evaluate_options import listed
+from vje_ppl.evaluation.evaluated_run import EvaluatedRun, say
+from vje_ppl.evaluation.one_class_picture import one_class_figure
+from vje_ppl.evaluation.outcome import Outcome
+from vje_ppl.evaluation.score_tables import one_class_table
+from vje_ppl.evaluation.scored_images import scorer
+from vje_ppl.train import train
+
+FOLDER = "one_class"
+
+#: An epoch of a small class has this many steps or more, unless `one_class.batch_size` says otherwise.
+STEPS = 4
+
+NOTE = (
+    "AUROC with images of other classes as positives, over the whole test set, each image once, at the last epoch. The "
+    "headline was fixed beforehand: conditional, augmented-augmented, S = 16, 8 pairs."
+)
+
+
+def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
+    """Trains what is missing, scores every test image once under each model, and compares with the labels.
+
+    A run that was itself trained on one class alone is scored as it is.
+
+    Returns:
+        A row for each score and class and, with class `mean`, for the mean over classes.
+
+    Raises:
+        UserError: for images without labels or classes that are not there.
+        SystemExit: if training is interrupted; the same command goes on.
+    """
+    test = evaluated.test
+    if test.labels is None or test.classes is None:
+        raise UserError(
+            f"eval=one_class needs labels for training and test images, and those of {evaluated.data.name} have none."
+        )
+    own = OmegaConf.select(evaluated.run.config, "data.only_class")
+    rows: list[dict[str, Any]] = []
+    if own is not None:
+        rows += _rows(evaluated, test, class_index(test.classes, own))
+    else:
+        wanted = evaluated.options.one_class.classes
+        chosen = [
+            class_index(test.classes, one, "one_class.classes")
+            for one in (test.classes if wanted is None else listed(wanted))
+        ]
+        if not chosen:
+            raise UserError("one_class.classes expects one class or more, got none; null is all of them.")
+        for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
+            say("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
+            rows += _rows(_trained_on(evaluated, test.classes[label], name), test, label)
+    rows += _means(rows)
+    figure = one_class_figure(rows, evaluated.folder.resolve().name)
+    return Outcome(rows, table=one_class_table(rows), notes=(NOTE,), pictures={"one_class.png": figure})
+
+
+def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
+    """Names of folders for classes: their own, less what a file name should not hold, and none of them twice."""
+    plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in classes]
+    return [
+        plain[label] if plain[label] and plain.count(plain[label]) == 1 else f"{plain[label]}-{label}".strip("-")
+        for label in chosen
+    ]
+
+
+def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: int) -> DictConfig:
+    """The run's own configuration, for one class alone and in a folder inside the run's."""
+    options, config = evaluated.options, deepcopy(evaluated.run.config)
+    if "only_class" not in config.data:
+        raise UserError(
+            f"eval=one_class needs data that can be narrowed to a class, and {config.data._target_} has no argument "
+            "only_class."
+        )
+    batch_size = options.one_class.batch_size or min(config.batch_size, max(2, images // STEPS))
+    changes = {
+        "run": {"root": str(evaluated.folder / FOLDER), "name": name},
+        "data.only_class": only_class,
+        "batch_size": batch_size,
+        "trainer.epochs": config.trainer.epochs if options.one_class.epochs is None else options.one_class.epochs,
+        "trainer.device": options.device,
+        "trainer.devices": 1,
+        "trainer.num_nodes": 1,
+        "knn.every": 0,
+        "logger": {},
+        "resume": options.resume,
+        "debug": options.debug,
+    }
+    if options.data.root is not None:
+        changes["data.root"] = options.data.root
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, merge=False)
+    return config
+
+
+def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> EvaluatedRun:
+    """The run of one class, trained as far as it has to be; what the training says goes to `train.log`."""
+    images = select_class(evaluated.data.train, only_class)
+    config = class_config(evaluated, only_class, name, len(images))
+    folder = evaluated.folder / FOLDER / name
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with (folder / "train.log").open("a", encoding="utf-8") as log, redirect_stdout(log):
+        code = train(config)
+    if code:
+        say("one class", f"interrupted: the same command goes on with {folder}")
+        raise SystemExit(code)
+    return replace(evaluated.of_class(folder), data=replace(evaluated.data, train=images))
+
+
+def _rows(evaluated: EvaluatedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
+    """A row for each score: the class `label` against all others of the test set."""
+    assert test.labels is not None
+    assert test.classes is not None
+    index, scores = scorer(evaluated)(test)
+    is_normal = (test.labels[index] == label).numpy()
+    if is_normal.all() or not is_normal.any():
+        raise UserError(
+            f"The {len(is_normal)} test images need some of class {test.classes[label]} and some of others; raise "
+            "images.test."
+        )
+    config = evaluated.run.config
+    facts = {
+        "class": test.classes[label],
+        "n_normal": int(is_normal.sum()),
+        "n_anomalous": int((~is_normal).sum()),
+        "trained_on": len(evaluated.data.train),
+        "epochs": evaluated.run.epoch,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+    }
+    return [
+        {
+            **score.kind.row,
+            "headline": score.kind.is_headline,
+            **facts,
+            "auroc": auroc(score.values[is_normal], score.values[~is_normal]),
+        }
+        for score in scores
+    ]
+
+
+def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mean over classes of each score; numbers that differ between classes are left out."""
+    by_score: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_score.setdefault(tuple(row[key] for key in ("score", "encoder", "features", "views")), []).append(row)
+    return [
+        {key: value for key, value in same[0].items() if all(row[key] == value for row in same)}
+        | {"class": "mean", "classes": len(same), "auroc": float(np.mean([row["auroc"] for row in same]))}
+        for same in by_score.values()
+    ]

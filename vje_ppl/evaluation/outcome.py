@@ -1,0 +1,77 @@
+"""What an evaluation leaves: rows in `evaluation.json`, a table, pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from vje_ppl.errors import UserError
+from vje_ppl.run_folder import write_atomically
+
+REPORT = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one kind of evaluation.
+
+    Attributes:
+        rows: a mapping a line, with all that it was measured with.
+        columns: what the printed table shows: keys of the rows, each with its heading.
+        table: the rows of the printed table where they are not `rows` themselves.
+        notes: printed below it, and kept beside the rows.
+        pictures: figures by file name.
+    """
+
+    rows: list[dict[str, Any]]
+    columns: dict[str, str] = field(default_factory=dict)
+    table: Sequence[dict[str, Any]] | None = None
+    notes: tuple[str, ...] = ()
+    pictures: dict[str, Figure] = field(default_factory=dict)
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The rows of the printed table, under its headings."""
+        if self.table is not None:
+            return list(self.table)
+        return [{title: row.get(key) for key, title in self.columns.items()} for row in self.rows]
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """What `evaluation.json` holds; empty where there is none.
+
+    Raises:
+        UserError: if it is not JSON with a mapping at its top.
+    """
+    path = folder / REPORT
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); move it away.") from error
+    if not isinstance(report, dict):
+        raise UserError(f"{path} must hold a mapping, got a {type(report).__name__}; move it away.")
+    return report
+
+
+def write_report(folder: Path, facts: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Puts the result of one kind of evaluation into `evaluation.json`, beside those of the others.
+
+    Args:
+        folder: the run folder.
+        facts: about the run, at the top.
+        kind: the name of the evaluation.
+        result: what takes the place of its last result.
+
+    Returns:
+        All that the file now holds.
+    """
+    report = read_report(folder) | facts | {kind: result}
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / REPORT, f"{text}\n".encode())
+    return report

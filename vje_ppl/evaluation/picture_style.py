@@ -1,0 +1,70 @@
+"""How the pictures of evaluations look: like `curves.png`."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from vje_ppl.curves import FAINT, INK, TickNumbers
+from vje_ppl.run_folder import write_atomically
+
+
+def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
+    """A figure of so many inches with a heading, and a line below it in faint print."""
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    FigureCanvasAgg(figure)
+    heading = figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
+    heading.set_parse_math(False)
+    if note:
+        figure.supxlabel(note, x=0.012, ha="left", fontsize=8, color=FAINT)
+    return figure
+
+
+def head(axes: Axes, title: str, unit: str = "") -> None:
+    """Title and unit above the axes."""
+    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=INK)
+    axes.set_title(unit, loc="right", fontsize=8, color=FAINT)
+
+
+def tidy(axes: Axes, grid: str = "y") -> None:
+    """Faint axes at the left and below, and grid lines across them."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(TickNumbers())
+    axes.tick_params(labelsize=8, labelcolor=FAINT, color="#bbbbbb", length=2.5)
+    if grid:
+        axes.grid(axis=grid, color="#e6e6e6", linewidth=0.7)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#bbbbbb")
+
+
+def names(axes: Axes, labels: Sequence[str], axis: str, rotation: float = 0) -> None:
+    """Names in place of numbers along an axis, one a tick."""
+    side = axes.xaxis if axis == "x" else axes.yaxis
+    side.set_ticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
+    for text in side.get_ticklabels():
+        text.set(rotation=rotation, color=INK, fontsize=8)
+        if rotation:
+            text.set(ha="right", rotation_mode="anchor")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        # A class may be named in a script that the font lacks; a box in its place does no harm
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(picture, format="png", dpi=120, facecolor="white")
+    write_atomically(path, picture.getvalue())

@@ -1,0 +1,59 @@
+"""The printed tables of anomaly scores: the headline first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Rows = Sequence[dict[str, Any]]
+
+#: More classes than this are left to the JSON, and the table shows their mean alone.
+MOST_CLASSES = 12
+MEAN = "mean"
+
+
+def label(row: dict[str, Any]) -> str:
+    """A score as tables and pictures name it."""
+    name = str(row["score"])
+    if row["features"] is not None:
+        of = {"trained": {"z": "z", "mu": "μ"}, "untrained": {"z": "untrained z", "mu": "untrained μ"}}
+        name += f" of {of.get(row['encoder'], {}).get(row['features'], 'raw pixels')}"
+    return name
+
+
+def headline_first(rows: Rows) -> list[dict[str, Any]]:
+    """The rows of the headline before the others, which stay in their order."""
+    return sorted(rows, key=lambda row: not row["headline"])
+
+
+def one_class_table(rows: Rows) -> list[dict[str, Any]]:
+    """A line a score, with a column a class and the mean."""
+    by_score: dict[tuple, list[dict[str, Any]]] = {}
+    for row in headline_first(rows):
+        by_score.setdefault((row["score"], row["encoder"], row["features"], row["views"]), []).append(row)
+    lines = []
+    for same in by_score.values():
+        few = len(same) <= MOST_CLASSES + 1
+        classes = {row["class"]: row["auroc"] for row in same if few or row["class"] == MEAN}
+        lines.append(_setting(same[0]) | classes)
+    return lines
+
+
+def ood_table(rows: Rows) -> list[dict[str, Any]]:
+    """A line a score and data set."""
+    titles = {"auroc": "AUROC", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out", "fpr95": "FPR95"}
+    counts = {"n_in": "n_in", "n_out": "n_out"}
+    return [
+        {"out": row["out"]} | _setting(row) | {title: row[key] for key, title in (titles | counts).items()}
+        for row in headline_first(rows)
+    ]
+
+
+def _setting(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "score": label(row) + (" (headline)" if row["headline"] else ""),
+        "views": row["views"],
+        "S": row["S"],
+        "augmentations": row["augmentations"],
+        "k": row["k"],
+    }

@@ -1,0 +1,73 @@
+"""What is evaluated: an encoder, and a probability model over its embeddings where the method has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vje_ppl.build import build_joint_embedding
+from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.loading import TrainedRun
+from vje_ppl.moments import moments
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An encoder in evaluation mode; all that comes after it works on features.
+
+    A method without a probability model has z alone, and the scores that need no model.
+
+    Attributes:
+        embed: maps prepared images (N, C, H, W) to embeddings z, (N, D).
+        dim: embedding width D.
+        program: guide and model over the embeddings, in evaluation mode; None for a method without.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    dim: int
+    program: JointEmbedding | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The kinds of features there are: `z` and, with a posterior, `mu`."""
+        return ("z",) if self.program is None else ("z", "mu")
+
+    @torch.no_grad()
+    def features(self, images: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N D"]]:
+        """Each kind of features of a batch of prepared images, float32, where the images lie."""
+        z = self.embed(images)
+        return self.with_mean(z, self.infer(z))
+
+    def infer(self, z: Float[Tensor, "N D"]) -> Any:
+        """The amortized posterior of embeddings; None for a method without."""
+        return None if self.program is None else self.program.guide.infer(z)
+
+    def with_mean(self, z: Float[Tensor, "N D"], posterior: Any) -> dict[str, Float[Tensor, "N D"]]:
+        """Embeddings and, where there is a posterior, its mean, by name."""
+        found = {"z": z.float()}
+        return found if posterior is None else found | {"mu": moments(posterior)[0].float()}
+
+
+def trained_subject(run: TrainedRun) -> Subject:
+    """The subject that a run has trained."""
+    return _of_module(run.module)
+
+
+def untrained_subject(run: TrainedRun, channels: int, device: torch.device, trust_targets: bool) -> Subject:
+    """What the run started from: the same parts with the initial weights of the run's seed.
+
+    The global random state of the CPU is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.config.seed)
+        module = build_joint_embedding(run.config, channels, run.preprocess.size, trust_targets)
+    return _of_module(module.to(device).eval())
+
+
+def _of_module(module: JointEmbedding) -> Subject:
+    return Subject(module.guide.embed, module.guide.dim, module)

@@ -1,0 +1,63 @@
+"""Which views of an image explain which: view 0 is the image without augmentation, 1, 2, … are random views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vje_ppl.errors import UserError
+
+CLEAN, AUGMENTED = "clean", "augmented"
+CLEAN_CLEAN, CLEAN_AUGMENTED, AUGMENTED_AUGMENTED = "clean-clean", "clean-augmented", "augmented-augmented"
+KINDS = (AUGMENTED_AUGMENTED, CLEAN_AUGMENTED, CLEAN_CLEAN)
+
+
+@dataclass(frozen=True)
+class ViewPairs:
+    """Ordered pairs a→b of views of one image.
+
+    Attributes:
+        kind: `clean-clean`, `clean-augmented` or `augmented-augmented`.
+        ordered: the ordered pairs; both orders of each pair, but one of clean–clean.
+        pairs: number of unordered pairs.
+        augmentations: number of random views among them.
+    """
+
+    kind: str
+    ordered: tuple[tuple[int, int], ...]
+    pairs: int
+    augmentations: int
+
+
+def view_pairs(kinds: Sequence[str], pairs: int) -> list[ViewPairs]:
+    """The pairs of each kind, in the order of `KINDS`.
+
+    clean–clean is the same view twice; clean–augmented has `pairs` random views; augmented–augmented has 2 `pairs` of
+    them, each in one pair.
+
+    Raises:
+        UserError: for an unknown kind, or fewer than one pair.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or not kinds:
+        raise UserError(f"scores.views expects some of {', '.join(KINDS)}, got {', '.join(unknown) or 'none'}.")
+    if pairs < 1:
+        raise UserError(f"scores.pairs expects at least 1, got {pairs}.")
+    of_kind = {
+        CLEAN_CLEAN: ViewPairs(CLEAN_CLEAN, ((0, 0),), 1, 0),
+        CLEAN_AUGMENTED: _both_orders(CLEAN_AUGMENTED, [(0, view) for view in range(1, pairs + 1)], pairs),
+        AUGMENTED_AUGMENTED: _both_orders(
+            AUGMENTED_AUGMENTED, [(view, view + 1) for view in range(1, 2 * pairs, 2)], 2 * pairs
+        ),
+    }
+    return [of_kind[kind] for kind in KINDS if kind in kinds]
+
+
+def single_views(count: int) -> dict[str, list[int]]:
+    """The numbers of the views without and with augmentation, where there are any."""
+    return {CLEAN: [0], AUGMENTED: list(range(1, count))} if count > 1 else {CLEAN: [0]}
+
+
+def _both_orders(kind: str, pairs: list[tuple[int, int]], augmentations: int) -> ViewPairs:
+    ordered = tuple(order for a, b in pairs for order in ((a, b), (b, a)))
+    return ViewPairs(kind, ordered, len(pairs), augmentations)
