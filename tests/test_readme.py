@@ -48,3 +48,19 @@ def test_loading_example_embeds(tmp_path, monkeypatch):
     mean, scale = scope["mean"], scope["scale"]
     assert mean.shape == scale.shape == (16, 64)
     assert (scale > 0).all()
+
+
+def test_the_walk_through_trains_and_checks_a_likelihood_of_ones_own(tmp_path):
+    (tmp_path / "my_module.py").write_text(block_with("class MyLikelihood"), encoding="utf-8")
+    (tmp_path / "check.py").write_text(block_with("check_likelihood"), encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
+    (command,) = re.findall(r"^python -m (vje_ppl\.train likelihood=custom .*)$", text, flags=re.MULTILINE)
+
+    def said(*arguments: str) -> str:
+        options = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True}
+        return subprocess.run([sys.executable, "-W", "error", *arguments], **options).stdout
+
+    assert "ELBO" in said("-m", *command.split(), "trainer.epochs=2", "knn.every=0")
+    report = said("check.py")
+    assert "passed  integrates_to_one" in report
+    assert "FAILED" not in report.upper().replace("PASSED", "")

@@ -108,7 +108,7 @@ def test_one_class_rows_cover_the_whole_test_set(run):
         normal = int((labels == int(name)).sum())
         assert {(row["n_normal"], row["n_anomalous"]) for row in of_class} == {(normal, 359 - normal)}
         assert {row["epochs"] for row in of_class} == {1}
-        assert sum(row["headline"] for row in of_class) == 1
+        assert not any(row["headline"] for row in of_class)  # with two draws and one pair there is none
         encoders = {(row["encoder"], row["features"]) for row in of_class}
         assert {("none", "pixels"), ("untrained", "z"), ("trained", "z"), ("trained", None)} <= encoders
     means = {tuple(row[key] for key in KEYS): row["auroc"] for row in rows if row["class"] == "mean"}

@@ -8,6 +8,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 
 from tests.cases import built, composed
 from vje_ppl.build import build
@@ -15,6 +16,7 @@ from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.anomaly_scores import AnomalyScorer, distance_scores
 from vje_ppl.evaluation.score_options import ScoreOptions
+from vje_ppl.evaluation.scored_images import score_options
 from vje_ppl.evaluation.subject import Subject
 
 CPU = torch.device("cpu")
@@ -67,8 +69,17 @@ def test_every_image_once_and_every_score_says_how(subject, augment, images):
     assert all(row["augmentations"] == augmentations[row["views"]] for row in rows)
     assert all(row["S"] == 3 and row["pairs"] for row in rows if row["score"] in PROGRAM)
     assert {row["features"] for row in rows if row["score"] in DISTANCES} == {"z", "mu"}
+    assert not any(score.kind.is_headline for score in scores)
+
+
+def test_the_headline_is_what_the_defaults_give(subject, augment, images):
+    defaults = ScoreOptions(batch_size=64)
+    _, scores = scorer(subject, augment, defaults)(images.select(np.arange(8)))
     (headline,) = (score.kind for score in scores if score.kind.is_headline)
     assert (headline.name, headline.views) == ("conditional", "augmented-augmented")
+    assert (headline.samples, headline.pairs, headline.augmentations) == (16, 8, 16)
+    with initialize_config_module("vje_ppl.configs", version_base="1.3"):
+        assert score_options(compose("evaluate")) == replace(defaults, batch_size=256)
 
 
 @pytest.mark.parametrize("batch_size", [1, 128, 1000])
