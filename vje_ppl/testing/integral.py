@@ -12,6 +12,9 @@ from jaxtyping import Float
 from scipy.special import betainc, gammaln
 from torch import Tensor
 
+#: Beyond this many features too few draws lie where a simple density does.
+_MOST_FEATURES = 64
+
 #: Log density in nats of points (M, N, D), shape (M, N): each point of each of N images.
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -21,27 +24,30 @@ def by_draws(distribution: Any, count: int = 20_000) -> tuple[Float[Tensor, "*ba
 
     Also far from one where draws do not follow the density. Up to four features, h is uniform on a box, the middle half
     of each feature's draws, so that h/p is bounded and no moment need exist. Few draws would lie in the box of more
-    features; h is then Normal, with the draws' medians and quartiles, which serves where p has one mode.
+    features; h is then Normal, with the draws' medians and quartiles, which serves where p has one mode. Other draws
+    tell h than those that are averaged over, or the mean would be off by how well h fits them.
 
     Args:
         distribution: with `sample` and `log_prob`, batch shape (...) and event shape () or (D,).
         count: number of draws; a quarter of it for more than four features.
 
     Returns:
-        Both of shape (...).
+        Both of shape (...). The error is infinite where a few draws make up the mean, and in more than 64 dimensions.
     """
-    count = count if distribution.event_shape.numel() <= 4 else count // 4
-    draws = distribution.sample((count,)).detach()
+    features = distribution.event_shape.numel()
+    if features > _MOST_FEATURES:
+        return torch.ones(distribution.batch_shape), torch.full(distribution.batch_shape, math.inf)
+    count = count if features <= 4 else count // 4
+    pilot, draws = distribution.sample((2000,)).detach(), distribution.sample((count,)).detach()
     flat = draws.reshape(count, *distribution.batch_shape, -1)
-    low, middle, high = flat[:2000].quantile(flat.new_tensor([0.25, 0.5, 0.75]), dim=0)
-    if flat.shape[-1] <= 4:
+    low, middle, high = pilot.reshape(2000, *flat.shape[1:]).quantile(flat.new_tensor([0.25, 0.5, 0.75]), dim=0)
+    if features <= 4:
         inside = ((flat >= low) & (flat <= high)).all(-1)
         log_h = torch.where(inside, -(high - low).log().sum(-1), -math.inf)
     else:
         log_h = torch.distributions.Normal(middle, (high - low) / 1.349).log_prob(flat).sum(-1)
     with torch.no_grad():
-        ratio = (log_h - distribution.log_prob(draws)).exp()
-    return ratio.mean(0), ratio.std(0) / math.sqrt(count)
+        return _mean((log_h - distribution.log_prob(draws)).exp())
 
 
 def over_sphere_by_draws(
@@ -56,14 +62,20 @@ def over_sphere_by_draws(
         axis: unit vectors around which the caps lie, shape (N, D).
         count: number of draws.
     """
-    draws = distribution.sample((count,)).detach()
-    cosine = (draws * axis).sum(-1)
-    edge = cosine.quantile(0.5, dim=0)
+    pilot, draws = distribution.sample((2000,)).detach(), distribution.sample((count,)).detach()
+    edge = (pilot * axis).sum(-1).quantile(0.5, dim=0)
     dim = axis.shape[-1]
     log_cap = log_sphere_area(dim) + torch.as_tensor(_cap_share(edge.numpy(), dim)).log()
     with torch.no_grad():
-        ratio = torch.where(cosine >= edge, (-log_cap - distribution.log_prob(draws)).exp(), 0.0)
-    return ratio.mean(0), ratio.std(0) / math.sqrt(count)
+        inside = (draws * axis).sum(-1) >= edge
+        return _mean(torch.where(inside, (-log_cap - distribution.log_prob(draws)).exp(), 0.0))
+
+
+def _mean(ratio: Float[Tensor, "*draws_and_batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Mean and its standard error, which is infinite where one draw is more than a fiftieth of the sum."""
+    error = ratio.std(0) / math.sqrt(len(ratio))
+    uneven = ratio.amax(0) > 0.02 * ratio.sum(0)
+    return ratio.mean(0), torch.where(uneven, math.inf, error)
 
 
 def over_circle_or_sphere(log_density: LogDensity, images: int, dim: int) -> Float[Tensor, " N"]:

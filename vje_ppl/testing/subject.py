@@ -58,7 +58,7 @@ class Subject:
     ) -> None:
         self.name, self.kind, self.dims, self.config = name, kind, tuple(dims), config
         self._build, self._views, self._alone = build, views or _embeddings, alone
-        self._built: dict[int, JointEmbedding] = {}
+        self._built: dict[Any, Any] = {}
 
     @property
     def dim(self) -> int:
@@ -67,21 +67,25 @@ class Subject:
 
     def whole(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> JointEmbedding:
         """The part together with others that it was or could be configured with."""
-        pyro.get_param_store().clear()  # in which one copy's parameters would become those of the next
-        dim = self.dim if dim is None else dim
-        if dim not in self._built:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                self._built[dim] = self._build(dim)
-        return deepcopy(self._built[dim]).to("cpu", dtype)
+        return self._copy(self._build, dim, dtype)
 
     def part(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> Any:
         """The part, ready to be called."""
         if self._alone is not None:
-            part = self._alone(self.dim if dim is None else dim)
-            return part.to("cpu", dtype) if isinstance(part, torch.nn.Module) else part
+            return self._copy(self._alone, dim, dtype)
         whole = self.whole(dim, dtype)
         return whole.guide if self.kind == "guide" else getattr(whole.model, self.kind)
+
+    def _copy(self, build: Callable[[int], Any], dim: int | None, dtype: torch.dtype) -> Any:
+        """A copy of what is built for a width once."""
+        pyro.get_param_store().clear()  # in which one copy's parameters would become those of the next
+        key = build, self.dim if dim is None else dim
+        if key not in self._built:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self._built[key] = build(key[1])
+        copy = deepcopy(self._built[key])
+        return copy.to("cpu", dtype) if isinstance(copy, torch.nn.Module) else copy
 
     def views(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> list[Tensor]:
         """Two views of a few images, the same in every call."""

@@ -127,7 +127,7 @@ def within(value: Tensor, error: Tensor, what: str, advice: str) -> None:
             f"{error.flatten()[worst].item():.1g}; {advice}."
         )
     if (error > 0.1).any():
-        raise NotRun(f"{what} has too many features to integrate by draws; check at dim=2 or 3 as well")
+        raise NotRun(f"draws cannot tell what {what} integrates to in so many dimensions; check at 2 or 3 as well")
 
 
 def _is_stochastic(site: Any) -> bool:
