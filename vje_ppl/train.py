@@ -18,6 +18,7 @@ from vje_ppl import checkpoint
 from vje_ppl.build import build, build_joint_embedding, count_parameters
 from vje_ppl.command import run_command
 from vje_ppl.data.batches import TrainingBatches, evaluation_batches
+from vje_ppl.data.hold_out import load_data
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.devices import launch, uses_channels_last
 from vje_ppl.errors import UserError
@@ -53,7 +54,7 @@ def train(config: DictConfig) -> int:
 
 def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
     seed_everything(config.seed)
-    data: ImageData = build(config.data, "data")
+    data = load_data(config)
     augment = build(config.augment, "augment", channels=data.channels, image_size=data.image_size)
     module = build_joint_embedding(config, data.channels, augment.size)
     _check_batch_statistics(config, module)

@@ -22,6 +22,7 @@ from vje_ppl.crosscheck.certificate import Batch, Check, compare
 from vje_ppl.crosscheck.rounded import Rounded, as_rounded
 from vje_ppl.crosscheck.twins import build_model, twin
 from vje_ppl.data.batches import TrainingBatches
+from vje_ppl.data.hold_out import load_data
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.loading import TrainedRun, load
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
@@ -108,7 +109,7 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     """Two augmented views of the run's own images, embedded in evaluation mode."""
     config, guide = run.config, run.module.guide
     device = next(guide.parameters()).device
-    data = build(config.data, "data", trust_targets=False)
+    data = load_data(config, trust_targets=False)
     augment = build(config.augment, "augment", trust_targets=False, channels=data.channels, image_size=data.image_size)
     held_out = data.train if data.test is None else data.test
     count = min(images, len(held_out))

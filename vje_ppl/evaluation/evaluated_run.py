@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from vje_ppl.build import build
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import evaluation_batches
+from vje_ppl.data.hold_out import load_data
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
@@ -130,12 +131,10 @@ def open_run(options: DictConfig) -> EvaluatedRun:
     folder = Path(options.run)
     device = _device(options.device)
     run = load(folder, str(device), options.trust_targets)
-    config = run.config.data.copy()
-    if options.data.root is not None:
-        if "root" not in config:
-            raise UserError(f"data.root does not apply: the run's data, {config._target_}, lie in no folder.")
-        OmegaConf.update(config, "root", options.data.root)
-    data: ImageData = build(config, "data", options.trust_targets)
+    changes = {} if options.data.root is None else {"root": options.data.root}
+    if changes and "root" not in run.config.data:
+        raise UserError(f"data.root does not apply: the run's data, {run.config.data._target_}, lie in no folder.")
+    data = load_data(run.config, options.trust_targets, **changes)
     augment: Augment = build(
         run.config.augment, "augment", options.trust_targets, channels=data.channels, image_size=data.image_size
     )

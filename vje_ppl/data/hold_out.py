@@ -1,0 +1,56 @@
+"""Test images out of the training set, to choose settings by without looking at the real ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.build import build
+from vje_ppl.data.image_set import ImageData
+from vje_ppl.data.selection import select_class, stratified_hold_out
+from vje_ppl.errors import UserError
+
+
+def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageData:
+    """The images of a configuration's `data`, with the test images that its `hold_out` says.
+
+    Args:
+        config: the whole configuration of a run.
+        trust_targets: see `vje_ppl.build.build`.
+        **changes: values in place of those of `config.data`, such as `root`.
+    """
+    node: Any = OmegaConf.to_container(config.data, resolve=True)
+    fraction = config.get("hold_out", 0)
+    if fraction == 0:
+        return build(node | changes, "data", trust_targets)
+    only_class = node.pop("only_class", None)  # which comes after the split
+    data = hold_out(build(node | changes, "data", trust_targets), fraction)
+    return replace(data, train=select_class(data.train, only_class))
+
+
+def hold_out(data: ImageData, fraction: Any) -> ImageData:
+    """Takes a share of the training images of each class in place of the test images.
+
+    Args:
+        data: with labelled training images.
+        fraction: the share, a number in (0, 1).
+
+    Returns:
+        The data with fewer training images, none of them a test image. They are the same in every run.
+
+    Raises:
+        UserError: for a share outside (0, 1), images without labels, or more training images than have labels.
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise UserError(f"hold_out expects a share of the training images, from 0 to below 1, got {fraction}.")
+    images = data.bank
+    if images is None or images.labels is None:
+        raise UserError(f"hold_out={fraction} needs labels to split by, and the images of {data.name} have none.")
+    if data.train is not images:
+        raise UserError(
+            f"hold_out={fraction} needs labels for all training images, and those of {data.name} are mostly unlabelled."
+        )
+    kept, held_out = (images.select(part) for part in stratified_hold_out(images.labels.numpy(), fraction))
+    return replace(data, train=kept, bank=kept, test=held_out)
