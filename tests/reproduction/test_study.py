@@ -1,0 +1,94 @@
+"""The studies that the package ships: each cell is a run that can be configured."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+from hydra import initialize_config_module
+
+from tests.cases import composed
+from vje_ppl.errors import UserError
+from vje_ppl.reproduction.cell import cells_of, typed
+from vje_ppl.reproduction.study import SCALES, Block, Study, read_study
+
+STUDIES = [
+    (scale, path.name.removesuffix(".yaml"))
+    for scale in SCALES
+    for path in sorted((files("vje_ppl.configs") / "study" / scale).iterdir(), key=lambda path: path.name)
+]
+
+
+def cells(study: Study, train=None, evaluate=None, sources=None):
+    with initialize_config_module("vje_ppl.configs", version_base="1.3"):
+        known = dict.fromkeys(["digits", "fashion_mnist", "cifar10", "cifar100", "stl10", "imagenet"])
+        return cells_of(study, known | (sources or {}), train or {}, evaluate or {}, "cpu")
+
+
+@pytest.mark.parametrize(("scale", "name"), [pytest.param(*one, id="/".join(one)) for one in STUDIES])
+def test_every_cell_can_be_configured_and_is_another_one(scale, name):
+    study = read_study(name, scale)
+    found = cells(study)
+    wanted = sum(len(one.variants) * len(one.seeds) * len(one.points()) for one in study.blocks)
+    assert len({cell.file_name for cell in found}) == wanted
+    assert len({cell.run_name for cell in found}) == wanted
+    for cell in found:
+        assert cell.config["seed"] == cell.seed
+        assert set(cell.asked.get("eval", ())) <= {"knn", "linear", "one_class"}
+
+
+def test_figure_3_is_drawn_from_the_runs_of_the_table():
+    table, figure = (cells(read_study(name, "small")) for name in ("knn_linear", "figure_3"))
+    assert {cell.file_name for cell in figure} < {cell.file_name for cell in table}
+
+
+SMALL = Study("any", "small", "A title", (Block("digits", ("batch_size=64",), ("eval=[knn]",), {"vje": ()}),))
+
+
+def test_what_is_typed_is_what_is_configured():
+    study = SMALL.only(None, None, [3, 4])
+    first, second = cells(study, {"trainer.epochs": 2, "run.name": "a b"}, {"knn.k": [5, 7]})
+    assert first.train == ("data=digits", "batch_size=64", "trainer.epochs=2", 'run.name="a b"', "seed=3")
+    config = composed(*first.train)
+    assert (config.batch_size, config.trainer.epochs, config.run.name, config.seed) == (64, 2, "a b", 3)
+    assert first.asked["knn"]["k"] == [5, 7]
+    assert second.config["seed"] == 4
+    assert first.commands[1].startswith("python -m vje_ppl.evaluate run=")
+
+
+def test_where_images_lie_changes_no_name_and_what_is_computed_does():
+    (here,), (there,) = (cells(SMALL, sources={"digits": {"data": "image_folder", "data.root": root}}) for root in "ab")
+    assert here.file_name == there.file_name
+    assert here.run_name == there.run_name
+    for train, evaluate in (({"trainer.epochs": 3}, {}), ({}, {"knn.k": [7]}), ({"seed": 9}, {})):
+        (other,) = cells(SMALL, train, evaluate, {"digits": {"data": "image_folder", "data.root": "a"}})
+        assert (other.file_name == here.file_name) == ("seed" in train)  # a study's seeds go before
+
+
+@pytest.mark.parametrize("value", [2, 0.5, "plain", "with space", "a=b", [1, 2], ["x"], True, None, "it's"], ids=str)
+def test_values_come_back_from_the_command_line(value):
+    (override,) = typed({"+anything": value})
+    assert composed(override).anything == value
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda: read_study("knn_linear", "smal"), "scale expects small or paper, got smal"),
+        (lambda: read_study("tuning", "paper"), "tuning is not there at scale=paper; give scale=small"),
+        (
+            lambda: SMALL.only(["digit"], None, None),
+            "blocks expects some of the study's, got digit; did you mean digits",
+        ),
+        (lambda: SMALL.only(None, ["byol"], None), "variants expects some of the study's, got byol; they are vje"),
+    ],
+)
+def test_mistakes_get_a_sentence(change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        change()
+
+
+def test_a_block_without_a_source_gets_a_sentence():
+    study = Study("any", "small", "A title", (Block("mine", (), (), {"vje": ()}),))
+    with pytest.raises(UserError, match=r"sources\.mine says where images come from"):
+        cells(study)

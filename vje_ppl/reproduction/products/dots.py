@@ -1,0 +1,69 @@
+"""A picture of a table: a dot a method, a panel a data set and measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from vje_ppl.comparison.rows import Statistic
+from vje_ppl.curves import COLOURS, FAINT
+from vje_ppl.evaluation.picture_style import head, names, new_figure, tidy
+
+ROW, MARGIN, WIDTH = 0.24, 0.75, 3.0  # inches
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: where it stands, its name, its figures by measure, as shares, and its colour."""
+
+    panel: str
+    name: str
+    values: Mapping[str, Statistic]
+    colour: str = COLOURS[0]
+
+
+def colour_of(method: str) -> str:
+    """One colour for this project's method and its variants, one for all others, one for what was not trained."""
+    if method in ("untrained", "raw pixels"):
+        return FAINT
+    return COLOURS[0] if method.startswith("vje") else COLOURS[1]
+
+
+def dots(lines: Sequence[Line], measures: Sequence[str], title: str) -> Figure:
+    """Means with a bar of one standard deviation to either side; in percent.
+
+    Args:
+        lines: from the top; those without any figure are left out.
+        measures: columns of panels.
+        title: above it all.
+    """
+    panels: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.values:
+            panels.setdefault(line.panel, []).append(line)
+    heights = [MARGIN + ROW * len(panel) for panel in panels.values()]
+    note = "mean over seeds; bars: one standard deviation to either side"
+    figure = new_figure(1.6 + WIDTH * len(measures), 0.8 + sum(heights or [1.0]), title, note)
+    if not panels:
+        figure.text(0.5, 0.4, "nothing has been run yet", ha="center", color=FAINT)
+        return figure
+    grid = figure.add_gridspec(len(panels), len(measures), height_ratios=heights)
+    for row, (panel, members) in enumerate(panels.items()):
+        for column, measure in enumerate(measures):
+            axes = figure.add_subplot(grid[row, column])
+            head(axes, panel if column == 0 else "", measure)
+            for height, line in enumerate(members):
+                found = line.values.get(measure)
+                if found is None:
+                    continue
+                axes.plot(100 * found.mean, height, "o", color=line.colour, markersize=5)
+                if found.spread is not None:
+                    ends = [100 * (found.mean - found.spread), 100 * (found.mean + found.spread)]
+                    axes.plot(ends, [height, height], color=line.colour, linewidth=1.4)
+            tidy(axes, grid="both")
+            names(axes, [line.name if column == 0 else "" for line in members], "y")
+            axes.set_ylim(len(members) - 0.5, -0.5)
+            axes.margins(x=0.08)
+    return figure

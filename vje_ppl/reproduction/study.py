@@ -1,0 +1,143 @@
+"""A study as its configuration says: blocks of runs that differ in variant, swept values and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib.resources import files
+from itertools import product
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vje_ppl.errors import UserError
+
+SCALES = ("small", "paper")
+
+#: The overrides of each method and of its variants, as frozen after tuning.
+VARIANTS = "variants"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Runs on one data set.
+
+    Attributes:
+        name: of the data set; a key of `sources`.
+        train: overrides of `vje_ppl.train` that all of them have.
+        evaluate: overrides of `vje_ppl.evaluate` that all of them have; none: they are not evaluated.
+        variants: overrides by name.
+        sweep: lists of values by dotted key.
+        seeds: of the runs.
+        about: the budget in a few words.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+    variants: Mapping[str, tuple[str, ...]]
+    sweep: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    about: str = ""
+
+    def points(self) -> list[dict[str, Any]]:
+        """All combinations of swept values; one without values where nothing is swept."""
+        return [dict(zip(self.sweep, values, strict=True)) for values in product(*self.sweep.values())]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All runs behind one figure or table.
+
+    Attributes:
+        name: `knn_linear`, `figure_3` and so on.
+        scale: `small` or `paper`.
+        title: of what is drawn.
+        blocks: none for a figure without runs.
+    """
+
+    name: str
+    scale: str
+    title: str
+    blocks: tuple[Block, ...]
+
+    def only(self, blocks: Sequence[str] | None, variants: Sequence[str] | None, seeds: Sequence[int] | None) -> Study:
+        """The part of the study with these blocks and variants, and with these seeds in place of its own.
+
+        Raises:
+            UserError: for a block or variant that the study does not have.
+        """
+        _check("blocks", blocks, [block.name for block in self.blocks])
+        _check("variants", variants, list(dict.fromkeys(name for block in self.blocks for name in block.variants)))
+        chosen = [
+            Block(
+                block.name,
+                block.train,
+                block.evaluate,
+                {name: one for name, one in block.variants.items() if variants is None or name in variants},
+                block.sweep,
+                block.seeds if seeds is None else tuple(seeds),
+                block.about,
+            )
+            for block in self.blocks
+            if blocks is None or block.name in blocks
+        ]
+        return Study(self.name, self.scale, self.title, tuple(chosen))
+
+
+def read_study(name: str, scale: str) -> Study:
+    """Read `configs/study/<scale>/<name>.yaml`.
+
+    Raises:
+        UserError: if there is no such study, or not at this scale.
+    """
+    if scale not in SCALES:
+        raise UserError(f"scale expects {' or '.join(SCALES)}, got {scale}.")
+    found = _read(f"{scale}/{name}")
+    if found is None:
+        raise UserError(f"{name} is not there at scale={scale}; give scale={SCALES[scale == SCALES[0]]}.")
+    if "like" in found:
+        blocks = _like(read_study(found["like"], scale), found["blocks"])
+    else:
+        known = _read(VARIANTS) or {}
+        blocks = [_block(key, one or {}, known) for key, one in found.get("blocks", {}).items()]
+    return Study(name, scale, found["title"], tuple(blocks))
+
+
+def _like(other: Study, chosen: Mapping[str, Sequence[str]]) -> list[Block]:
+    """Blocks of another study, with some of its variants: the same runs serve both."""
+    return [block for name, variants in chosen.items() for block in other.only([name], variants, None).blocks]
+
+
+def _block(name: str, config: Mapping[str, Any], known: Mapping[str, Sequence[str]]) -> Block:
+    variants = config["variants"]
+    if not isinstance(variants, Mapping):
+        variants = {one: known[one] for one in variants}
+    return Block(
+        name.partition("/")[0],
+        tuple(config.get("train", ())),
+        tuple(config.get("evaluate", ())),
+        {key: tuple(overrides) for key, overrides in variants.items()},
+        {key: tuple(values) for key, values in config.get("sweep", {}).items()},
+        tuple(config.get("seeds", (0,))),
+        config.get("about", ""),
+    )
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    path = files("vje_ppl.configs") / "study" / f"{name}.yaml"
+    if not path.is_file():
+        return None
+    found = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")), resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def _check(key: str, wanted: Sequence[str] | None, known: Iterable[str]) -> None:
+    options = list(known)
+    for one in wanted or ():
+        if one not in options:
+            near = get_close_matches(str(one), options, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(options) or 'none'}."
+            raise UserError(f"{key} expects some of the study's, got {one}; {hint}")
