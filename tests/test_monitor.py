@@ -175,7 +175,7 @@ def test_spread_embeddings_are_not_warned_of_and_collapsed_ones_are(dim):
     def warning(target: torch.Tensor) -> str | None:
         monitor = Monitor(Guide())
         monitor.update(0, terms(images=400, dim=dim, target=target))
-        return collapse_warning(monitor.means())
+        return collapse_warning(monitor.means(), "a smaller optimizer.lr")
 
     uniform = torch.randn(2, 400, dim)
     assert warning(uniform) is None
@@ -196,4 +196,4 @@ def test_a_batch_of_one_image_has_no_spread_and_no_warning():
     monitor.update(0, terms(images=1))
     means = monitor.means()
     assert all(math.isfinite(value) for value in means.values())
-    assert collapse_warning(means) is None
+    assert collapse_warning(means, "a smaller optimizer.lr") is None

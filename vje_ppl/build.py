@@ -14,12 +14,16 @@ from torch import nn
 
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.method import Method
 
 #: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
 _PARTS = tuple(
     f"vje_ppl.{place}"
-    for place in ("data", "distributions", "encoders", "guides", "inference_network", "models", "objective")
+    for place in ("data", "distributions", "encoders", "guides", "inference_network", "methods", "models", "objective")
 )
+
+#: The groups of the probabilistic program, which baselines have no use for.
+PROGRAM = ("model", "prior", "likelihood", "guide", "objective")
 
 
 def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_targets: bool = True, **offered: Any) -> Any:
@@ -57,6 +61,31 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         if isinstance(cause, TypeError | ValueError | ImportError):
             raise UserError(f"{part} could not be built from {node['_target_']}: {_first_line(cause)}") from error
         raise
+
+
+def build_method(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Method:
+    """What a configuration trains: VJE, unless it has a `method`.
+
+    Args:
+        config: the whole configuration.
+        channels: channels of an image.
+        image_size: height and width of an augmented view, in pixels.
+        trust_targets: see `build`.
+
+    Raises:
+        UserError: if a method comes with groups of VJE's program; and as `build`.
+    """
+    if config.get("method") is None:
+        return build_joint_embedding(config, channels, image_size, trust_targets)
+    foreign = [group for group in PROGRAM if config.get(group) is not None]
+    if foreign:
+        name = str(config.method.get("_target_")).rpartition(".")[2]
+        raise UserError(f"{foreign[0]}=... is a part of method=vje, and {name} has none; leave it out.")
+    encoder = build(config.encoder, "encoder", trust_targets, channels=channels, image_size=image_size)
+    method = build(config.method, "method", trust_targets, encoder=encoder)
+    if not isinstance(method, Method):
+        raise UserError(f"method expects a subclass of vje_ppl.method.Method, got {type(method).__name__}.")
+    return method
 
 
 def build_joint_embedding(

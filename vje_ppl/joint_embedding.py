@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pyro.infer.elbo import ELBOModule
-from torch import Tensor
+from torch import Tensor, nn
 
+from vje_ppl.bounded_scale import BoundedScale
+from vje_ppl.method import Method
 from vje_ppl.objective import ObjectiveTerms, SymmetricConditionalELBO
 
 
-class JointEmbedding(ELBOModule):
+class JointEmbedding(ELBOModule, Method):
     """Encoder, guide, model and objective as one `torch.nn.Module`, whose `forward(*views)` returns `ObjectiveTerms`.
 
     So distributed training wraps one thing, and logging costs no second pass. `pyro.infer.ELBOModule` itself, which
@@ -25,6 +27,31 @@ class JointEmbedding(ELBOModule):
     model: Any
     guide: Any
     elbo: SymmetricConditionalELBO
+    remedy: ClassVar[str] = "a smaller objective.beta or optimizer.lr"
+
+    @property
+    def dim(self) -> int:
+        """Embedding width D."""
+        return self.guide.dim
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The guide's encoder."""
+        return self.guide.encoder
+
+    @property
+    def program(self) -> JointEmbedding:
+        """Itself."""
+        return self
+
+    @property
+    def bounded_scale(self) -> BoundedScale | None:
+        """What keeps the guide's scales in an interval; None for a guide without."""
+        return getattr(self.guide, "bounded_scale", None)
+
+    def embed(self, view: Tensor) -> Tensor:
+        """Embeddings z of a batch of views, as the guide makes them."""
+        return self.guide.embed(view)
 
     def forward(self, *views: Tensor) -> ObjectiveTerms:
         """The loss and its parts on a batch of two or more views, each (N, C, H, W)."""

@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from vje_ppl import checkpoint
-from vje_ppl.build import build, build_joint_embedding
+from vje_ppl.build import build, build_method
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
-from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.method import Method
 from vje_ppl.moments import moments
 
 
@@ -24,26 +24,27 @@ class Embedding(NamedTuple):
 
     Attributes:
         z: the encoder's embeddings, shape (N, D).
-        mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow.
-        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow.
+        mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow;
+            None for a method without a posterior, as all baselines are.
+        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow; None likewise.
     """
 
     z: Float[Tensor, "N D"]
-    mean: Float[Tensor, "N D"]
-    scale: Float[Tensor, "N D"]
+    mean: Float[Tensor, "N D"] | None = None
+    scale: Float[Tensor, "N D"] | None = None
 
 
 class TrainedRun:
     """A trained run, in evaluation mode.
 
     Attributes:
-        module: encoder, guide, model and objective.
+        module: encoder, and all that it was trained with; VJE's is a `JointEmbedding`.
         config: the resolved configuration.
         epoch: completed epochs of the checkpoint.
         preprocess: how images are prepared for evaluation.
     """
 
-    def __init__(self, module: JointEmbedding, preprocess: Preprocess, config: DictConfig, epoch: int) -> None:
+    def __init__(self, module: Method, preprocess: Preprocess, config: DictConfig, epoch: int) -> None:
         self.module, self.preprocess, self.config, self.epoch = module, preprocess, config, epoch
 
     @torch.no_grad()
@@ -55,7 +56,8 @@ class TrainedRun:
             batch_size: images at a time.
 
         Returns:
-            `Embedding(z, mean, scale)`, each (N, D), float32, on the module's device.
+            `Embedding(z, mean, scale)`, each (N, D), float32, on the module's device; mean and scale are None for a
+            method without a posterior.
 
         Raises:
             ValueError: for another shape or range.
@@ -67,10 +69,10 @@ class TrainedRun:
                 raise ValueError("embed expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
             images = (images * 255).round().to(torch.uint8)
         device = next(self.module.parameters()).device
-        guide, parts = self.module.guide, []
+        program, parts = self.module.program, []
         for chunk in images.split(batch_size):
-            z = guide.embed(self.preprocess(chunk.to(device)))
-            parts.append((z, *moments(guide.infer(z))))
+            z = self.module.embed(self.preprocess(chunk.to(device)))
+            parts.append((z, *(() if program is None else moments(program.guide.infer(z)))))
         return Embedding(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -96,6 +98,6 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     config = OmegaConf.create(state["config"])
     channels, image_size = state["data"]["channels"], state["data"]["image_size"]
     augment = build(config.augment, "augment", trust_targets, channels=channels, image_size=image_size)
-    module = build_joint_embedding(config, channels, augment.size, trust_targets)
+    module = build_method(config, channels, augment.size, trust_targets)
     module.load_state_dict(state["module"])
     return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"])

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import normalize
 
-from vje_ppl.objective import ObjectiveTerms
+from vje_ppl.method import Terms
 
 #: Below this share of the spread of uniform directions, embeddings are said to collapse. Ours.
 COLLAPSED = 0.1
@@ -19,18 +19,18 @@ class Monitor:
     """Means over an epoch's steps, accumulated without waiting for the device.
 
     Args:
-        guide: the guide; its `bounded_scale`, where it has one, tells which scales sit at a bound.
+        module: what is trained; its `bounded_scale`, where it has one, tells which scales sit at a bound.
     """
 
-    def __init__(self, guide: nn.Module) -> None:
-        self._bounded_scale = getattr(guide, "bounded_scale", None)
+    def __init__(self, module: nn.Module) -> None:
+        self._bounded_scale = getattr(module, "bounded_scale", None)
         self._names: list[str] = []
         self._sums: Tensor | None = None
         self._steps = 0
         self._checked: list[str] = []
         self._bad_step: Tensor | None = None
 
-    def update(self, step: int, terms: ObjectiveTerms) -> None:
+    def update(self, step: int, terms: Terms) -> None:
         """Add one step's terms."""
         with torch.no_grad():
             statistics = self._statistics(terms)
@@ -38,37 +38,28 @@ class Monitor:
             self._names = list(statistics)
             self._sums = values if self._sums is None else self._sums + values
             self._steps += 1
-            checks = {"embedding": terms.target, "latent": terms.kl, **terms.log_likelihood}
+            checks = terms.checked()
             bad = ~torch.isfinite(torch.stack([value.sum() for value in checks.values()]))
             self._checked = list(checks)
             unset = torch.full_like(bad, -1, dtype=torch.int64)
             seen = unset if self._bad_step is None else self._bad_step
             self._bad_step = torch.where(bad & (seen < 0), step, seen)
 
-    def _statistics(self, terms: ObjectiveTerms) -> dict[str, Tensor]:
-        target = terms.target.float()
-        direction = normalize(target, dim=-1)
-        statistics = {
-            "loss": terms.loss,
-            "objective": terms.objective.mean(),
-            "elbo": terms.elbo.mean(),
-            **{f"log_likelihood/{site}": value.mean() for site, value in terms.log_likelihood.items()},
-            "kl": terms.kl.mean(),
-            "posterior_scale": terms.scale.mean(),
-            "embedding_norm": target.norm(dim=-1).mean(),
-            "cosine": cosine_similarity(terms.latent, target, dim=-1).mean(),
-        }
-        if target.shape[1] > 1:  # one image has no spread
+    def _statistics(self, terms: Terms) -> dict[str, Tensor]:
+        embeddings = terms.embeddings.float()
+        direction = normalize(embeddings, dim=-1)
+        statistics = {"loss": terms.loss, **terms.scalars(), "embedding_norm": embeddings.norm(dim=-1).mean()}
+        if embeddings.shape[1] > 1:  # one image has no spread
             statistics["feature_std"] = direction.std(1).mean()
-            statistics["spread"] = statistics["feature_std"] * target.shape[-1] ** 0.5
+            statistics["spread"] = statistics["feature_std"] * embeddings.shape[-1] ** 0.5
         if self._bounded_scale is not None:
-            statistics["share_at_bound"] = self._bounded_scale.share_at_bound(terms.scale)
+            statistics["share_at_bound"] = self._bounded_scale.share_at_bound(terms.scale)  # type: ignore[attr-defined]
         return statistics
 
     def trouble(self) -> str | None:
         """Wait for the device; a clause that names the first non-finite step and quantity, or None.
 
-        Within a step, the first on the way from the embedding over the latent to the observed sites is named.
+        Within a step, the first on the way from the embedding to the loss is named.
         """
         if self._bad_step is None:
             return None
@@ -76,8 +67,7 @@ class Monitor:
         if not bad_steps:
             return None
         step, name = min(bad_steps, key=lambda bad: bad[0])
-        what = "the embedding" if name == "embedding" else f"site '{name}'"
-        return f"the objective became non-finite in step {step}, first at {what}"
+        return f"the objective became non-finite in step {step}, first at {name}"
 
     def means(self, reduce: Callable[[Tensor], Tensor] = lambda local: local) -> dict[str, float]:
         """Means over the steps since the last `reset`, by name; `reduce` averages a tensor over processes."""
@@ -99,16 +89,20 @@ class Monitor:
         self._sums = None if state["sums"] is None else state["sums"].to(device)
 
 
-def collapse_warning(means: dict[str, float]) -> str | None:
+def collapse_warning(means: dict[str, float], remedy: str) -> str | None:
     """One sentence when normalized embeddings have all but one direction, else None (as for batches of one image).
 
     `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 where they are uniform, 0 where
     they are one.
+
+    Args:
+        means: of an epoch.
+        remedy: what may help, after "try".
     """
     spread = means.get("spread", 1.0)
     if not spread < COLLAPSED:
         return None
     return (
         f"warning: embeddings collapse: their directions spread {spread:.3f} of what uniform ones would (1 is spread, "
-        "0 is collapsed); try a smaller objective.beta or optimizer.lr."
+        f"0 is collapsed); try {remedy}."
     )

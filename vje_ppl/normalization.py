@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -17,21 +18,30 @@ def _groups(channels: int) -> int:
     return max(groups for groups in range(1, most + 1) if channels % groups == 0)
 
 
-_LAYERS: dict[str, tuple[Callable[[int], nn.Module], Callable[[int], nn.Module]]] = {
+def _group_norm(channels: int, affine: bool = True) -> nn.Module:
+    return nn.GroupNorm(_groups(channels), channels, affine=affine)
+
+
+_LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
-    "group": (lambda channels: nn.GroupNorm(_groups(channels), channels),) * 2,
+    "group": (_group_norm, _group_norm),
 }
 
 
-def _layers(norm: str) -> tuple[Callable[[int], nn.Module], Callable[[int], nn.Module]]:
+def _layers(norm: str) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
     if norm not in _LAYERS:
         raise ValueError(f"norm expects one of {', '.join(_LAYERS)}, got {norm!r}.")
     return _LAYERS[norm]
 
 
-def norm_1d(norm: str) -> Callable[[int], nn.Module]:
-    """Constructor, by number of features, of a layer for (N, features); `norm` is "batch" or "group"."""
-    return _layers(norm)[0]
+def norm_1d(norm: str, affine: bool = True) -> Callable[[int], nn.Module]:
+    """Constructor, by number of features, of a layer for (N, features).
+
+    Args:
+        norm: "batch" or "group".
+        affine: whether the layer has a learned scale and shift.
+    """
+    return partial(_layers(norm)[0], affine=affine)
 
 
 def norm_2d(norm: str) -> Callable[[int], nn.Module]:

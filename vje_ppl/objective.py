@@ -14,6 +14,7 @@ from pyro import poutine
 from pyro.infer import ELBO
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from vje_ppl.parameter_store import check_store, register
 from vje_ppl.sites import site_terms
@@ -46,6 +47,27 @@ class ObjectiveTerms(NamedTuple):
     target: Float[Tensor, "pairs N D"]
     scale: Float[Tensor, "pairs N D"]
     latent: Float[Tensor, "*particles pairs N D"]
+
+    @property
+    def embeddings(self) -> Float[Tensor, "pairs N D"]:
+        """The observed embeddings, detached."""
+        return self.target
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Means over pairs and images, by the name of their column."""
+        return {
+            "objective": self.objective.mean(),
+            "elbo": self.elbo.mean(),
+            **{f"log_likelihood/{site}": value.mean() for site, value in self.log_likelihood.items()},
+            "kl": self.kl.mean(),
+            "posterior_scale": self.scale.mean(),
+            "cosine": cosine_similarity(self.latent, self.target.float(), dim=-1).mean(),
+        }
+
+    def checked(self) -> dict[str, Tensor]:
+        """What has to stay finite, on the way from the embedding over the latent to the observed sites."""
+        sites = {f"site '{site}'": value for site, value in self.log_likelihood.items()}
+        return {"the embedding": self.target, "site 'latent'": self.kl, **sites}
 
 
 class SymmetricConditionalELBO(ELBO):

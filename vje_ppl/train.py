@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from vje_ppl import checkpoint
-from vje_ppl.build import build, build_joint_embedding, count_parameters
+from vje_ppl.build import build, build_method, count_parameters
 from vje_ppl.command import run_command
 from vje_ppl.data.batches import TrainingBatches, evaluation_batches
 from vje_ppl.data.hold_out import load_data
@@ -23,13 +23,15 @@ from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.devices import launch, uses_channels_last
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN, has_labels
-from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.method import Method
 from vje_ppl.random_state import seed_everything
 from vje_ppl.run_folder import RunFolder, config_differences, default_name
 from vje_ppl.table import format_pairs
 from vje_ppl.training_loop import TrainingLoop
 from vje_ppl.training_step import prepare
 
+VJE = "vje"
+KNN = {"knn/z": "z", "knn/mu": "μ"}
 VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
 
 
@@ -56,8 +58,8 @@ def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
     seed_everything(config.seed)
     data = load_data(config)
     augment = build(config.augment, "augment", channels=data.channels, image_size=data.image_size)
-    module = build_joint_embedding(config, data.channels, augment.size)
-    _check_batch_statistics(config, module)
+    module = build_method(config, data.channels, augment.size)
+    _check_batch_size(config, module)
     loggers = build(config.logger, "logger") if "_target_" in config.logger else None
     fabric = launch(config.trainer, module, loggers)
 
@@ -89,7 +91,7 @@ def _training_loop(
     resolved: dict[str, Any],
     data: ImageData,
     augment: Any,
-    module: JointEmbedding,
+    module: Method,
     fabric: Fabric,
     folder: RunFolder,
 ) -> TrainingLoop:
@@ -138,13 +140,14 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _readable_name(data: ImageData) -> str:
-    """The experiment, or the data set (of a user's own images, their folder's name); and the ablation."""
+    """The experiment, or the data set (of a user's own images, their folder's name); method and ablation, if any."""
     choices = HydraConfig.get().runtime.choices
     experiment, ablation = choices.get("experiment") or "", choices.get("experiment/ablation")
     if experiment.startswith("ablation/"):  # another way to say the same, which names the same run
         experiment, ablation = "", ablation or experiment.removeprefix("ablation/")
-    name = experiment or data.name
-    return f"{name}-{ablation}" if ablation else name
+    method = choices.get("method")
+    parts = [experiment or data.name, None if method == VJE else method, ablation]
+    return "-".join(part for part in parts if part)
 
 
 def _check(config: DictConfig) -> None:
@@ -172,10 +175,15 @@ def _check(config: DictConfig) -> None:
             raise UserError(f"{key} expects a number above 0, or null, got {value}.")
 
 
-def _check_batch_statistics(config: DictConfig, module: nn.Module) -> None:
+def _check_batch_size(config: DictConfig, module: Method) -> None:
     if config.batch_size == 1 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         raise UserError(
             "batch_size=1 has no batch statistics, which norm=batch needs; give batch_size=2 or more, or norm=group."
+        )
+    if config.batch_size < module.least_images:
+        raise UserError(
+            f"{type(module).__name__} compares images of a batch, so batch_size expects at least "
+            f"{module.least_images}, got {config.batch_size}."
         )
 
 
@@ -213,13 +221,13 @@ def _saved_state(
     return latest.state
 
 
-def _headline(data: ImageData, module: JointEmbedding, fabric: Fabric, folder: RunFolder, state: Any) -> str:
+def _headline(data: ImageData, module: Method, fabric: Fabric, folder: RunFolder, state: Any) -> str:
     where = f"{fabric.world_size} × {fabric.device.type}, {'bf16' if 'bf16' in _precision(fabric) else 'float32'}"
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
     lines = [
         f"run     {folder.path}",
         f"data    {data.name}: {len(data.train)} images to learn from, {held}",
-        f"model   {count_parameters(module.guide):,} parameters, embeddings of {module.guide.dim} features; {where}",
+        f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
     ]
     if not has_labels(data):
         lines.append("k-NN    skipped: it needs labels for training and test images, and these have none")
@@ -256,10 +264,11 @@ def _print_summary(last: dict[str, Any], folder: RunFolder) -> None:
     shown: dict[str, Any] = {"epochs": last["epoch"]}
     if "knn/z" in last:
         label = f"k-NN (k={last['knn/k']}, T={last['knn/temperature']})"
-        shown |= {f"{label} on z": last["knn/z"], f"{label} on μ": last["knn/mu"]}
+        shown |= {f"{label} on {symbol}": last[key] for key, symbol in KNN.items() if key in last}
         shown |= {f"{label} on z, untrained": last.get("knn/untrained_z")}
         shown |= {f"{label} on raw pixels": last.get("knn/pixels")}
-    names = {"elbo": "ELBO (nats)", "objective": "objective (nats)", "kl": "KL (nats)"}
+    names = {"loss": "loss"} if "elbo" not in last else {}
+    names |= {"elbo": "ELBO (nats)", "objective": "objective (nats)", "kl": "KL (nats)"}
     names |= {key: f"log-likelihood of {key.split('/')[1]} (nats)" for key in last if key.startswith("log_likelihood/")}
     names |= {"posterior_scale": "mean posterior scale", "share_at_bound": "share of scales at a bound"}
     names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}

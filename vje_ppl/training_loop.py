@@ -19,7 +19,7 @@ from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN
 from vje_ppl.interrupt import Interrupt
-from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.method import Method
 from vje_ppl.monitor import Monitor, collapse_warning
 from vje_ppl.random_state import random_states, set_random_states
 from vje_ppl.run_folder import RunFolder
@@ -32,11 +32,11 @@ BASELINES = ("knn/pixels", "knn/untrained_z", "knn/untrained_mu")
 
 
 class TrainingLoop:
-    """Trains a joint embedding, epoch by epoch, in a run folder.
+    """Trains a method, epoch by epoch, in a run folder.
 
     Args:
         fabric: a launched Fabric.
-        module: encoder, guide, model and objective; moved to the device here.
+        module: encoder, and all that it is trained with; moved to the device here.
         batches: augmented training batches.
         knn: k-NN evaluation, or None for data without labels.
         folder: where everything is written (by the first process alone).
@@ -47,7 +47,7 @@ class TrainingLoop:
     def __init__(
         self,
         fabric: Fabric,
-        module: JointEmbedding,
+        module: Method,
         batches: TrainingBatches,
         knn: OnlineKNN | None,
         folder: RunFolder,
@@ -58,7 +58,7 @@ class TrainingLoop:
         self._plain = module
         self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
         self._batches = batches
-        self._monitor = Monitor(module.guide)
+        self._monitor = Monitor(module)
         self.epoch = 0  # completed epochs
         self._step_in_epoch = 0
         self._clock = {"seconds": 0.0, "wait": 0.0, "images": 0.0}  # of the present epoch, over interruptions
@@ -132,7 +132,7 @@ class TrainingLoop:
         }
         self._monitor.reset()
         self._clock = dict.fromkeys(clock, 0.0)
-        warning = collapse_warning(means)
+        warning = collapse_warning(means, self._plain.remedy)
         if warning:
             self._say(warning)
         self._record(row)
@@ -147,10 +147,12 @@ class TrainingLoop:
         row: Row = {}
         if self._fabric.is_global_zero:
             with self._fabric.autocast():
-                row = self._knn.embeddings(self._plain.guide)
+                row = self._knn.embeddings(self._plain)
             if first:
-                row |= {"knn/pixels": self._knn.pixels(), "knn/untrained_z": row["knn/z"]}
-                row["knn/untrained_mu"] = row["knn/mu"]
+                untrained = {
+                    f"knn/untrained_{name}": row[f"knn/{name}"] for name in ("z", "mu") if f"knn/{name}" in row
+                }
+                row |= {"knn/pixels": self._knn.pixels(), **untrained}
             else:
                 row |= {key: value for key, value in self.history[0].items() if key in BASELINES}
         self._fabric.barrier()
@@ -237,10 +239,12 @@ def _line(row: Row, epochs: int) -> str:
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
     if "elbo" in row:
         parts += [f"ELBO {row['elbo']:9.2f} nats", f"KL {row['kl']:7.2f}", f"cos {row['cosine']:.3f}"]
+    elif "loss" in row:
+        parts.append(f"loss {row['loss']:9.4f}")
     if "images_per_s" in row:
         parts.append(f"{row['images_per_s']:6.0f} images/s")
     if "knn/z" in row:
-        parts.append(f"k-NN z {row['knn/z']:.4f}, μ {row['knn/mu']:.4f}")
+        parts.append(f"k-NN z {row['knn/z']:.4f}" + (f", μ {row['knn/mu']:.4f}" if "knn/mu" in row else ""))
     if row["epoch"] == 0 and "knn/pixels" in row:
         parts.append(f"(untrained; raw pixels {row['knn/pixels']:.4f})")
     return "  ".join(parts)

@@ -13,9 +13,8 @@ from torch.optim import Optimizer
 
 from vje_ppl.build import build
 from vje_ppl.errors import UserError
-from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.method import Method, Terms
 from vje_ppl.noise import KeyedNoise
-from vje_ppl.objective import ObjectiveTerms
 from vje_ppl.schedule import learning_rate_factor
 
 
@@ -24,20 +23,21 @@ class TrainingStep:
 
     Args:
         fabric: a launched Fabric; module and optimizer are moved to its device here.
-        module: encoder, guide, model and objective.
+        module: encoder, and all that it is trained with.
         config: the whole configuration.
         steps_per_epoch: optimization steps in an epoch.
     """
 
-    def __init__(self, fabric: Fabric, module: JointEmbedding, config: DictConfig, steps_per_epoch: int) -> None:
+    def __init__(self, fabric: Fabric, module: Method, config: DictConfig, steps_per_epoch: int) -> None:
         self._fabric, self._config = fabric, config
         self._steps = config.trainer.epochs * steps_per_epoch
         self._warmup = round(config.trainer.warmup * self._steps)
         optimizer = _optimizer(config.optimizer, module)
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._after_step = module.after_step
         self._module, self.optimizer = fabric.setup(module, optimizer)
 
-    def __call__(self, step: int, views: Iterable[Tensor]) -> ObjectiveTerms:
+    def __call__(self, step: int, views: Iterable[Tensor]) -> Terms:
         """Take step number `step`, from 0, on this process's share of the views, V times (n, C, H, W)."""
         config, views = self._config, tuple(views)
         factor = learning_rate_factor(step, self._steps, self._warmup)
@@ -46,7 +46,7 @@ class TrainingStep:
         first = self._fabric.global_rank * len(views[0])
         self._module.train()
         with KeyedNoise(config.seed, step, (first, first + len(views[0])), config.batch_size):
-            terms: ObjectiveTerms = self._module(*views)
+            terms: Terms = self._module(*views)
         self._fabric.backward(terms.loss)
         if config.trainer.clip:
             self._fabric.clip_gradients(
@@ -54,6 +54,7 @@ class TrainingStep:
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self._after_step(step, self._steps)
         return terms
 
     @property
@@ -78,12 +79,12 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def prepare(fabric: Fabric, module: JointEmbedding, trainer: DictConfig, channels_last: bool) -> JointEmbedding:
+def prepare(fabric: Fabric, module: Method, trainer: DictConfig, channels_last: bool) -> Method:
     """Make a module ready for the device it will train on: synchronized statistics, memory format, compilation."""
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     if channels_last:
         module = module.to(memory_format=torch.channels_last)
     if trainer.compile:
-        module.guide.encoder.compile()
+        module.encoder.compile()
     return module

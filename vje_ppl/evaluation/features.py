@@ -1,4 +1,4 @@
-"""Features of a set of images: embeddings and posterior parameters, in evaluation mode."""
+"""Features of a set of images: embeddings and, where there is a posterior, its moments, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from vje_ppl.amortized import AmortizedGuide
+from vje_ppl.method import Method
 from vje_ppl.moments import moments
 
 
 class Features(NamedTuple):
-    """What an encoder and a guide make of N images; on the CPU, in float32.
+    """What a method makes of N images; on the CPU, in float32.
 
     Attributes:
         images: which image of the set each row is, shape (N,).
         z: embeddings, shape (N, D).
-        mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow.
+        mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow;
+            None for a method without a posterior.
         scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow.
     """
 
     images: Int64[Tensor, " N"]
     z: Float[Tensor, "N D"]
-    mean: Float[Tensor, "N D"]
-    scale: Float[Tensor, "N D"]
+    mean: Float[Tensor, "N D"] | None = None
+    scale: Float[Tensor, "N D"] | None = None
 
 
 @torch.no_grad()
-def extract_features(guide: AmortizedGuide, batches: Iterable[tuple[Tensor, Tensor]]) -> Features:
-    """Embed batches of (index, images) with the guide in evaluation mode; its mode is restored afterwards."""
-    training = guide.training
-    guide.eval()
+def extract_features(module: Method, batches: Iterable[tuple[Tensor, Tensor]]) -> Features:
+    """Embed batches of (index, images) with the module in evaluation mode; its mode is restored afterwards."""
+    training, program = module.training, module.program
+    module.eval()
     try:
         rows = []
         for index, images in batches:
-            z = guide.embed(images)
-            rows.append([index.cpu(), *(one.float().cpu() for one in (z, *moments(guide.infer(z))))])
+            z = module.embed(images)
+            found = () if program is None else moments(program.guide.infer(z))
+            rows.append([index.cpu(), *(one.float().cpu() for one in (z, *found))])
     finally:
-        guide.train(training)
+        module.train(training)
     return Features(*(torch.cat(column) for column in zip(*rows, strict=True)))

@@ -9,12 +9,12 @@ from jaxtyping import Int64
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vje_ppl.amortized import AmortizedGuide
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.evaluation.features import extract_features
 from vje_ppl.evaluation.knn import KNNResult, knn_accuracy
 from vje_ppl.evaluation.pixels import raw_pixels
+from vje_ppl.method import Method
 
 Batches = Callable[[ImageSet], Iterable[tuple[Tensor, Tensor]]]
 
@@ -37,16 +37,18 @@ class OnlineKNN:
         self._k, self._temperature, self._classes = config.k, config.temperature, data.num_classes
         self._batches, self._image_size = batches, data.image_size
 
-    def embeddings(self, guide: AmortizedGuide) -> dict[str, float | int]:
-        """Top-1 accuracies on z and on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
+    def embeddings(self, module: Method) -> dict[str, float | int]:
+        """Top-1 accuracies on z and, with a posterior, on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
         bank, test = self._bank(), self._test()
-        bank_features, test_features = (extract_features(guide, self._batches(images)) for images in (bank, test))
+        bank_features, test_features = (extract_features(module, self._batches(images)) for images in (bank, test))
         bank_labels, test_labels = _labels(bank)[bank_features.images], _labels(test)[test_features.images]
         z = self._accuracy(bank_features.z, bank_labels, test_features.z, test_labels)
-        mean = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
+        found = {"knn/z": z.top1}
+        if bank_features.mean is not None and test_features.mean is not None:
+            mean = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
+            found["knn/mu"] = mean.top1
         return {
-            "knn/z": z.top1,
-            "knn/mu": mean.top1,
+            **found,
             "knn/k": z.k,
             "knn/temperature": z.temperature,
             "knn/bank": z.bank_size,

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vje_ppl.build import build_joint_embedding
+from vje_ppl.build import build_method
 from vje_ppl.joint_embedding import JointEmbedding
 from vje_ppl.loading import TrainedRun
+from vje_ppl.method import Method
 from vje_ppl.moments import moments
 
 
@@ -65,9 +66,9 @@ def untrained_subject(run: TrainedRun, channels: int, device: torch.device, trus
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.config.seed)
-        module = build_joint_embedding(run.config, channels, run.preprocess.size, trust_targets)
+        module = build_method(run.config, channels, run.preprocess.size, trust_targets)
     return _of_module(module.to(device).eval())
 
 
-def _of_module(module: JointEmbedding) -> Subject:
-    return Subject(module.guide.embed, module.guide.dim, module)
+def _of_module(module: Method) -> Subject:
+    return Subject(module.embed, module.dim, module.program)

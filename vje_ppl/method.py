@@ -1,0 +1,65 @@
+"""What the training loop and the evaluation ask of a method: VJE, or one of the baselines in `vje_ppl.methods`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from vje_ppl.joint_embedding import JointEmbedding
+
+
+@runtime_checkable
+class Terms(Protocol):
+    """What a method returns for a batch of views: a loss, and what an epoch's row and the watch over it need."""
+
+    @property
+    def loss(self) -> Float[Tensor, ""]:
+        """What an optimizer minimizes, shape ()."""
+
+    @property
+    def embeddings(self) -> Float[Tensor, "views N D"]:
+        """Embeddings z of N images, one or more times each, detached."""
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Means over the batch, each of shape (), by the name of their column."""
+
+    def checked(self) -> dict[str, Tensor]:
+        """What has to stay finite, in the order in which it is computed, by a name for people."""
+
+
+class Method(nn.Module, ABC):
+    """An encoder and all that it is trained with; `forward(*views)` returns `Terms`.
+
+    Attributes:
+        least_images: images in a batch without which there is no loss.
+        remedy: what may help when embeddings collapse, after "try".
+    """
+
+    least_images: ClassVar[int] = 1
+    remedy: ClassVar[str] = "another optimizer.lr or a larger batch_size"
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Embedding width D."""
+
+    @abstractmethod
+    def embed(self, view: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        """Embeddings z of a batch of views."""
+
+    @property
+    def program(self) -> JointEmbedding | None:
+        """Guide and model over the embeddings; None for a method that is no probabilistic program."""
+        return None
+
+    def after_step(self, step: int, steps: int) -> None:
+        """What follows an optimizer step, such as moving a momentum encoder; nothing by default.
+
+        Args:
+            step: the step just taken, from 0.
+            steps: steps of the whole run.
+        """

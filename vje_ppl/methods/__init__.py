@@ -1,0 +1,1 @@
+"""Methods to compare VJE with, each trained and evaluated in the same way: one file a method."""

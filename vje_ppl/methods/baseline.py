@@ -1,0 +1,110 @@
+"""What all baselines share: an encoder, a branch for each view, and a loss between the branches of two views."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from vje_ppl.errors import UserError
+from vje_ppl.method import Method
+
+#: What a branch makes of a view; the loss is between the tensors of two of them.
+Branch = tuple[Tensor, ...]
+
+
+class BaselineTerms(NamedTuple):
+    """The loss of a baseline on a batch, and what it is made of.
+
+    Attributes:
+        loss: what an optimizer minimizes, shape (), in float32 at least.
+        embeddings: the encoder's embeddings z of each view, shape (views, N, D), detached.
+        means: named numbers of the batch, each of shape (), detached.
+    """
+
+    loss: Float[Tensor, ""]
+    embeddings: Float[Tensor, "views N D"]
+    means: dict[str, Float[Tensor, ""]]
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Numbers of the batch, by the name of their column."""
+        return self.means
+
+    def checked(self) -> dict[str, Tensor]:
+        """What has to stay finite, in the order in which it is computed."""
+        return {"the embedding": self.embeddings, "the loss": self.loss}
+
+
+class Baseline(Method):
+    """An encoder with heads of its own; a subclass says what a branch is, and what the loss of two views is.
+
+    The loss is the mean over pairs of views. Each view goes through the network by itself, so batch statistics are per
+    view. Losses are computed in float32 at least, also under autocast. What downstream tasks see is the encoder's
+    embedding z, without the heads.
+
+    Args:
+        encoder: maps views (N, C, H, W) to embeddings (N, D), with its width as `dim`.
+
+    Raises:
+        UserError: if lightly is not installed.
+
+    Source: more than two views: ours.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        if importlib.util.find_spec("lightly") is None:
+            raise UserError(
+                f"{type(self).__name__} takes its heads and losses from lightly, which is not installed; "
+                'pip install "vje_ppl[baselines]".'
+            )
+        self.encoder = encoder
+
+    @property
+    def dim(self) -> int:
+        """Embedding width D."""
+        dim = self.encoder.dim
+        assert isinstance(dim, int)
+        return dim
+
+    def embed(self, view: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        """The encoder's embeddings z of a batch of views; in the precision of autocast where it is on."""
+        return self.encoder(view)
+
+    def forward(self, *views: Tensor) -> BaselineTerms:
+        """The loss and its parts on a batch of two or more views, each (N, C, H, W)."""
+        if len(views) < 2:
+            raise ValueError(f"{type(self).__name__} expects two or more views of a batch, got {len(views)}.")
+        embeddings = [self.embed(view) for view in views]
+        branches = [self.branch(view, z) for view, z in zip(views, embeddings, strict=True)]
+        with torch.autocast(embeddings[0].device.type, enabled=False):
+            outputs = [tuple(map(_at_least_float32, branch)) for branch in branches]
+            z = torch.stack([_at_least_float32(one.detach()) for one in embeddings])
+            pairs = [self.pair(one, other) for one, other in combinations(outputs, 2)]
+            loss = _mean([loss for loss, _ in pairs])
+            means = {name: _mean([parts[name] for _, parts in pairs]).detach() for name in pairs[0][1]}
+            cosines = [cosine_similarity(one, other, dim=-1).mean() for one, other in combinations(z, 2)]
+        return BaselineTerms(loss, z, {**means, "view_cosine": _mean(cosines)})
+
+    @abstractmethod
+    def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
+        """What the heads make of a view and of its embedding; targets among it are detached."""
+
+    @abstractmethod
+    def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """The loss of two views' branches, symmetric in them, and its parts by the name of their column."""
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(list(values)).mean(0)
