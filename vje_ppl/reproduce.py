@@ -58,7 +58,7 @@ def reproduce(config: DictConfig) -> int:
     cells = cells_of(study, sources, _overrides(config, "train"), _overrides(config, "evaluate"), config.device)
     folder = Path(config.cells)
     results = read_results(study, cells, folder)
-    share = _share(config.part)
+    share = _share(config.part, config.parts)
     missing = [cell for number, cell in enumerate(cells) if share(number) and cell in results.unfinished]
     print(
         f"{name}, scale {config.scale}: {len(cells)} cells, {len(cells) - len(results.unfinished)} finished", flush=True
@@ -100,14 +100,13 @@ def _listed(value: Any) -> list[Any] | None:
     return None if value is None else listed(value)
 
 
-def _share(part: str | None) -> Callable[[int], bool]:
-    """Whether a cell is this machine's."""
+def _share(part: int | None, parts: int) -> Callable[[int], bool]:
+    """Whether a cell, by its number, is this machine's."""
     if part is None:
         return lambda number: True
-    mine, slash, machines = str(part).partition("/")
-    if not (slash and mine.isdecimal() and machines.isdecimal() and int(mine) < int(machines)):
-        raise UserError(f"part expects i/n, the share i from 0 of n machines' work, got {part}.")
-    return lambda number: number % int(machines) == int(mine)
+    if not all(isinstance(one, int) and not isinstance(one, bool) for one in (part, parts)) or not 0 <= part < parts:
+        raise UserError(f"part expects a whole number from 0 to below parts, got part={part} and parts={parts}.")
+    return lambda number: number % parts == part
 
 
 def _workers(config: DictConfig) -> Workers:
