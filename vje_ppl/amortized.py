@@ -42,7 +42,7 @@ class AmortizedGuide(PyroModule):
             ValueError: if the result is not (N, D) for this guide's D.
         """
         embedding = self.encoder(view)
-        if embedding.shape != (len(view), self.dim):
+        if embedding.shape != (view.shape[0], self.dim):
             raise ValueError(
                 f"The guide expects embeddings of shape (images, {self.dim}), got {tuple(embedding.shape)} from views "
                 f"of shape {tuple(view.shape)}; give the encoder's width as the guide's dim."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
@@ -80,7 +80,8 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     """Load a run from its folder.
 
     Args:
-        run: the run folder, such as `runs/digits-1a2b3c4d`.
+        run: the run folder, such as `runs/digits-1a2b3c4d`; or what `vje_ppl.export` made of one, the folder or its
+            `model.safetensors`.
         device: where to put it.
         trust_targets: whether the configuration may name classes outside `vje_ppl`. A configuration is code: say yes
             only to runs of your own.
@@ -91,13 +92,23 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     Raises:
         UserError: if there is no run, its checkpoint is damaged, or a target is not trusted.
     """
-    latest = checkpoint.load_latest(Path(run) / "checkpoints")
-    if latest is None:
-        raise UserError(f"load expects a run folder with checkpoints/last.pt in it, and there is none in {run}.")
-    state = latest.state
+    state = _state(Path(run))
     config = OmegaConf.create(state["config"])
     channels, image_size = state["data"]["channels"], state["data"]["image_size"]
     augment = build(config.augment, "augment", trust_targets, channels=channels, image_size=image_size)
     module = build_method(config, channels, augment.size, trust_targets)
     module.load_state_dict(state["module"])
     return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"])
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The state of the last good checkpoint, or of an export."""
+    exported = path if path.suffix == ".safetensors" else path / "model.safetensors"
+    if exported.is_file():
+        from vje_ppl.exporting.safetensors_export import read_model
+
+        return read_model(exported)
+    latest = checkpoint.load_latest(path / "checkpoints")
+    if latest is None:
+        raise UserError(f"load expects a run folder with checkpoints/last.pt in it, and there is none in {path}.")
+    return latest.state

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 #: Draws behind `monte_carlo_moments`: half of them free, half their mirror images.
@@ -59,9 +60,7 @@ def monte_carlo_moments(
     if draws < 2 or draws % 2:
         raise ValueError(f"monte_carlo_moments expects an even number of at least 2 draws, got {draws}.")
     dim = around.shape[-1]
-    half = torch.randn(draws // 2, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    half = half / half.square().mean(0).sqrt()
-    noise = torch.cat([half, -half]).to(around).view(draws, *[1] * (around.dim() - 1), dim)
+    noise = _antithetic(draws, dim).to(around).view(draws, *[1] * (around.dim() - 1), dim)
     total, squares = torch.zeros_like(around), torch.zeros_like(around)
     for chunk in noise.split(_CHUNK):
         deviation = draw(chunk) - around
@@ -69,3 +68,10 @@ def monte_carlo_moments(
     shift = total / draws
     variance = (squares / draws - shift.square()).clamp_min(0)
     return around + shift, variance.sqrt()
+
+
+@cache
+def _antithetic(draws: int, dim: int) -> Float64[Tensor, "draws D"]:
+    half = torch.randn(draws // 2, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    half = half / half.square().mean(0).sqrt()
+    return torch.cat([half, -half])

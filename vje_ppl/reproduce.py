@@ -53,6 +53,7 @@ def reproduce(config: DictConfig) -> int:
         UserError: for options that are none.
     """
     name, draw = _wanted(config)
+    workers = _workers(config)
     study = read_study(name, config.scale).only(_listed(config.blocks), _listed(config.variants), _listed(config.seeds))
     sources = {block: _overrides(config.sources, block) for block in config.sources}
     cells = cells_of(study, sources, _overrides(config, "train"), _overrides(config, "evaluate"), config.device)
@@ -65,7 +66,7 @@ def reproduce(config: DictConfig) -> int:
     )
     code = 0
     if missing and config.run:
-        code = run_cells(missing, _workers(config), _reporter(len(missing)))
+        code = run_cells(missing, workers, _reporter(len(missing)))
         results = read_results(study, cells, folder)
     if config.part is None:
         _write(results, draw(results), Path(config.out) / f"{name}-{config.scale}", config)
@@ -141,7 +142,8 @@ def _write(results: Results, product: Product, out: Path, config: DictConfig) ->
     about = results.about()
     if product.table:
         print("\n".join(["", format_table(product.table)]))
-    print("\n".join(["", *about, *product.notes]))
+    if about or product.notes:
+        print("\n".join(["", *about, *product.notes]))
     save(product.figure, out / f"{name}.png")
     write_atomically(out / f"{name}.csv", _csv(product.rows).encode())
     files = [f"{name}.png", f"{name}.csv", "config.yaml"]

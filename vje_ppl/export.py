@@ -1,0 +1,74 @@
+"""python -m vje_ppl.export: a trained run as safetensors and ONNX, with a model card."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vje_ppl.command import run_command
+from vje_ppl.data.hold_out import load_data
+from vje_ppl.data.image_set import InMemoryImages
+from vje_ppl.errors import UserError
+from vje_ppl.exporting.model_card import model_card
+from vje_ppl.exporting.onnx_graph import compare, write_onnx
+from vje_ppl.exporting.safetensors_export import MODEL, write_model, write_tensors
+from vje_ppl.exporting.torchvision_names import torchvision_state
+from vje_ppl.loading import TrainedRun, load
+from vje_ppl.run_folder import write_atomically
+
+
+def export(config: DictConfig) -> None:
+    """Write the export of a run, and compare its ONNX graph with torch.
+
+    Args:
+        config: the composed configuration of `configs/export.yaml`.
+
+    Raises:
+        UserError: if there is no run, or ONNX does not say what torch says.
+    """
+    if not config.run:
+        raise UserError("run expects the folder of a trained run; give run=runs/<name>.")
+    folder = Path(config.run)
+    run = load(folder, trust_targets=config.trust_targets)
+    out = Path(config.out) if config.out else folder / "export"
+    out.mkdir(parents=True, exist_ok=True)
+    write_model(run, out / MODEL)
+    metadata = {"stem": str(run.config.encoder.get("stem", "none")), "image_size": str(run.preprocess.size)}
+    write_tensors(torchvision_state(run.module.encoder), out / "encoder.safetensors", metadata)
+    outputs = write_onnx(run, out / "model.onnx")
+    differences = compare(run, out / "model.onnx", _images(run, config))
+    write_atomically(out / "README.md", model_card(run, folder, outputs, differences).encode())
+    for name, difference in differences.items():
+        print(f"{name:<6} onnxruntime differs from torch by {difference:.1e} of the largest value")
+    print(f"\n{out}: {MODEL}, encoder.safetensors, model.onnx, README.md")
+
+
+def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
+    """Test images of the run's data; noise where there are none in memory."""
+    changes = {} if config.data.root is None else {"root": config.data.root}
+    try:
+        data = load_data(run.config, config.trust_targets, **changes)
+        images = data.train if data.test is None else data.test
+        if isinstance(images, InMemoryImages):
+            return images.images[: config.images]
+        reason = "the run's images are not held in memory"
+    except UserError as error:
+        reason = str(error).rstrip(".")
+    warnings.warn(f"comparing on noise: {reason}", stacklevel=1)
+    size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
+    noise = torch.randint(0, 256, (config.images, channels, size, size), generator=torch.Generator().manual_seed(0))
+    return noise.to(torch.uint8)
+
+
+def main() -> None:
+    """Entry point of `python -m vje_ppl.export`."""
+    run_command(export, "export")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A trained run in forms that other programs read: safetensors, ONNX, a model card."""
