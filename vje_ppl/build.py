@@ -14,16 +14,13 @@ from torch import nn
 
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
-from vje_ppl.method import Method
+from vje_ppl.method import METHOD, PROGRAM, Method, method_name
 
 #: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
 _PARTS = tuple(
     f"vje_ppl.{place}"
     for place in ("data", "distributions", "encoders", "guides", "inference_network", "methods", "models", "objective")
 )
-
-#: The groups of the probabilistic program, which baselines have no use for.
-PROGRAM = ("model", "prior", "likelihood", "guide", "objective")
 
 
 def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_targets: bool = True, **offered: Any) -> Any:
@@ -75,12 +72,14 @@ def build_method(config: DictConfig, channels: int, image_size: int, trust_targe
     Raises:
         UserError: if a method comes with groups of VJE's program; and as `build`.
     """
-    if config.get("method") is None:
+    if config.get(METHOD) is None:
         return build_joint_embedding(config, channels, image_size, trust_targets)
     foreign = [group for group in PROGRAM if config.get(group) is not None]
     if foreign:
-        name = str(config.method.get("_target_")).rpartition(".")[2]
-        raise UserError(f"{foreign[0]}=... is a part of method=vje, and {name} has none; leave it out.")
+        raise UserError(
+            f"{foreign[0]} is a part of method=vje, and {method_name(config)} has none; leave {foreign[0]}=... out, or "
+            "the ablation that sets it."
+        )
     encoder = build(config.encoder, "encoder", trust_targets, channels=channels, image_size=image_size)
     method = build(config.method, "method", trust_targets, encoder=encoder)
     if not isinstance(method, Method):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vje_ppl.errors import UserError
+from vje_ppl.method import METHOD, PROGRAM, VJE
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
@@ -102,12 +104,21 @@ def _sentence(error: Exception) -> str:
         near = get_close_matches(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options, n=1)
         hint = f"did you mean {near[0]}? The options are" if near else "the options are"
         return f"{text}; {hint} {', '.join(error.options)}."
+    if group := _foreign_group(text):
+        return f"{text}; {group} is a part of method=vje, and the method that is chosen has none; leave it out."
     if isinstance(cause, OmegaConfBaseException):
         text = f"{text}: {str(cause).splitlines()[0]}"
         parent = cause.parent_node
         if cause.key is not None and isinstance(parent, DictConfig):
             text += _nearest(str(cause.key), [str(known) for known in parent if known != "hydra"])
     return text if text.endswith(("?", ".")) else f"{text}."
+
+
+def _foreign_group(text: str) -> str | None:
+    """The group of VJE that an override means to change, where the command line chooses another method."""
+    override = re.search(rf"Could not override '({'|'.join(PROGRAM)})[./@]", text)
+    chosen = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"{METHOD}=")]
+    return override.group(1) if override and chosen and chosen[-1] != VJE else None
 
 
 def _nearest(key: str, known: list[str]) -> str:

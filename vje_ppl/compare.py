@@ -93,7 +93,10 @@ def _base_measures(rows: Sequence[Row], trust_targets: bool) -> tuple[list[str |
     known: dict[str, str | None] = {}
     measures, reasons = [], []
     for row in rows:
-        likelihood = row.records[0].config["likelihood"]
+        likelihood = row.records[0].config.get("likelihood")
+        if likelihood is None:  # a method without a density of embeddings
+            measures.append(None)
+            continue
         key = canonical_json(likelihood)
         if key not in known:
             try:

@@ -71,9 +71,10 @@ def draw_curves(rows: Rows, path: str | os.PathLike[str], title: str) -> None:
 
     Args:
         rows: A mapping an epoch. Drawn over `epoch` are, where present: `objective`, `elbo`, `kl` and
-            `log_likelihood/<site>` (nats per image); `knn/z` and `knn/mu` and, as level lines, `knn/pixels` and
-            `knn/untrained_z` (shares); `spread`, `cosine`, `embedding_norm`,
-            `posterior_scale`, `share_at_bound`, `lr` and `images_per_s`. `wait_share` is noted beside the last.
+            `log_likelihood/<site>` (nats per image), or else `loss` and `term/<name>`, which add up to it; `knn/z` and
+            `knn/mu` and, as level lines, `knn/pixels` and `knn/untrained_z` (shares); `spread`, `cosine`,
+            `view_cosine`, `embedding_norm`, `posterior_scale`, `share_at_bound`, `log_density` (nats per image),
+            `concentration`, `lr` and `images_per_s`. `wait_share` is noted beside the last.
         path: The file to write.
         title: What stands above it all.
 
@@ -115,14 +116,21 @@ def curves_figure(rows: Rows, title: str) -> Figure:
 def _panels(rows: Rows) -> Iterator[Panel]:
     names = list(dict.fromkeys(name for row in rows for name in row))
     sites = [name.partition("/")[2] for name in names if name.startswith("log_likelihood/")]
+    if "objective" not in names:
+        terms = tuple(Curve(name, name.partition("/")[2]) for name in names if name.startswith("term/"))
+        yield Panel("Loss", "", (Curve("loss", "what the optimizer minimizes"),))
+        yield Panel("Parts of the loss", "", terms)
     yield Panel("Objective", "nats per image", (Curve("objective", "objective"), Curve("elbo", "ELBO (β = 1)")))
     parts = tuple(Curve(f"log_likelihood/{site}", f"log p({site})") for site in sites)
     yield Panel("Parts of the ELBO", "nats per image", (*parts, Curve("kl", "−KL", factor=-1.0)))
     yield Panel("k-NN accuracy", "%", KNN_CURVES, last_values=True)
     watch = (Curve("spread", "spread of z"), Curve("cosine", "cosine of s and target"))
+    watch += (Curve("view_cosine", "cosine between views"),)
     yield Panel("Collapse watch", "0 collapsed, 1 spread", watch, show=(0.0, 1.0))
     yield Panel("Embedding norm", "", (Curve("embedding_norm", "mean of ‖z‖ over images"),))
     yield Panel("Posterior scale", "", (Curve("posterior_scale", "mean of σ over images and features"),))
+    yield Panel("Log density", "nats per image", (Curve("log_density", "of the other view, predicted"),))
+    yield Panel("Concentration", "", (Curve("concentration", "mean κ/(P − 1) over images"),))
     bound = Curve("share_at_bound", "share of σ at either end of its interval", factor=100.0)
     yield Panel("Posterior at a bound", "%", (bound,), show=(0.0, 1.0))
     yield Panel("Learning rate", "", (Curve("lr", f"peak {_number(_peak(rows, 'lr'))}"),), show=(0.0,))

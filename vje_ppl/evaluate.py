@@ -21,6 +21,7 @@ from vje_ppl.evaluation.one_class import evaluate_one_class
 from vje_ppl.evaluation.ood import evaluate_ood
 from vje_ppl.evaluation.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluation.picture_style import save
+from vje_ppl.method import method_name
 from vje_ppl.table import format_table
 
 #: What can be evaluated, by name, and the keys of the configuration that it depends on.
@@ -82,14 +83,21 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
 
 
 def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:
-    return {"run": evaluated.folder.resolve().name, "data": evaluated.data.name, "seed": evaluated.run.config.seed}
+    config = evaluated.run.config
+    return {
+        "run": evaluated.folder.resolve().name,
+        "method": method_name(config),
+        "data": evaluated.data.name,
+        "seed": config.seed,
+    }
 
 
 def _headline(evaluated: EvaluatedRun) -> str:
     run, data = evaluated.run, evaluated.data
     tests = 0 if data.test is None else len(data.test)
     lines = [
-        f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, seed {run.config.seed}",
+        f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, "
+        f"method {method_name(run.config)}, seed {run.config.seed}",
         f"data      {data.name}: {len(data.train)} images to learn from, {tests} to test on; {evaluated.device.type}",
     ]
     if run.epoch < run.config.trainer.epochs:

@@ -15,7 +15,8 @@ from vje_ppl import checkpoint
 from vje_ppl.build import build, build_method
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
-from vje_ppl.method import Method
+from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.method import Method, method_name
 from vje_ppl.moments import moments
 
 
@@ -46,6 +47,21 @@ class TrainedRun:
 
     def __init__(self, module: Method, preprocess: Preprocess, config: DictConfig, epoch: int) -> None:
         self.module, self.preprocess, self.config, self.epoch = module, preprocess, config, epoch
+
+    @property
+    def program(self) -> JointEmbedding:
+        """Guide, model and objective.
+
+        Raises:
+            UserError: for a method that has none.
+        """
+        program = self.module.program
+        if program is None:
+            raise UserError(
+                f"The run is of method={method_name(self.config)}, which is no probabilistic program; give a run of "
+                "method=vje."
+            )
+        return program
 
     @torch.no_grad()
     def embed(self, images: Shaped[Tensor, "N C H W"], batch_size: int = 256) -> Embedding:

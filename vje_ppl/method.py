@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from vje_ppl.joint_embedding import JointEmbedding
+#: The group of a configuration that chooses the method, and the name of the method where there is no such group.
+METHOD, VJE = "method", "vje"
+
+#: The groups of VJE's probabilistic program, which baselines have no use for.
+PROGRAM = ("model", "prior", "likelihood", "guide", "objective")
 
 
 @runtime_checkable
@@ -52,8 +56,8 @@ class Method(nn.Module, ABC):
         """Embeddings z of a batch of views."""
 
     @property
-    def program(self) -> JointEmbedding | None:
-        """Guide and model over the embeddings; None for a method that is no probabilistic program."""
+    def program(self) -> Any:
+        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no probabilistic program."""
         return None
 
     def after_step(self, step: int, steps: int) -> None:
@@ -63,3 +67,24 @@ class Method(nn.Module, ABC):
             step: the step just taken, from 0.
             steps: steps of the whole run.
         """
+
+
+@runtime_checkable
+class PredictiveDensity(Protocol):
+    """A method that is no probabilistic program, and yet predicts a density of another view's embedding."""
+
+    def surprise(self, source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """−log p(target | source) in nats, from embeddings of two views of N images."""
+
+    def uncertainty(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """How wide the density is that N embeddings predict; higher is wider."""
+
+
+def method_name(config: Mapping[str, Any]) -> str:
+    """The method of a configuration, as `method=...` names it; of a user's own, the class."""
+    node = config.get(METHOD)
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    if target is None:
+        return VJE
+    parts = str(target).split(".")
+    return parts[-2] if parts[:2] == ["vje_ppl", "methods"] and len(parts) > 3 else parts[-1]

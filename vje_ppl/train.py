@@ -23,14 +23,13 @@ from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.devices import launch, uses_channels_last
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN, has_labels
-from vje_ppl.method import Method
+from vje_ppl.method import VJE, Method, method_name
 from vje_ppl.random_state import seed_everything
 from vje_ppl.run_folder import RunFolder, config_differences, default_name
 from vje_ppl.table import format_pairs
 from vje_ppl.training_loop import TrainingLoop
 from vje_ppl.training_step import prepare
 
-VJE = "vje"
 KNN = {"knn/z": "z", "knn/mu": "μ"}
 VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
 
@@ -249,6 +248,7 @@ def _metrics(
         **loop.history[-1],
         "seconds": sum(row.get("seconds", 0.0) for row in loop.history),
         "run": folder.path.name,
+        "method": method_name(resolved),
         "data": {"name": data.name, "images": len(data.train)},
         "seed": resolved["seed"],
         "device": fabric.device.type,
@@ -271,6 +271,7 @@ def _print_summary(last: dict[str, Any], folder: RunFolder) -> None:
     names |= {"elbo": "ELBO (nats)", "objective": "objective (nats)", "kl": "KL (nats)"}
     names |= {key: f"log-likelihood of {key.split('/')[1]} (nats)" for key in last if key.startswith("log_likelihood/")}
     names |= {"posterior_scale": "mean posterior scale", "share_at_bound": "share of scales at a bound"}
+    names |= {"concentration": "mean concentration, over the sphere's dimension"}
     names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}
     shown |= {title: last[key] for key, title in names.items() if key in last}
     shown["training time (s)"] = last["seconds"]

@@ -149,10 +149,8 @@ class TrainingLoop:
             with self._fabric.autocast():
                 row = self._knn.embeddings(self._plain)
             if first:
-                untrained = {
-                    f"knn/untrained_{name}": row[f"knn/{name}"] for name in ("z", "mu") if f"knn/{name}" in row
-                }
-                row |= {"knn/pixels": self._knn.pixels(), **untrained}
+                row |= {"knn/pixels": self._knn.pixels(), "knn/untrained_z": row["knn/z"]}
+                row |= {"knn/untrained_mu": row["knn/mu"]} if "knn/mu" in row else {}
             else:
                 row |= {key: value for key, value in self.history[0].items() if key in BASELINES}
         self._fabric.barrier()

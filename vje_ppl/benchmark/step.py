@@ -83,7 +83,7 @@ def training_pieces(config: DictConfig, fabric: Fabric) -> dict[str, Callable[[]
     module = prepare(fabric, module, config.trainer, uses_channels_last(config.trainer, module))
     batches = random_batches(config, fabric.device)
     take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
-    monitor = Monitor(module.guide)
+    monitor = Monitor(module)
     stream = endless(batches)
 
     def whole_step() -> None:

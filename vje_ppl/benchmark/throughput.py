@@ -11,12 +11,13 @@ import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from vje_ppl.benchmark.step import CHANNELS, SIDE, endless, random_batches
 from vje_ppl.build import build, build_joint_embedding
 from vje_ppl.devices import uses_channels_last
+from vje_ppl.methods.simsiam import SimSiam
 from vje_ppl.monitor import Monitor
 from vje_ppl.training_step import TrainingStep, prepare
 
@@ -37,38 +38,12 @@ class _RandomImages(Dataset):
         return self._transform(Image.fromarray(self._pixels[index % len(self._pixels)]))
 
 
-class SimSiam(nn.Module):
-    """lightly's SimSiam for CIFAR: a projection head of two layers (2048, 2048), a prediction head (512, 2048).
-
-    Args:
-        encoder: maps images to features.
-        dim: number of features.
-    """
-
-    def __init__(self, encoder: nn.Module, dim: int) -> None:
-        super().__init__()
-        from lightly.loss import NegativeCosineSimilarity
-        from lightly.models.modules import heads
-
-        self.encoder = encoder
-        layers = [(dim, 2048, nn.BatchNorm1d(2048), nn.ReLU()), (2048, 2048, nn.BatchNorm1d(2048), None)]
-        self.projection = heads.ProjectionHead(layers)
-        self.prediction = heads.SimSiamPredictionHead(2048, 512, 2048)
-        self.criterion = NegativeCosineSimilarity()
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """The symmetric negative cosine similarity, shape ()."""
-        f0, f1 = (self.projection(self.encoder(view)) for view in (first, second))
-        p0, p1 = self.prediction(f0), self.prediction(f1)
-        return 0.5 * (self.criterion(p0, f1.detach()) + self.criterion(p1, f0.detach()))
-
-
 def simsiam_steps(config: DictConfig, fabric: Fabric, channels_last: bool) -> Iterator[None]:
     """Train SimSiam step by step: lightly's transform in a DataLoader with workers, SGD with momentum."""
     from lightly.transforms import SimSiamTransform
 
     encoder = build(config.encoder, "encoder", channels=CHANNELS, image_size=SIDE)
-    model = SimSiam(encoder, encoder.dim)
+    model: nn.Module = SimSiam(encoder, projector=[2048, 2048], predictor=512)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     sgd = torch.optim.SGD(model.parameters(), lr=0.06 * config.batch_size / 128, momentum=0.9, weight_decay=5e-4)
@@ -81,8 +56,7 @@ def simsiam_steps(config: DictConfig, fabric: Fabric, channels_last: bool) -> It
         first, second = (view.to(fabric.device, non_blocking=True) for view in views[:2])
         if channels_last:
             first, second = (view.contiguous(memory_format=torch.channels_last) for view in (first, second))
-        loss = module(first, second)
-        fabric.backward(loss)
+        fabric.backward(module(first, second).loss)
         optimizer.step()
         optimizer.zero_grad()
         yield
@@ -94,7 +68,7 @@ def vje_steps(config: DictConfig, fabric: Fabric) -> Iterator[None]:
     module = prepare(fabric, module, config.trainer, uses_channels_last(config.trainer, module))
     batches = random_batches(config, fabric.device)
     take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
-    monitor = Monitor(module.guide)
+    monitor = Monitor(module)
     for batch in endless(batches):
         monitor.update(batch.step, take_step(batch.step, batch.views))
         yield

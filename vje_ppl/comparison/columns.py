@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vje_ppl.method import METHOD
 from vje_ppl.run_folder import canonical_json
 
 TARGET = "._target_"
@@ -45,7 +46,8 @@ def differences(rows: Sequence[Leaves], taken: Collection[str] = ()) -> Differen
 
     A key that only some parts have, and those all with one value, follows from the choice of the part and is left out.
     So is one that equals another in every row; a note names it. An augmentation that goes with the data set is left
-    out, and a group with many differing keys is folded into one column of letters, each with a note.
+    out, so are heads that go with the method, and a group with many differing keys is folded into one column of
+    letters, each with a note.
 
     Args:
         rows: a mapping a row.
@@ -56,6 +58,10 @@ def differences(rows: Sequence[Leaves], taken: Collection[str] = ()) -> Differen
     if _goes_with_data(rows, keys):
         keys = [key for key in keys if _group(key) != "augment"]
         notes.append("The augmentation goes with the data set.")
+    heads = [key for key in keys if _group(key) == METHOD != key]
+    if heads and _goes_with_method(rows, heads):
+        keys = [key for key in keys if key not in heads]
+        notes.append("Heads and weights of a loss go with the method.")
     keys, stands_for = _without_equals(rows, keys)
     for group in dict.fromkeys(map(_group, keys)):
         members = [key for key in keys if _group(key) == group and key != group]
@@ -94,14 +100,13 @@ def _value(row: Leaves, key: str) -> str | None:
 
 
 def _presence_follows(rows: Sequence[Leaves], key: str) -> bool:
-    """Whether some part that holds the key decides, by its class, if there is such a key."""
+    """Whether some part that holds the key decides, by its class, or the method does, if there is such a key."""
     parts = _display(key).split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        part = ".".join(parts[:length])
-        for chosen in (part, f"{part}{TARGET}"):
-            decided = {(_value(row, chosen), key in row) for row in rows}
-            if _varies(rows, chosen) and len(decided) == len({value for value, _ in decided}):
-                return True
+    holders = [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
+    for chosen in (METHOD, *(name for part in holders for name in (part, f"{part}{TARGET}"))):
+        decided = {(_value(row, chosen), key in row) for row in rows}
+        if chosen != key and _varies(rows, chosen) and len(decided) == len({value for value, _ in decided}):
+            return True
     return False
 
 
@@ -117,6 +122,15 @@ def _goes_with_data(rows: Sequence[Leaves], keys: Sequence[str]) -> bool:
         for name, row in zip(names, rows, strict=True)
     }
     return any(_group(key) == "augment" for key in keys) and len(set(names)) > 1 and len(pairs) == len(set(names))
+
+
+def _goes_with_method(rows: Sequence[Leaves], heads: Sequence[str]) -> bool:
+    methods = [_value(row, METHOD) for row in rows]
+    pairs = {
+        (method, canonical_json({key: row[key] for key in heads if key in row}))
+        for method, row in zip(methods, rows, strict=True)
+    }
+    return len(pairs) == len(set(methods))
 
 
 def _without_equals(rows: Sequence[Leaves], keys: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

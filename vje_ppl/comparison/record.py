@@ -11,12 +11,13 @@ from typing import Any
 
 from vje_ppl.comparison.columns import class_name
 from vje_ppl.errors import UserError
+from vje_ppl.method import METHOD, method_name
 from vje_ppl.run_folder import canonical_json, leaves, read_config, with_effect
 
 #: Final figures that a run may lack, as k-NN without labels.
 METRICS = ("knn/z", "knn/mu", "kl", "elbo", "seconds")
 REFERENCES = ("knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
-PARTS = ("data", "encoder", "augment", "likelihood", "trainer")
+PARTS = ("data", "encoder", "augment", "trainer")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Record:
         name: the folder from the place that holds all compared runs.
         seed: of the run.
         config: its configuration, less the seed and what does not change the result.
-        leaves: `config` by dotted keys, with the data set's name and number of images where the run recorded them.
+        leaves: `config` by dotted keys, with the data set's name and number of images where the run recorded
+            them, and the name of the method.
         metrics: final figures by name; None where the run has none, or one that is not finite.
     """
 
@@ -54,7 +56,8 @@ def read_record(path: Path, name: str) -> Record:
     config = read_config(path / "config.yaml")
     if config is None:
         raise UserError("no config.yaml: not a run, or one that never started")
-    missing = [part for part in PARTS if not isinstance(config.get(part), dict)]
+    parts = (*PARTS, "likelihood" if config.get(METHOD) is None else METHOD)
+    missing = [part for part in parts if not isinstance(config.get(part), dict)]
     epochs = None if missing else config["trainer"].get("epochs")
     if missing or not _is_whole(epochs) or not _is_whole(config.get("seed")):
         lacking = missing or (["trainer.epochs"] if not _is_whole(epochs) else ["seed"])
@@ -66,7 +69,10 @@ def read_record(path: Path, name: str) -> Record:
         raise UserError(f"unfinished: metrics.json is of epoch {metrics.get('epoch')}, and {epochs} are configured")
     reduced = {key: value for key, value in with_effect(config).items() if key != "seed"}
     figures = {key: _number(metrics, key) for key in (*METRICS, *REFERENCES)}
-    return Record(path, name, config["seed"], reduced, _named(dict(leaves(reduced)), metrics), figures)
+    flat = dict(leaves(reduced))
+    flat.pop(f"{METHOD}._target_", None)
+    named = {METHOD: method_name(config), **_named(flat, metrics)}
+    return Record(path, name, config["seed"], reduced, named, figures)
 
 
 def _named(flat: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from vje_ppl.comparison.columns import Differences, class_name, differences, sho
 from vje_ppl.comparison.measure import comparable
 from vje_ppl.comparison.rows import HASH, Row, Statistic
 from vje_ppl.errors import UserError
+from vje_ppl.method import METHOD, VJE
 from vje_ppl.table import format_table
 
 #: Metrics by their column, and how many digits after the point are shown.
@@ -108,6 +109,10 @@ def make_table(rows: Sequence[Row], measures: Sequence[str | None], sort: str, s
     several = any(len(row.records) > 1 for row in rows)
     neighbours = {name: [row.records[0].metrics[key] for row in rows] for name, key in NEIGHBOURS.items()}
 
+    # The k-NN of a run without labels is an empty cell; the posterior of a method that has none is no column
+    without_posterior = all(METHOD in leaf and leaf[METHOD] != VJE for leaf in leaves)
+    shown_metrics = ("k-NN z",) if without_posterior else ("k-NN z", "k-NN μ", "KL")
+
     lines: list[dict[str, Cell]] = []
     for number, row in enumerate(rows):
         line: dict[str, Cell] = {"run": row.name}
@@ -116,7 +121,7 @@ def make_table(rows: Sequence[Row], measures: Sequence[str | None], sort: str, s
         line |= {"n": str(len(row.records))} if several else {}
         for name, values in neighbours.items():
             line |= {name: None if values[number] is None else shown(values[number])} if len(set(values)) > 1 else {}
-        line |= {column: row.statistic(metric) for column, (metric, _) in METRICS.items() if column != "seconds"}
+        line |= {column: row.statistic(metric) for column, (metric, _) in METRICS.items() if column in shown_metrics}
         line |= {name: row.statistic("elbo") if group == groups[number] else None for group, name in elbos.items()}
         line |= {"seconds": row.statistic("seconds")}
         lines.append(line)
@@ -182,7 +187,9 @@ def _heading(rows: Sequence[Row], seeds: Sequence[str], neighbours: dict[str, fl
         facts.append("mean ± standard deviation over n seeds")
     known = [f"{name} = {shown(value)}" for name, value in neighbours.items() if value is not None]
     facts.append(f"weighted k-NN{' with ' if known else ''}{', '.join(known)}")
-    return "; ".join([*facts, "KL and ELBO in nats per image"]) + "."
+    if any(row.statistic(metric) is not None for row in rows for metric in ("kl", "elbo")):
+        facts.append("KL and ELBO in nats per image")
+    return "; ".join(facts) + "."
 
 
 def _order(

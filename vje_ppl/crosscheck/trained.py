@@ -87,7 +87,7 @@ def certify(
         jax_device: JAX's.
 
     Raises:
-        UserError: if there is no run, or a part of it has no twin.
+        UserError: if there is no run, its method is no probabilistic program, or a part of it has no twin.
     """
     run = load(folder, device)
     exported = export(run, images, seed)
@@ -107,7 +107,7 @@ def certify(
 @torch.no_grad()
 def export(run: TrainedRun, images: int, seed: int) -> Exported:
     """Two augmented views of the run's own images, embedded in evaluation mode."""
-    config, guide = run.config, run.module.guide
+    config, guide = run.config, run.program.guide
     device = next(guide.parameters()).device
     data = load_data(config, trust_targets=False)
     augment = build(config.augment, "augment", trust_targets=False, channels=data.channels, image_size=data.image_size)
@@ -120,10 +120,10 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         latent = [posterior.distribution().rsample() for posterior in posteriors]
-    in_double = deepcopy(run.module.model.scale).double()
+    in_double = deepcopy(run.program.model.scale).double()
     scale = [in_double(posterior.scale.double()) for posterior in posteriors]
     values = {one.name: [getattr(posterior, one.name) for posterior in posteriors] for one in fields(posteriors[0])}
-    asked = _asked(run.module.model.prior, guide.infer)
+    asked = _asked(run.program.model.prior, guide.infer)
     return Exported(
         batch.index.cpu().numpy(),
         _stacked(embeddings),
@@ -165,21 +165,21 @@ def in_pyro(run: TrainedRun, exported: Exported, precision: str, device: str) ->
     posteriors = [
         exported.posterior_type(**{name: one[view] for name, one in parameters.items()}, **modules) for view in (0, 1)
     ]
-    guide = pyro_side.GivenPosteriors(run.module.guide, posteriors)
-    model = deepcopy(run.module.model).to(dtype)
+    guide = pyro_side.GivenPosteriors(run.program.guide, posteriors)
+    model = deepcopy(run.program.model).to(dtype)
     if exported.asked:
         asked = {name: tensors(array) for name, array in exported.asked.items()}
         model.prior.bind(lambda _: exported.posterior_type(**asked, **modules))
     with pyro_side.GivenLatent(tensors(exported.latent)):
-        terms = SymmetricConditionalELBO(run.module.elbo.beta).terms(model, guide, *tensors(exported.embedding))
+        terms = SymmetricConditionalELBO(run.program.elbo.beta).terms(model, guide, *tensors(exported.embedding))
     return {name: term.cpu().numpy() for name, term in _by_name(terms).items()}
 
 
 def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str) -> dict[str, np.ndarray]:
     """The terms of the objective by NumPyro."""
     with jax.enable_x64(precision == "float64"), jax.default_device(jax.devices(device)[0]):
-        model, values = build_model(run.config, exported.embedding.shape[-1], run.module.model)
-        guide = twin(type(run.module.guide))()
+        model, values = build_model(run.config, exported.embedding.shape[-1], run.program.model)
+        guide = twin(type(run.program.guide))()
         posterior_type = twin(exported.posterior_type)
 
         def arrays(array: np.ndarray) -> jax.Array:
@@ -196,7 +196,7 @@ def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str)
             if asked:
                 model.prior.bind(lambda _: posterior_type(**asked, **modules))
             substituted = handlers.substitute(model, data=values)
-            objective = NumPyroObjective(run.module.elbo.beta)
+            objective = NumPyroObjective(run.program.elbo.beta)
             return _by_name(
                 numpyro_side.objective_terms(substituted, guide, posteriors, list(embedding), latent, objective)
             )
@@ -210,7 +210,7 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
 
     A magnitude is then estimated from below: the value itself and a term of order one a feature, of each part.
     """
-    model, dim = run.module.model, exported.embedding.shape[-1]
+    model, dim = run.program.model, exported.embedding.shape[-1]
     if (
         type(model.likelihood) is PolarStudentT
         and type(model.prior) is StandardNormal
@@ -232,7 +232,7 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
     likelihood = Rounded(np.zeros(kl.shape))
     for term in terms.values():
         likelihood = likelihood + term
-    objective = likelihood - kl * run.module.elbo.beta
+    objective = likelihood - kl * run.program.elbo.beta
     elbo = likelihood - kl
     count = objective.value.size * dim
     loss = Rounded(-objective.value.sum() / count, objective.magnitude.sum() / count)

@@ -1,4 +1,4 @@
-"""Scores every image of a set once, by the program and by distances: see `score_kinds` for the names."""
+"""Scores every image of a set once, by program or density, and by distances: see `score_kinds` for the names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vje_ppl.data.batches import BLOCK, evaluation_views
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.conditional_densities import LARGEST, map_posterior
+from vje_ppl.evaluation.density_scores import DensityScores
 from vje_ppl.evaluation.program_scores import ProgramScores, Scores
 from vje_ppl.evaluation.score_kinds import Score, ScoreKind
 from vje_ppl.evaluation.score_options import ScoreOptions
@@ -34,7 +35,7 @@ class AnomalyScorer:
     A score of an image depends on the seed and on the image's place in its set, and not on the images beside it.
 
     Args:
-        subject: encoder and, where the method has one, program.
+        subject: encoder and, where the method has one, program or density.
         augment: how views are made.
         training: features of M training images without augmentation by name, (M, D) each.
         options: how scores are computed.
@@ -51,6 +52,7 @@ class AnomalyScorer:
     ) -> None:
         self._subject, self._augment, self._options, self._device = subject, augment, options, device
         self._yardsticks = {name: Yardsticks(one, options.neighbours, device) for name, one in training.items()}
+        self._density = None if subject.density is None else DensityScores(subject.density, options)
         self._program = None
         if subject.program is not None:
             self._program = ProgramScores(subject.program, training["z"].to(device), options)
@@ -70,6 +72,7 @@ class AnomalyScorer:
             z = torch.stack([self._subject.embed(view).float() for view in views])
             posterior = self._infer(z)
             scores = {} if self._program is None else self._program(z, posterior, index)
+            scores |= {} if self._density is None else self._density(z)
             seen.append(index)
             for kind, values in {**scores, **self._distances(z, posterior)}.items():
                 parts[kind].append(values.double().cpu())

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from vje_ppl.curves import COLOURS, FAINT
 from vje_ppl.evaluation.detection_metrics import auroc, roc
 from vje_ppl.evaluation.picture_style import head, new_figure, tidy
-from vje_ppl.evaluation.score_kinds import AGGREGATE, CONDITIONAL, KL, LOG_PRECISION, PREDICTIVE, Score
+from vje_ppl.evaluation.score_kinds import (
+    AGGREGATE,
+    CONDITIONAL,
+    KL,
+    LOG_PRECISION,
+    PREDICTIVE,
+    SURPRISE,
+    UNCERTAINTY,
+    Score,
+)
 from vje_ppl.evaluation.score_tables import label
 from vje_ppl.evaluation.view_pairs import AUGMENTED_AUGMENTED, CLEAN
 from vje_ppl.evaluation.yardsticks import KNN_DISTANCE, MAHALANOBIS
@@ -24,12 +33,14 @@ DRAWN = (
     (AGGREGATE, CLEAN, None),
     (KL, CLEAN, None),
     (LOG_PRECISION, CLEAN, None),
+    (SURPRISE, AUGMENTED_AUGMENTED, None),
+    (UNCERTAINTY, CLEAN, None),
     (KNN_DISTANCE, CLEAN, "z"),
     (MAHALANOBIS, CLEAN, "z"),
 )
 COLUMNS = 4
 BINS = 30
-SHADES = (*COLOURS, "#7A5195")  # one for each of them
+SHADES = (*COLOURS, "#7A5195")  # as many as a method has of them
 
 
 def ood_figure(inside: Sequence[Score], outside: Sequence[Score], name_in: str, name_out: str) -> Figure:

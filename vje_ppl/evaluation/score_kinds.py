@@ -13,6 +13,11 @@ of single views, averaged over them:
 - `aggregate`: −log 1/(M S') Σ_j Σ_s p(z | s_j^(s), σ_j), the density of the image's embedding z, without augmentation,
   under the equal mixture of the predictive densities of M training images, each from S' draws of its posterior;
 
+of a method that predicts the other view's density without a program, such as VI-SimSiam:
+
+- `surprise`: −log p(view b | view a), averaged over ordered pairs of views;
+- `uncertainty`: how wide the predicted density is, −log κ for VI-SimSiam, averaged over single views;
+
 and, on the same features, the distances of `Yardsticks`. The headline is fixed beforehand: `conditional` between
 augmented views, S = 16, 8 pairs.
 """
@@ -28,6 +33,7 @@ from jaxtyping import Float64
 from vje_ppl.evaluation.view_pairs import AUGMENTED_AUGMENTED, CLEAN
 
 CONDITIONAL, PREDICTIVE, AGGREGATE, KL, LOG_PRECISION = "conditional", "predictive", "aggregate", "kl", "log_precision"
+SURPRISE, UNCERTAINTY = "surprise", "uncertainty"
 HEADLINE = (CONDITIONAL, AUGMENTED_AUGMENTED, 16, 8)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from vje_ppl.build import build_method
 from vje_ppl.joint_embedding import JointEmbedding
 from vje_ppl.loading import TrainedRun
-from vje_ppl.method import Method
+from vje_ppl.method import Method, PredictiveDensity
 from vje_ppl.moments import moments
 
 
@@ -27,11 +27,13 @@ class Subject:
         embed: maps prepared images (N, C, H, W) to embeddings z, (N, D).
         dim: embedding width D.
         program: guide and model over the embeddings, in evaluation mode; None for a method without.
+        density: what predicts another view's embedding, for a method that does so without a program; None otherwise.
     """
 
     embed: Callable[[Tensor], Tensor]
     dim: int
     program: JointEmbedding | None = None
+    density: PredictiveDensity | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -71,4 +73,5 @@ def untrained_subject(run: TrainedRun, channels: int, device: torch.device, trus
 
 
 def _of_module(module: Method) -> Subject:
-    return Subject(module.embed, module.dim, module.program)
+    density = module if isinstance(module, PredictiveDensity) else None
+    return Subject(module.embed, module.dim, module.program, density)

@@ -69,6 +69,15 @@ class VISimSiam(Baseline):
         concentration = torch.stack([q.concentration for q in densities]).mean() / (dim - 1)
         return -log_density / dim, {"log_density": log_density, "concentration": concentration}
 
+    def surprise(self, source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """−log PS(f̂; μ, κ) in nats, with f̂ from the target's embedding, and μ and κ from the source's."""
+        direction = normalize(self.projector(target), dim=-1)
+        return -self.density(self.predictor(self.projector(source))).log_prob(direction)
+
+    def uncertainty(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """−log κ."""
+        return -self.density(self.predictor(self.projector(z))).concentration.log()
+
     def density(self, prediction: Float[Tensor, "*batch outputs"]) -> PowerSpherical:
         """The density of the other view's direction that the predictor's output stands for."""
         loc = normalize(prediction[..., :-1], dim=-1)
