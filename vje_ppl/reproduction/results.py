@@ -57,7 +57,7 @@ class Results:
             data = {(one["metrics"]["data"]["name"], one["metrics"]["data"]["images"]) for one in records}
             images = ", ".join(f"{name}, {count:,} images to learn from" for name, count in sorted(data))
             epochs = sorted({one["metrics"]["epoch"] for one in records})
-            budget = f"{' or '.join(map(str, epochs))} epochs" if epochs else ""
+            budget = f"{' or '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}" if epochs else ""
             of = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else NOT_RUN
             lines.append(f"{block.name}: {'; '.join(filter(None, [images, block.about, budget, of]))}.")
         return lines
