@@ -96,6 +96,17 @@ def test_a_run_stopped_between_two_steps_goes_on_bit_for_bit(runs, method):
     assert [straight["history"][-1][key] for key in timeless] == [resumed["history"][-1][key] for key in timeless]
 
 
+def test_the_target_network_moves_after_the_optimizer(runs):
+    """With τ = 0 at the first step, which is the only one here, the target ends where the optimizer took the rest."""
+    one_step = ("trainer.epochs=1", "batch_size=256", "method.momentum=0", "run.name=one-step", *NARROW["byol"])
+    assert train(runs, "byol", *one_step).returncode == 0
+    weights = final_state(runs / "one-step")["module"]
+    targets = [name for name in weights if name.startswith("target_") and name.endswith(("weight", "bias"))]
+    assert len(targets) > 8
+    for name in targets:
+        assert torch.equal(weights[name], weights[name.removeprefix("target_")]), name
+
+
 @all_methods
 def test_a_loaded_run_embeds_and_has_no_posterior(runs, method):
     run = vje_ppl.load(runs / method)

@@ -17,7 +17,7 @@ NARROW = {
     "simsiam": ("method.projector=[12,10]", "method.predictor=6"),
     "vicreg": ("method.projector=[12,10]",),
     "barlow_twins": ("method.projector=[12,10]",),
-    "byol": ("method.projector=[12,10]", "method.predictor=6"),
+    "byol": ("method.projector=[14,10]", "method.predictor=6"),
     "vi_simsiam": ("method.projector=[12,10]", "method.predictor=6"),
 }
 METHODS = tuple(NARROW)
