@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from tests.cases import composed
 from vje_ppl import SymmetricConditionalELBO
-from vje_ppl.build import build, build_joint_embedding
+from vje_ppl.build import build, build_joint_embedding, build_method
 from vje_ppl.data.augment import Augment
 from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.method import PROGRAM, method_name
 
 CONFIGS = Path(vje_ppl.configs.__file__).parent
 IMAGE_SIZE = 8
@@ -56,6 +57,15 @@ def builds_all(config: DictConfig, group: str) -> None:
     assert isinstance(module, JointEmbedding)
     images = torch.randn(2, 3, channels, IMAGE_SIZE, IMAGE_SIZE)
     assert torch.isfinite(module(*images).loss)
+
+
+def builds_a_method(config: DictConfig, group: str) -> None:
+    channels = len(config.augment.mean)
+    module = build_method(config, channels, IMAGE_SIZE, trust_targets=False)
+    is_vje = method_name(config) == "vje"
+    assert isinstance(module, JointEmbedding) == is_vje
+    assert all((part in config) == is_vje for part in PROGRAM)
+    assert torch.isfinite(module(*torch.randn(2, 3, channels, IMAGE_SIZE, IMAGE_SIZE)).loss)
 
 
 def builds_an_augmentation(config: DictConfig, group: str) -> None:
@@ -103,6 +113,7 @@ CHECKS: dict[str, Callable[[DictConfig, str], None]] = {
     "likelihood/radius": builds_all,
     "likelihood/radius/scale": builds_all,
     "logger": builds_a_logger,
+    "method": builds_a_method,
     "model": builds_all,
     "model/scale": builds_all,
     "objective": builds_an_objective,
@@ -123,12 +134,13 @@ def test_option_composes_and_its_part_is_built(group, name, tmp_path, monkeypatc
 
 @pytest.mark.parametrize(("group", "name"), CUSTOM, ids=[f"{group}={name}" for group, name in CUSTOM])
 def test_custom_option_holds_nothing_but_a_missing_target(group, name):
-    assert OmegaConf.to_container(OmegaConf.load(CONFIGS / group / f"{name}.yaml")) == {"_target_": "???"}
+    held = OmegaConf.to_container(OmegaConf.load(CONFIGS / group / f"{name}.yaml"))
+    assert {key: value for key, value in held.items() if key != "defaults"} == {"_target_": "???"}
     config = composed(f"{group}=custom", f"{group}._target_=my_module.Mine", f"+{group}.kappa=2")
     assert OmegaConf.to_container(node(config, group)) == {"_target_": "my_module.Mine", "kappa": 2}
 
 
-@pytest.mark.parametrize("group", ["data", "encoder", "guide", "likelihood", "prior"])
+@pytest.mark.parametrize("group", ["data", "encoder", "guide", "likelihood", "method", "prior"])
 def test_parts_that_users_write_have_a_custom_option(group):
     assert (group, "custom") in OPTIONS
 
@@ -144,6 +156,19 @@ def test_default_is_complete_and_needs_no_download():
 def test_the_command_line_has_the_last_word_over_what_a_data_set_chooses():
     assert composed("data=cifar10").encoder._target_.endswith("SmallResNet")
     assert composed("data=cifar10", "encoder=resnet18").encoder.arch == "resnet18"
+
+
+@pytest.mark.parametrize("name", [name for group, name in GIVEN if group == "method"])
+def test_a_method_has_its_own_name_and_goes_with_any_data(name):
+    config = composed(f"method={name}", "experiment=cifar10_small", "norm=group")
+    assert method_name(config) == name
+    assert config.encoder._target_.endswith("SmallResNet")
+    assert name == "vje" or config.method.norm == "group"
+
+
+def test_vje_is_the_default_and_leaves_no_mark():
+    assert composed("method=vje") == composed()
+    assert "method" not in composed()
 
 
 def test_an_unknown_key_is_refused():

@@ -43,11 +43,19 @@ def legend(axes):
     ("rows", "expected"),
     [
         ([], []),
-        ([{"epoch": 1, "step": 3, "loss": 0.5}], []),
+        ([{"epoch": 1, "step": 3}], []),
         ([row(1), row(2)], ["Objective"]),
         ([row(1, kl=None), row(2, kl=math.nan)], ["Objective"]),
         ([row(1), row(2, kl=1.0)], ["Objective", "Parts of the ELBO"]),
         ([{"epoch": 0, "knn/pixels": 0.3}], ["k-NN accuracy"]),
+        (
+            [{"epoch": 1, "loss": 3.0, "term/variance": 2.0, "term/covariance": 1.0, "view_cosine": 0.9}],
+            ["Loss", "Parts of the loss", "Collapse watch"],
+        ),
+        (
+            [{"epoch": 1, "loss": -2.0, "log_density": 9.0, "concentration": 3.0}],
+            ["Loss", "Log density", "Concentration"],
+        ),
         (
             [everything(1)],
             [
@@ -63,7 +71,17 @@ def legend(axes):
             ],
         ),
     ],
-    ids=["no-rows", "nothing-to-draw", "one-panel", "not-one-finite-value", "late-column", "level-only", "everything"],
+    ids=[
+        "no-rows",
+        "nothing-to-draw",
+        "one-panel",
+        "not-one-finite-value",
+        "late-column",
+        "level-only",
+        "terms",
+        "density",
+        "everything",
+    ],
 )
 def test_panels_follow_the_data(rows, expected):
     assert titles(curves_figure(rows, "run")) == expected

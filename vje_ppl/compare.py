@@ -91,7 +91,8 @@ def _name(path: Path, base: Path) -> str:
 def _base_measures(rows: Sequence[Row], trust_targets: bool) -> tuple[list[str | None], list[str]]:
     """The base measure of each row, None where it is not known; and sentences that say why."""
     known: dict[str, str | None] = {}
-    measures, reasons = [], []
+    measures: list[str | None] = []
+    reasons = []
     for row in rows:
         likelihood = row.records[0].config.get("likelihood")
         if likelihood is None:  # a method without a density of embeddings

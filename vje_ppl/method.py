@@ -57,7 +57,7 @@ class Method(nn.Module, ABC):
 
     @property
     def program(self) -> Any:
-        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no probabilistic program."""
+        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no such program."""
         return None
 
     def after_step(self, step: int, steps: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -79,12 +79,12 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def prepare(fabric: Fabric, module: Method, trainer: DictConfig, channels_last: bool) -> Method:
+def prepare[M: Method](fabric: Fabric, module: M, trainer: DictConfig, channels_last: bool) -> M:
     """Make a module ready for the device it will train on: synchronized statistics, memory format, compilation."""
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     if channels_last:
         module = module.to(memory_format=torch.channels_last)
     if trainer.compile:
-        module.encoder.compile()
+        cast(nn.Module, module.encoder).compile()
     return module

@@ -70,7 +70,7 @@ def test_it_leaves_what_it_names(run):
     for name in ("evaluation.json", "accuracy.png", "one_class.png", "ood_sample_photos.png"):
         assert name in said.splitlines()[-1]
         assert (folder / name).stat().st_size > 1000
-    assert set(report(folder)) == {"run", "data", "seed", "knn", "linear", "one_class", "ood"}
+    assert set(report(folder)) == {"run", "method", "data", "seed", "knn", "linear", "one_class", "ood"}
     assert not list(folder.glob(".*features*"))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vje_ppl.curves import COLOURS, FAINT
 from vje_ppl.evaluation.detection_metrics import auroc, roc
@@ -87,5 +88,6 @@ def _draw_histograms(axes: Axes, ours: Score, theirs: Score, colour: str) -> Non
     for values, shade in ((ours.values, "#9a9a9a"), (theirs.values, colour)):
         axes.hist(np.clip(values, edges[0], edges[-1]), edges, density=True, color=shade, alpha=0.55, linewidth=0)
     tidy(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.set_yticks([])
     axes.set_xlabel(ours.kind.views, fontsize=8, color=FAINT)

@@ -35,6 +35,12 @@ class Subject:
     program: JointEmbedding | None = None
     density: PredictiveDensity | None = None
 
+    @classmethod
+    def of(cls, module: Method) -> Subject:
+        """The subject that a method's module is, in the mode and on the device that the module has."""
+        density = module if isinstance(module, PredictiveDensity) else None
+        return cls(module.embed, module.dim, module.program, density)
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The kinds of features there are: `z` and, with a posterior, `mu`."""
@@ -58,7 +64,7 @@ class Subject:
 
 def trained_subject(run: TrainedRun) -> Subject:
     """The subject that a run has trained."""
-    return _of_module(run.module)
+    return Subject.of(run.module)
 
 
 def untrained_subject(run: TrainedRun, channels: int, device: torch.device, trust_targets: bool) -> Subject:
@@ -69,9 +75,4 @@ def untrained_subject(run: TrainedRun, channels: int, device: torch.device, trus
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.config.seed)
         module = build_method(run.config, channels, run.preprocess.size, trust_targets)
-    return _of_module(module.to(device).eval())
-
-
-def _of_module(module: Method) -> Subject:
-    density = module if isinstance(module, PredictiveDensity) else None
-    return Subject(module.embed, module.dim, module.program, density)
+    return Subject.of(module.to(device).eval())
