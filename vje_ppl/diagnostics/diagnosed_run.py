@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,10 @@ from jaxtyping import Float, Int64
 from omegaconf import DictConfig
 from torch import Tensor
 
+from vje_ppl.build import build
 from vje_ppl.data.batches import evaluation_views
 from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.diagnostics.faults import Fault, NoFault
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.conditional_densities import draw_latents, map_posterior
 from vje_ppl.evaluation.evaluated_run import EvaluatedRun, open_run
@@ -42,12 +44,14 @@ class DiagnosedRun:
         images: the chosen images.
         index: which images of the held-out set they are, shape (N,).
         z: embeddings of their views, float32, shape (V, N, D).
+        fault: what was planted into the guide on purpose; none as a rule.
     """
 
     evaluated: EvaluatedRun
     images: ImageSet
     index: Int64[np.ndarray, " N"]
     z: Float[Tensor, "V N D"]
+    fault: Fault = field(default_factory=NoFault)
 
     @property
     def options(self) -> DictConfig:
@@ -104,11 +108,16 @@ class DiagnosedRun:
         return [str(one) if classes is None else classes[one] for one in labels]
 
     @cached_property
-    def posterior(self) -> Any:
+    def trained_posterior(self) -> Any:
         """The trained guide's posteriors of all views, tensors of shape (V, N, ...)."""
         with torch.no_grad():
             flat = self.program.guide.infer(self.z.flatten(0, 1))
         return map_posterior(flat, lambda one: one.unflatten(0, self.z.shape[:2]).detach())
+
+    @cached_property
+    def posterior(self) -> Any:
+        """The posteriors that are diagnosed: the trained guide's, with the fault where one is planted."""
+        return self.fault.posterior(self.trained_posterior)
 
     def posterior_of(self, view: int) -> Any:
         """The posterior of one view, tensors of shape (N, ...)."""
@@ -131,7 +140,11 @@ class DiagnosedRun:
         Held fixed in everything that is diagnosed.
         """
         with torch.no_grad():
-            return self.program.model.scale(self.posterior.scale[SOURCE]).detach().expand(self.target.shape)
+            return self.program.model.scale(self.trained_posterior.scale[SOURCE]).detach().expand(self.target.shape)
+
+    def wider(self, count: int, views: int) -> DiagnosedRun:
+        """The same run and fault with another number of images and of random views of each."""
+        return embedded(self.evaluated, count, views, self.fault)
 
     def draws(self, samples: int, view: int = SOURCE) -> Float[Tensor, "S N D"]:
         """Draws of the guide's latent for one view, keyed by (seed, view, image); a view has the same ones each time.
@@ -166,11 +179,27 @@ def open_diagnosed_run(options: DictConfig, views: int) -> DiagnosedRun:
         UserError: if there is no run, or its data are not where they were.
     """
     evaluated = open_run(options)
+    return embedded(evaluated, options.images.count, views, build(options.fault, "fault"))
+
+
+@torch.no_grad()
+def embedded(evaluated: EvaluatedRun, count: int, views: int, fault: Fault) -> DiagnosedRun:
+    """Choose images of an opened run and embed their views.
+
+    Args:
+        evaluated: the run and its data.
+        count: images, at most.
+        views: random views of an image.
+        fault: what is planted into the guide.
+
+    Raises:
+        UserError: if no image can be read.
+    """
     held_out = held_out_images(evaluated.data)
-    count = min(options.images.count, len(held_out))
+    count = min(count, len(held_out))
     order = np.random.default_rng(0).permutation(len(held_out))[:count]
     chosen = held_out.select(order)
-    seed = stream_seed(options.seed, _VIEWS)
+    seed = stream_seed(evaluated.options.seed, _VIEWS)
     places, embeddings = [], []
     for place, batch in evaluation_views(chosen, evaluated.augment, views=views, seed=seed, device=evaluated.device):
         places.append(place)
@@ -180,4 +209,4 @@ def open_diagnosed_run(options: DictConfig, views: int) -> DiagnosedRun:
     kept = torch.cat(places).numpy()
     if len(kept) < count:
         chosen = chosen.select(kept)
-    return DiagnosedRun(evaluated, chosen, order[kept], torch.cat(embeddings, 1))
+    return DiagnosedRun(evaluated, chosen, order[kept], torch.cat(embeddings, 1), fault)
