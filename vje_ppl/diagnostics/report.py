@@ -1,0 +1,222 @@
+"""The report of a diagnosis: one page that holds all it shows, to look at without a network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vje_ppl.diagnostics.section import Level, Picture, Section, Verdict
+from vje_ppl.evaluation.picture_style import png
+from vje_ppl.run_folder import write_atomically
+
+#: Dots an inch: twice the 96 at which a page counts its pixels, so that pictures stay sharp on dense screens.
+DPI = 192
+CSS_DPI = 96
+
+#: Rows of a section that the page shows; all of them are in `diagnosis.json`.
+MOST_ROWS = 400
+
+
+class Shown(NamedTuple):
+    """A level as the page has it: a class of the style sheet, a word, and a mark that does without colour."""
+
+    key: str
+    word: str
+    mark: str
+
+
+SHOWN = {
+    Level.BAD: Shown("bad", "bad", "✕"),
+    Level.CAUTION: Shown("caution", "caution", "!"),
+    Level.GOOD: Shown("good", "good", "✓"),
+    Level.INFORMATION: Shown("information", "for information", "i"),
+}
+
+#: The worst level, in plain words.
+HEADLINES = {
+    Level.BAD: "Do not rely on this posterior as it is.",
+    Level.CAUTION: "Rely on this posterior with care.",
+    Level.GOOD: "Nothing here speaks against this posterior.",
+    Level.INFORMATION: "Nothing was judged.",
+}
+
+
+class Cell(NamedTuple):
+    """A value of a table, as text."""
+
+    text: str
+    is_number: bool
+
+
+class Table(NamedTuple):
+    """Rows that have the same columns."""
+
+    columns: tuple[str, ...]
+    rows: list[list[Cell]]
+
+
+class ShownVerdict(NamedTuple):
+    """A verdict, and where on the page it belongs."""
+
+    level: Shown
+    name: str
+    sentence: str
+    threshold: str
+    anchor: str
+
+
+class ShownPicture(NamedTuple):
+    """A picture as the page holds it: a PNG file in base64, and its size in the page's pixels."""
+
+    png: str
+    width: int
+    height: int
+    normal: str
+    shown: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class ShownSection:
+    """A section as the page has it."""
+
+    anchor: str
+    title: str
+    level: Shown
+    verdicts: list[ShownVerdict]
+    pictures: list[ShownPicture]
+    notes: Sequence[str]
+    tables: list[Table]
+    count: str
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template fills in."""
+
+    title: str
+    overall: Shown
+    headline: str
+    tally: str
+    verdicts: list[ShownVerdict]
+    facts: Mapping[str, str]
+    sections: list[ShownSection]
+
+
+def write_report(path: Path, facts: Mapping[str, str], sections: Sequence[Section]) -> None:
+    """Write the report of a diagnosis as one HTML page: style and pictures inside it, no script, nothing to fetch.
+
+    Args:
+        path: the file.
+        facts: what is known of the run, by name; `run` is the page's title.
+        sections: in the order in which they are read.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    write_atomically(path, render_report(facts, sections).encode())
+
+
+def render_report(facts: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """The page itself; arguments as in `write_report`."""
+    environment = Environment(
+        loader=PackageLoader("vje_ppl.diagnostics", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(page=_page(facts, sections))
+
+
+def overall_level(sections: Sequence[Section]) -> Level:
+    """The worst level of all verdicts; mere information where there is none."""
+    return max((verdict.level for section in sections for verdict in section.verdicts), default=Level.INFORMATION)
+
+
+def _page(facts: Mapping[str, str], sections: Sequence[Section]) -> Page:
+    verdicts = [(verdict, _anchor(section)) for section in sections for verdict in section.verdicts]
+    worst_first = sorted(verdicts, key=lambda one: -one[0].level)  # stable: as they are read, within a level
+    overall = overall_level(sections)
+    return Page(
+        title=facts.get("run", "A run"),
+        overall=SHOWN[overall],
+        headline=HEADLINES[overall],
+        tally=_tally([verdict.level for verdict, _ in verdicts]),
+        verdicts=[_verdict(verdict, anchor) for verdict, anchor in worst_first],
+        facts=facts,
+        sections=[_section(section) for section in sections],
+    )
+
+
+def _tally(levels: Sequence[Level]) -> str:
+    """How many checks came out how, in words."""
+    judged = [level for level in levels if level is not Level.INFORMATION]
+    if not judged:
+        return "No check came to a verdict."
+    said = {Level.BAD: "failed", Level.CAUTION: "call for caution", Level.GOOD: "passed"}
+    counts = [f"{judged.count(level)} {verb}" for level, verb in said.items() if level in judged]
+    checks = "One check" if len(judged) == 1 else f"{len(judged)} checks"
+    return f"{checks}: {', '.join(counts)}. Each says below what it was decided by."
+
+
+def _section(section: Section) -> ShownSection:
+    shown = list(section.rows)[:MOST_ROWS]
+    count = len(section.rows)
+    return ShownSection(
+        anchor=_anchor(section),
+        title=section.title,
+        level=SHOWN[overall_level([section])],
+        verdicts=[_verdict(verdict, _anchor(section)) for verdict in section.verdicts],
+        pictures=[_picture(picture) for picture in section.pictures],
+        notes=section.notes,
+        tables=list(_tables(shown)),
+        count=f" ({count} row{'s' * (count != 1)})",
+        left_out=count - len(shown),
+    )
+
+
+def _anchor(section: Section) -> str:
+    return f"section-{re.sub('[^a-z0-9]+', '-', section.name.lower())}"
+
+
+def _verdict(verdict: Verdict, anchor: str) -> ShownVerdict:
+    return ShownVerdict(SHOWN[verdict.level], verdict.name, verdict.sentence, verdict.threshold, anchor)
+
+
+def _picture(picture: Picture) -> ShownPicture:
+    width, height = (round(CSS_DPI * inches) for inches in picture.figure.get_size_inches())
+    data = base64.b64encode(png(picture.figure, DPI)).decode()
+    return ShownPicture(data, width, height, picture.normal, picture.shown, picture.alt)
+
+
+def _tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """A table for each stretch of rows that have the same keys."""
+    for columns, group in groupby(rows, key=tuple):
+        yield Table(tuple(map(str, columns)), [[_cell(row[column]) for column in columns] for row in group])
+
+
+def _cell(value: Any) -> Cell:
+    match value:
+        case None:
+            return Cell("–", False)
+        case bool():
+            return Cell("yes" if value else "no", False)
+        case int():
+            return Cell(str(value), True)
+        case float():
+            return Cell(f"{value:.4g}" if math.isfinite(value) else "–", True)
+        case str():
+            return Cell(value, False)
+        case _:
+            return Cell(json.dumps(value, ensure_ascii=False, default=str), False)
