@@ -72,7 +72,7 @@ def test_report_lists_the_worst_first_and_links_to_its_section(page):
 def test_report_shows_each_threshold_beside_its_verdict(page):
     text = " ".join(Seen(page).text.split())
 
-    for said in ("It came to 0.1. bad above 0.7", "Hardly. below 0.5"):
+    for said in ("It came to 0.1. Decided by: bad above 0.7", "Hardly. Decided by: below 0.5"):
         assert text.count(said) == 2, said  # at the top, and in its section
 
 

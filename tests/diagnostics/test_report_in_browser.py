@@ -107,12 +107,10 @@ def test_the_browser_would_notice_a_page_that_is_not_self_contained(browser, pat
 def test_report_fits_into_narrow_and_wide_windows(browser, path, width):
     opened(browser, path, width)
 
-    overflow, widest = browser.execute_script(
-        "return [document.documentElement.scrollWidth - document.documentElement.clientWidth,"
-        " Math.max(...[...document.images].map(one => one.getBoundingClientRect().right))]"
-    )
-    assert overflow == 0
-    assert widest <= width
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert browser.execute_script(f"return {overflow}") == 0
+    widest = "Math.max(...[...document.querySelectorAll('.plate')].map(one => one.getBoundingClientRect().right))"
+    assert browser.execute_script(f"return {widest}") <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -38,7 +38,7 @@ SHOWN = {
     Level.BAD: Shown("bad", "bad", "✕"),
     Level.CAUTION: Shown("caution", "caution", "!"),
     Level.GOOD: Shown("good", "good", "✓"),
-    Level.INFORMATION: Shown("information", "for information", "i"),
+    Level.INFORMATION: Shown("information", "noted", "i"),
 }
 
 #: The worst level, in plain words.
