@@ -11,7 +11,8 @@ from vje_ppl.data.image_set import ImageSet
 from vje_ppl.diagnostics import uncertainty_pictures as draw
 from vje_ppl.diagnostics.corruptions import Corruption
 from vje_ppl.diagnostics.diagnosed_run import DiagnosedRun
-from vje_ppl.diagnostics.posterior_scale import inferring, pixels_of, scale_under_corruption
+from vje_ppl.diagnostics.inferring import inferring
+from vje_ppl.diagnostics.posterior_scale import pixels_of, scale_under_corruption
 from vje_ppl.diagnostics.section import Level, Picture, Verdict
 from vje_ppl.diagnostics.section_part import Part, enumerated
 from vje_ppl.diagnostics.severity_trend import severity_correlation
@@ -38,9 +39,7 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
     scales, examples = {}, {}
     for name, one in chosen.items():
         batches = diagnosed.evaluated.prepared(images)
-        scales[name] = scale_under_corruption(
-            inferring(diagnosed.program.guide), batches, normalize, one, diagnosed.seed
-        ).numpy()
+        scales[name] = scale_under_corruption(inferring(diagnosed), batches, normalize, one, diagnosed.seed).numpy()
         worse = [one(pixels, severity, diagnosed.seed, index[:1]) for severity in one.severities]
         examples[name] = torch.cat([pixels, *worse]).cpu().numpy()
     correlations = {name: float(severity_correlation(values).mean()) for name, values in scales.items()}

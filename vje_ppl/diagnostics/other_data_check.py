@@ -8,7 +8,8 @@ from jaxtyping import Float64
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnostics import uncertainty_pictures as draw
 from vje_ppl.diagnostics.diagnosed_run import DiagnosedRun
-from vje_ppl.diagnostics.posterior_scale import inferring, scale_of_images
+from vje_ppl.diagnostics.inferring import inferring
+from vje_ppl.diagnostics.posterior_scale import scale_of_images
 from vje_ppl.diagnostics.section import Level, Picture, Verdict
 from vje_ppl.diagnostics.section_part import Part, enumerated
 from vje_ppl.evaluation.detection_metrics import detection
@@ -35,7 +36,7 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
     for one in wanted:
         name, images, how = open_other(one, evaluated)
         images = at_most(images, diagnosed.options.uncertainty.images)
-        outside[name] = scale_of_images(inferring(diagnosed.program.guide), evaluated.prepared(images)).numpy()
+        outside[name] = scale_of_images(inferring(diagnosed), evaluated.prepared(images)).numpy()
         metrics = detection(scale, outside[name]).row
         rows.append(
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,10 +11,8 @@ from torch import Tensor
 
 from vje_ppl.data.preprocess import Normalize
 from vje_ppl.diagnostics.corruptions import Corruption
+from vje_ppl.diagnostics.inferring import Infer
 from vje_ppl.moments import moments
-
-#: From prepared images (N, C, S, S) to posteriors.
-Infer = Callable[[Tensor], Any]
 
 
 def mean_log_scale(posterior: Any) -> Float64[Tensor, "*batch"]:
@@ -27,16 +25,6 @@ def mean_log_scale(posterior: Any) -> Float64[Tensor, "*batch"]:
         posterior: what a guide's `infer` returns, features last.
     """
     return moments(posterior)[1].double().log().mean(-1)
-
-
-def inferring(guide: Any) -> Infer:
-    """A guide's way from prepared images to posteriors."""
-
-    @torch.no_grad()
-    def infer(prepared: Tensor) -> Any:
-        return guide.infer(guide.embed(prepared))
-
-    return infer
 
 
 @torch.no_grad()

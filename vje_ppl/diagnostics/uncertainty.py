@@ -12,9 +12,10 @@ from vje_ppl.data.selection import at_most
 from vje_ppl.diagnostics import uncertainty_pictures as draw
 from vje_ppl.diagnostics.corruption_check import corruption_check
 from vje_ppl.diagnostics.diagnosed_run import DiagnosedRun, held_out_images
+from vje_ppl.diagnostics.inferring import inferring
 from vje_ppl.diagnostics.knn_error_check import knn_error_check, knn_errors
 from vje_ppl.diagnostics.other_data_check import other_data_check
-from vje_ppl.diagnostics.posterior_scale import inferring, pixels_of, scale_of_images
+from vje_ppl.diagnostics.posterior_scale import pixels_of, scale_of_images
 from vje_ppl.diagnostics.section import Picture, Section
 from vje_ppl.diagnostics.section_part import Part, joined
 
@@ -36,7 +37,7 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
         UserError: for corruptions or other data sets that are none.
     """
     images = at_most(held_out_images(diagnosed.data), diagnosed.options.uncertainty.images)
-    scale = scale_of_images(inferring(diagnosed.program.guide), diagnosed.evaluated.prepared(images)).numpy()
+    scale = scale_of_images(inferring(diagnosed), diagnosed.evaluated.prepared(images)).numpy()
     wrong, k = knn_errors(diagnosed, images)
     whole = joined(
         [
