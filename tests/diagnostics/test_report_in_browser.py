@@ -83,7 +83,7 @@ def test_report_opens_from_a_file_with_all_its_pictures_and_no_network(browser, 
 
     assert errors == []
     assert asked == [path.as_uri()]
-    assert widths == [1152, 1152, 1152]  # six inches at 192 dots
+    assert widths == [480, 480, 1152, 1152, 1152]  # of two sections, and six inches at 192 dots
     assert browser.title == "digits-1a2b3c4d: diagnosis"
     assert browser.execute_script("return getComputedStyle(document.querySelector('.chip')).borderRadius") == "99px"
 

@@ -37,8 +37,8 @@ NOTES = (
     "All of it is computed on images without augmentation.",
 )
 NO_KL = (
-    "KL feature by feature is left out: it needs a guide with Normal marginals and a prior with independent features, and "
-    "this run has {guide} and {prior}."
+    "KL feature by feature is left out: it needs a guide with Normal marginals and a prior with independent features, "
+    "and this run has {guide} and {prior}."
 )
 TOTAL = (
     "KL per feature adds up to {sum:.1f} nats, the KL as trained is {total:.1f}; the rest is the guide's correlations."
@@ -93,7 +93,7 @@ def activity_verdict(measured: Activity) -> Verdict:
         "Active features",
         level,
         f"{_count(measured)} features are active{idle_ones}.",
-        f"any feature inactive: caution; fewer than {100 * COLLAPSED:.0f} % of them active: bad",
+        f"caution where any feature is inactive, bad where fewer than {100 * COLLAPSED:.0f} % of them are active",
     )
 
 
@@ -106,7 +106,7 @@ def rank_verdict(measured: Activity) -> Verdict:
         Level.CAUTION if few else Level.GOOD,
         f"The means vary in effectively {measured.effective_rank:.1f} of {dim} directions; participation ratio "
         f"{measured.participation:.1f}.",
-        f"effective rank below {100 * FEW_DIRECTIONS:.0f} % of the width",
+        f"caution where the effective rank is below {100 * FEW_DIRECTIONS:.0f} % of the width",
     )
 
 
@@ -122,7 +122,7 @@ def bound_verdict(low: float, high: float) -> Verdict:
         "Scales at a bound",
         Level.CAUTION if stuck else Level.GOOD,
         f"{100 * low:.1f} % of the scales sit at their lower bound and {100 * high:.1f} % at their upper one.",
-        f"more than {100 * STUCK:.0f} % of all scales at a bound",
+        f"caution where more than {100 * STUCK:.0f} % of all scales sit at a bound",
     )
 
 

@@ -94,5 +94,5 @@ def trend_verdict(name: str, values: Float64[np.ndarray, "levels N"]) -> Verdict
         Level.GOOD if grows else Level.CAUTION,
         f"The scale {word} with {name}: {levels[0]:.3g} without, {levels[-1]:.3g} at the worst, rank correlation with "
         f"severity {correlation:.2f} on average over {values.shape[1]} images.{turn}",
-        f"mean rank correlation (Spearman) of scale and severity below {GROWS}",
+        f"caution where the mean rank correlation (Spearman) of scale and severity is below {GROWS}",
     )

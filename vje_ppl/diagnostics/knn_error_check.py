@@ -95,5 +95,5 @@ def error_verdict(curve: RiskCoverage, beaten: float) -> Verdict:
         f"Errors {'lie' if found else 'do not lie'} among the images of large scale: AURC {curve.area:.4f}, between "
         f"{curve.oracle:.4f} of an oracle and {curve.random:.4f} at random, {100 * curve.gain:.0f} % of the possible "
         f"gain; {errors} errors in {count} images; better than {100 * beaten:.0f} % of random orders.",
-        f"AURC better than fewer than {100 * BEATS:.0f} % of random orders",
+        f"caution where the AURC is better than that of fewer than {100 * BEATS:.0f} % of random orders",
     )

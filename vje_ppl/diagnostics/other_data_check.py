@@ -77,5 +77,5 @@ def other_data_verdict(name: str, own: str, auroc: float) -> Verdict:
         Level.GOOD if larger else Level.CAUTION,
         f"The scale {word} on {name} than on {own}: an image of the former has the larger one in "
         f"{100 * auroc:.0f} % of pairs.",
-        f"AUROC of scale below {TELLS_APART}; 0.5 is chance",
+        f"caution where the AUROC of scale is below {TELLS_APART}; 0.5 is chance",
     )

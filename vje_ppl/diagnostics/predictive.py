@@ -118,8 +118,8 @@ def pit_verdict(name: str, found: Uniformity, count: int) -> Verdict:
         level,
         f"{said}: the ranks of {count} targets are {found.distance:.2f} from uniform, and central 90 % intervals cover "
         f"{100 * found.covered:.0f} % of them.",
-        f"distance of PIT from uniform (Kolmogorov–Smirnov) above {near:.2g}: caution; above "
-        f"{max(TOO_FAR, found.chance):.2g} and not for being too wide: bad",
+        f"caution where PIT values are further than {near:.2g} from uniform (Kolmogorov–Smirnov), bad above "
+        f"{max(TOO_FAR, found.chance):.2g} unless the program allows for too much",
     )
 
 
@@ -160,8 +160,8 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
         f"Posterior predictive check of {name}",
         Level.CAUTION if off else Level.GOOD,
         said,
-        f"median or interquartile range outside the central {100 * CENTRAL:.0f} % of replicated data sets, and by more "
-        f"than {100 * MATTERS:.0f} %",
+        f"caution where median or interquartile range is outside the central {100 * CENTRAL:.0f} % of replicated data "
+        f"sets, and off by more than {100 * MATTERS:.0f} %",
     )
     return verdict, rows
 

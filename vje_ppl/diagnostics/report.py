@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vje_ppl.diagnostics.section import Level, Picture, Section, Verdict
+from vje_ppl.diagnostics.section import Level, Picture, Section
 from vje_ppl.evaluation.picture_style import png
 from vje_ppl.run_folder import write_atomically
 
 #: Dots an inch: twice the 96 at which a page counts its pixels, so that pictures stay sharp on dense screens.
 DPI = 192
 CSS_DPI = 96
+#: Width in the page's pixels of the small pictures at the top, one a section.
+THUMBNAIL = 240
 
 #: Rows of a section that the page shows; all of them are in `diagnosis.json`.
 MOST_ROWS = 400
@@ -65,13 +67,22 @@ class Table(NamedTuple):
 
 
 class ShownVerdict(NamedTuple):
-    """A verdict, and where on the page it belongs."""
+    """A verdict, where at the top of the page it stands, and the section that it links to."""
 
     level: Shown
     name: str
     sentence: str
     threshold: str
     anchor: str
+    section: str
+
+
+class Thumbnail(NamedTuple):
+    """A small picture at the top, a PNG file in base64, and its size in the page's pixels."""
+
+    png: str
+    width: int
+    height: int
 
 
 class ShownPicture(NamedTuple):
@@ -94,6 +105,7 @@ class ShownSection:
     level: Shown
     verdicts: list[ShownVerdict]
     pictures: list[ShownPicture]
+    thumbnail: Thumbnail | None
     notes: Sequence[str]
     tables: list[Table]
     count: str
@@ -145,15 +157,16 @@ def overall_level(sections: Sequence[Section]) -> Level:
 
 
 def _page(facts: Mapping[str, str], sections: Sequence[Section]) -> Page:
-    verdicts = [(verdict, _anchor(section)) for section in sections for verdict in section.verdicts]
-    worst_first = sorted(verdicts, key=lambda one: -one[0].level)  # stable: as they are read, within a level
+    verdicts = [verdict for section in sections for verdict in section.verdicts]
+    shown = [one for section in sections for one in _verdicts(section)]
+    worst_first = sorted(zip(verdicts, shown, strict=True), key=lambda pair: -pair[0].level)  # stable within a level
     overall = overall_level(sections)
     return Page(
         title=facts.get("run", "A run"),
         overall=SHOWN[overall],
         headline=HEADLINES[overall],
-        tally=_tally([verdict.level for verdict, _ in verdicts]),
-        verdicts=[_verdict(verdict, anchor) for verdict, anchor in worst_first],
+        tally=_tally([verdict.level for verdict in verdicts]),
+        verdicts=[one for _, one in worst_first],
         facts=facts,
         sections=[_section(section) for section in sections],
     )
@@ -167,7 +180,7 @@ def _tally(levels: Sequence[Level]) -> str:
     said = {Level.BAD: "failed", Level.CAUTION: "call for caution", Level.GOOD: "passed"}
     counts = [f"{judged.count(level)} {verb}" for level, verb in said.items() if level in judged]
     checks = "One check" if len(judged) == 1 else f"{len(judged)} checks"
-    return f"{checks}: {', '.join(counts)}. Each says below what it was decided by."
+    return f"{checks}: {', '.join(counts)}. Each states its threshold."
 
 
 def _section(section: Section) -> ShownSection:
@@ -177,8 +190,9 @@ def _section(section: Section) -> ShownSection:
         anchor=_anchor(section),
         title=section.title,
         level=SHOWN[overall_level([section])],
-        verdicts=[_verdict(verdict, _anchor(section)) for verdict in section.verdicts],
+        verdicts=_verdicts(section),
         pictures=[_picture(picture) for picture in section.pictures],
+        thumbnail=_thumbnail(section.pictures[0]) if section.pictures else None,
         notes=section.notes,
         tables=list(_tables(shown)),
         count=f" ({count} row{'s' * (count != 1)})",
@@ -190,14 +204,27 @@ def _anchor(section: Section) -> str:
     return f"section-{re.sub('[^a-z0-9]+', '-', section.name.lower())}"
 
 
-def _verdict(verdict: Verdict, anchor: str) -> ShownVerdict:
-    return ShownVerdict(SHOWN[verdict.level], verdict.name, verdict.sentence, verdict.threshold, anchor)
+def _verdicts(section: Section) -> list[ShownVerdict]:
+    anchor = _anchor(section)
+    return [
+        ShownVerdict(SHOWN[one.level], one.name, one.sentence, one.threshold, f"{anchor}-verdict-{number}", anchor)
+        for number, one in enumerate(section.verdicts, 1)
+    ]
 
 
 def _picture(picture: Picture) -> ShownPicture:
     width, height = (round(CSS_DPI * inches) for inches in picture.figure.get_size_inches())
-    data = base64.b64encode(png(picture.figure, DPI)).decode()
-    return ShownPicture(data, width, height, picture.normal, picture.shown, picture.alt)
+    return ShownPicture(_base64(picture, DPI), width, height, picture.normal, picture.shown, picture.alt)
+
+
+def _thumbnail(picture: Picture) -> Thumbnail:
+    width, height = picture.figure.get_size_inches()
+    data = _base64(picture, 2 * THUMBNAIL / width)  # twice the page's pixels, as the pictures themselves
+    return Thumbnail(data, THUMBNAIL, round(THUMBNAIL * height / width))
+
+
+def _base64(picture: Picture, dpi: float) -> str:
+    return base64.b64encode(png(picture.figure, dpi)).decode()
 
 
 def _tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:

@@ -56,7 +56,7 @@ def names(axes: Axes, labels: Sequence[str], axis: str, rotation: float = 0) -> 
             text.set(ha="right", rotation_mode="anchor")
 
 
-def png(figure: Figure, dpi: int = 120) -> bytes:
+def png(figure: Figure, dpi: float = 120) -> bytes:
     """A figure as the content of a PNG file, on white.
 
     Args:
