@@ -30,13 +30,16 @@ def calibration_section(reference: Reference) -> Section:
         for name, p in ranks.p_values.items()
     ]
     notes = [
-        f"{found.simulations} simulations: the likelihood's scale is that of one of the images, s is drawn from the prior, "
-        "what is observed from the likelihood as it is, and s is ranked among draws of its posterior at β = 1. Ranks of "
+        f"{found.simulations} simulations: the likelihood's scale is that of one of the images, s is drawn "
+        "from the prior, "
+        "what is observed from the likelihood as it is, and s is ranked among draws of its posterior at β = 1. "
+        "Ranks of "
         "a right program and sampler are uniform.",
     ]
     if found.off_sphere is not None and found.off_sphere > 1e-3:
         notes.append(
-            f"The direction's likelihood lives in R^D: simulated directions miss the unit sphere by {found.off_sphere:.2g} "
+            "The direction's likelihood lives in R^D: simulated directions miss the unit sphere by "
+            f"{found.off_sphere:.2g} "
             "on average and are observed as they are, not projected."
         )
     if reference.problem.guide_of is None:
@@ -107,5 +110,6 @@ def _picture(found: Calibration) -> Picture:
         figure,
         f"Each curve stays inside the band, in which all of a curve lies in {_BAND:.0%} of cases if ranks are uniform.",
         shown,
-        "Curves of the difference between the empirical distribution of ranks and the uniform one, around zero, with a band.",
+        "Curves of the difference between the empirical distribution of ranks and the uniform one, around "
+        "zero, with a band.",
     )

@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from scipy.stats import norm
 
 from vje_ppl.curves import COLOURS, FAINT, INK
@@ -165,9 +167,7 @@ def pairs_figure(reference: Reference, power: Power, names: list[str]) -> Figure
 
 def offsets_figure(offsets: Offsets) -> Figure:
     """Scale ratio and shift of every feature."""
-    figure = new_figure(
-        9.0, 3.2, f"The guide beside what {offsets.wanted_by} want{'s' if 'own' in offsets.wanted_by else ''}"
-    )
+    figure = new_figure(9.0, 3.2, f"The guide beside what {offsets.want}")
     panels = figure.subplots(1, 2)
     places, odd = np.arange(len(offsets.shift)), offsets.odd_features()
     for axes, values, right in zip(panels, (offsets.scale_ratio, offsets.shift), (1.0, 0.0), strict=True):
@@ -234,9 +234,6 @@ def _most_correlated(draws: np.ndarray) -> tuple[int, int]:
 
 
 def _legend(figure: Figure) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     handles = [
         Patch(color=to_rgba(TRUTH, 0.55), label="NUTS"),
         Line2D([], [], color=GUIDE, label="guide"),

@@ -59,7 +59,7 @@ def _scale_verdict(offsets: Offsets) -> Verdict:
     return Verdict(
         "Scale of the guide",
         level,
-        f"The guide {what}: its scale is {ratio:.2f} times what {_want(offsets)}.",
+        f"The guide {what}: its scale is {ratio:.2f} times what {offsets.want}.",
         f"within a factor of {DOUBTED_SCALE:g}; bad beyond {REFUSED_SCALE:g}",
     )
 
@@ -71,7 +71,7 @@ def _shift_verdict(offsets: Offsets) -> Verdict:
     return Verdict(
         "Mean of the guide",
         level,
-        f"The guide's mean {what}: it lies {shift:.2f} of its standard deviations from what {_want(offsets)}, "
+        f"The guide's mean {what}: it lies {shift:.2f} of its standard deviations from what {offsets.want}, "
         f"chance taken off.",
         f"root mean square over features at most {DOUBTED_SHIFT:g}; bad beyond {REFUSED_SHIFT:g}",
     )
@@ -94,12 +94,9 @@ def _feature_verdict(offsets: Offsets) -> Verdict:
         "Features of the guide",
         Level.BAD if odd else Level.GOOD,
         sentence,
-        f"none beside the others by more than a factor {ODD_FACTOR:g} in scale or {ODD_SHIFT:g} standard deviations in mean",
+        f"none beside the others by more than a factor {ODD_FACTOR:g} in scale or {ODD_SHIFT:g} standard "
+        "deviations in mean",
     )
-
-
-def _want(offsets: Offsets) -> str:
-    return f"{offsets.wanted_by} want{'s' if offsets.wanted_by.endswith('objective') else ''}"
 
 
 def _amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
@@ -110,9 +107,11 @@ def _amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
     return Verdict(
         "Amortization",
         level,
-        f"Of a gap of {total:.1f} nats to {power.label}, {amortization:.1f} ({share:.0%}) could be had by a better guide of "
+        f"Of a gap of {total:.1f} nats to {power.label}, {amortization:.1f} ({share:.0%}) could be had by a "
+        "better guide of "
         f"the same view: {amortization / dim:.2g} nats a feature.",
-        f"below {SMALL_GAP:g} nats a feature, or at most {DOUBTED_SHARE:.0%} of the gap; bad beyond {REFUSED_SHARE:.0%}",
+        f"below {SMALL_GAP:g} nats a feature, or at most {DOUBTED_SHARE:.0%} of the gap; bad beyond "
+        f"{REFUSED_SHARE:.0%}",
     )
 
 
@@ -124,7 +123,8 @@ def _khat_verdict(power: Power, found: Comparison, reference: Reference) -> Verd
     return Verdict(
         f"k-hat, {power.name}",
         level,
-        f"Importance weights from the guide to {power.label} have k-hat above {LARGEST_KHAT:g} for {guide:.0%} of the images "
+        f"Importance weights from the guide to {power.label} have k-hat above {LARGEST_KHAT:g} for {guide:.0%} "
+        "of the images "
         f"(median {np.median(found.guide_khat):.2f}), those from the best diagonal Gaussian for {best:.0%} "
         f"(median {np.median(found.best_khat):.2f}).{why}",
         f"k-hat above {LARGEST_KHAT:g}" + ("; at most 10% of the images" if sees else ""),
@@ -148,7 +148,8 @@ def _moments_verdict(reference: Reference, power: Power) -> Verdict:
     return Verdict(
         "Guide beside NUTS",
         Level.INFORMATION,
-        f"Given the target, {power.label} has another centre, {off:.1f} of its standard deviations from the guide's mean, and "
+        f"Given the target, {power.label} has another centre, {off:.1f} of its standard deviations from the "
+        "guide's mean, and "
         f"the guide's scale is {ratio:.2f} times its own.",
     )
 
@@ -166,21 +167,25 @@ def _pictures(
             "offsets",
             guide_pictures.offsets_figure(offsets),
             "Dots lie in the shaded bands: scale at 1, mean at 0. Few images scatter the means.",
-            f"Here the scale is {offsets.overall_scale:.2f} times the wanted one, the mean {offsets.overall_shift:.2f} standard "
+            f"Here the scale is {offsets.overall_scale:.2f} times the wanted one, the mean "
+            f"{offsets.overall_shift:.2f} standard "
             f"deviations off, and {'no feature stands out' if not odd else f'{len(odd)} ringed feature(s) stand out'}.",
             "Two panels of dots over features: scale ratio around one, and shift of the mean around zero.",
         ),
         Picture(
             "gap",
             guide_pictures.gap_figure(comparisons),
-            "Most of a bar is information, which a guide of the source view cannot have; amortization is what it could.",
-            f"Here amortization takes {gap.amortization.mean() / max(gap.total.mean(), 1e-9):.0%} of the gap to {own.label}.",
+            "Most of a bar is information, which a guide of the source view cannot have; amortization is what "
+            "it could.",
+            f"Here amortization takes {gap.amortization.mean() / max(gap.total.mean(), 1e-9):.0%} of the gap "
+            f"to {own.label}.",
             "Stacked bars of information, amortization and family in nats, one bar an image, for each target density.",
         ),
         Picture(
             "bounds",
             guide_pictures.bounds_figure(comparisons),
-            "Both fall towards 0 as K grows; the best diagonal Gaussian is almost there, the guide as far as it lacks the "
+            "Both fall towards 0 as K grows; the best diagonal Gaussian is almost there, the guide as far as "
+            "it lacks the "
             "target.",
             f"At K = 1, the ELBO, the guide lies {gap.total.mean():.1f} and the best diagonal Gaussian "
             f"{gap.family.mean():.1f} nats below.",
@@ -189,9 +194,11 @@ def _pictures(
         Picture(
             "khat",
             guide_pictures.khat_figure(comparisons),
-            f"The best diagonal Gaussian lies around the dashed line at {LARGEST_KHAT:g} or below; the guide lies above where "
+            f"The best diagonal Gaussian lies around the dashed line at {LARGEST_KHAT:g} or below; the guide "
+            "lies above where "
             "the target adds much.",
-            f"Here {np.mean(comparisons[own].guide_khat > LARGEST_KHAT):.0%} of the images are above it for the guide and "
+            f"Here {np.mean(comparisons[own].guide_khat > LARGEST_KHAT):.0%} of the images are above it for "
+            "the guide and "
             f"{np.mean(comparisons[own].best_khat > LARGEST_KHAT):.0%} for the best diagonal Gaussian.",
             "Dots of k-hat over images in order, for the guide and for the best diagonal Gaussian, with a dashed line.",
         ),
@@ -207,9 +214,11 @@ def _pictures(
             "marginals",
             marginals,
             "The blue curve fits the grey histogram; the guide's is wider and covers it.",
-            "Shown are the images with the smallest, the middle and the largest gap, in features from the narrowest to the "
+            "Shown are the images with the smallest, the middle and the largest gap, in features from the "
+            "narrowest to the "
             "widest of the guide's.",
-            "Histograms of NUTS draws of three images and four features, with densities of the guide and the best Gaussian.",
+            "Histograms of NUTS draws of three images and four features, with densities of the guide and the "
+            "best Gaussian.",
         ),
         Picture(
             "pairs",
@@ -245,26 +254,35 @@ def _rows(
 def _notes(reference: Reference, offsets: Offsets) -> list[str]:
     problem = reference.problem
     notes = [
-        f"With the source view and the likelihood's scale fixed and {problem.targets} target view(s) b of the same image, "
-        "over diagonal Gaussians q: information = mean_b max_q ELBO_b(q) − max_q mean_b ELBO_b(q); amortization = max_q "
-        "mean_b ELBO_b(q) − mean_b ELBO_b(guide); family = mean_b log evidence_b − mean_b max_q ELBO_b(q). They add up to "
+        f"With the source view and the likelihood's scale fixed and {problem.targets} target view(s) b of the "
+        "same image, "
+        "over diagonal Gaussians q: information = mean_b max_q ELBO_b(q) − max_q mean_b ELBO_b(q); "
+        "amortization = max_q "
+        "mean_b ELBO_b(q) − mean_b ELBO_b(guide); family = mean_b log evidence_b − mean_b max_q ELBO_b(q). "
+        "They add up to "
         "the mean KL from the guide to the posteriors.",
-        "The shared Gaussian is fitted to these targets where the guide answers for all there could be, so about one part in "
+        "The shared Gaussian is fitted to these targets where the guide answers for all there could be, so "
+        "about one part in "
         f"{problem.targets} of the information counts as amortization.",
-        "The log evidence comes from importance sampling with a mixture around the best Gaussians; such an estimate is low "
+        "The log evidence comes from importance sampling with a mixture around the best Gaussians; such an "
+        "estimate is low "
         "on average, and family with it.",
     ]
     if len(reference.powers) > 1:
         notes.append(
-            f"The run weighs the KL with β = {problem.beta:g}. Its objective is β times the ELBO of prior · likelihood^(1/β), "
-            "so that tempered posterior is what the guide is judged by; the Bayesian one, at β = 1, it was not asked for."
+            f"The run weighs the KL with β = {problem.beta:g}. Its objective is β times the ELBO of prior · "
+            "likelihood^(1/β), "
+            "so that tempered posterior is what the guide is judged by; the Bayesian one, at β = 1, it was not "
+            "asked for."
         )
     if problem.beta == 0:
         notes.append("At β = 0 there is no prior in the objective and so no posterior that the guide was asked for.")
-    if offsets.wanted_by.endswith("objective"):
+    if reference.problem.guide_of is None:
         notes.append(
-            f"Scale, mean and features are judged on {offsets.images} images by the one correction, common to all of them, "
-            "that the run's own objective asks for. In that check alone the likelihood's scale follows the guide's, as in "
+            f"Scale, mean and features are judged on {offsets.images} images by the one correction, common to "
+            "all of them, "
+            "that the run's own objective asks for. In that check alone the likelihood's scale follows the "
+            "guide's, as in "
             "training."
         )
     return notes

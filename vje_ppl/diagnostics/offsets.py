@@ -32,14 +32,14 @@ class Offsets:
         shift: its mean less the wanted one, in its standard deviations; 0 where it is right, shape (D,).
         shift_error: the shift that chance alone would give, root mean square.
         images: how many images this comes from.
-        wanted_by: what says so, in words.
+        want: what says so, in words that go on "the guide beside what".
     """
 
     scale_ratio: Float[np.ndarray, " D"]
     shift: Float[np.ndarray, " D"]
     shift_error: float
     images: int
-    wanted_by: str
+    want: str
 
     @property
     def overall_scale(self) -> float:
@@ -95,7 +95,7 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
             schedule.step()
         error = _shift_error(wide, posterior, target, shift, log_factor)
     moved, scaled = shift.detach().cpu().numpy(), np.exp(log_factor.detach().cpu().numpy())
-    return Offsets(1 / scaled, -moved / scaled, error, images, "its own training objective")
+    return Offsets(1 / scaled, -moved / scaled, error, images, "its own training objective wants")
 
 
 def _objective(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tensor, log_factor: Tensor) -> Tensor:
@@ -147,4 +147,4 @@ def offsets_of_gaussians(
     ratio = np.exp(np.log(guide_scale / gaussians.shared_scale).mean(0))
     shift = (guide_mean - gaussians.shared_mean) / guide_scale
     error = float(np.sqrt(np.median(shift.var(0)) / len(shift)))
-    return Offsets(ratio, shift.mean(0), error, len(guide_mean), "the best diagonal Gaussians")
+    return Offsets(ratio, shift.mean(0), error, len(guide_mean), "the best diagonal Gaussians want")

@@ -179,8 +179,9 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
         targets.append(target)
     given = diagnosed.program.guide.infer(torch.cat(sources))
     seed = stream_seed(diagnosed.seed, _DRAWS)
+    source = diagnosed.fault.posterior(given)
     return predictive_draws(
-        diagnosed.program, given, given, torch.cat(targets), torch.cat(index), options.samples, seed
+        diagnosed.program, source, given, torch.cat(targets), torch.cat(index), options.samples, seed
     )
 
 

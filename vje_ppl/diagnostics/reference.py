@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,7 +123,7 @@ class Reference:
         return NUTS(self.problem.program, self.options)
 
     @cached_property
-    def _searches(self) -> tuple:
+    def _searches(self) -> tuple[Callable, Callable]:
         return compiled(self.problem.program)
 
     @cached_property
@@ -170,7 +170,8 @@ class Reference:
             stats = draws.by_posterior(chains)
             latent, step_size = stats.pop("latent"), stats.pop("step_size")
             steps = 2**self.options.max_tree_depth - 1
-            found = convergence(latent, stats["diverging"])
+            with self.stage("r-hat", f"and ESS of {images} × {self.problem.dim} features"):
+                found = convergence(latent, stats["diverging"])
             self._sampled[power.name] = Sampled(
                 latent, stats, step_size, found, float((stats["steps"] >= steps).mean())
             )

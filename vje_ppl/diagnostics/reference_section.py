@@ -49,7 +49,8 @@ def reference_section(reference: Reference, names: list[str]) -> Section:
         rows,
         [
             f"{options.chains} chains an image, {options.warmup} transitions to adapt the step size, then "
-            f"{options.draws} draws, {options.thin} transitions apart. The likelihood's scale is the trained guide's for "
+            f"{options.draws} draws, {options.thin} transitions apart. The likelihood's scale is the trained "
+            "guide's for "
             "that image, held fixed. Each posterior is sampled in the coordinates of its best diagonal Gaussian, where "
             "chains start at draws of Normal(0, I); no guide has a say in it.",
             f"A transition takes at most {2**options.max_tree_depth - 1} leapfrog steps, a limit that {limits} of them "
@@ -68,7 +69,8 @@ def _verdict(name: str, label: str, sampled: Sampled) -> Verdict:
     return Verdict(
         f"NUTS, {name}",
         level,
-        f"{len(found.converged) - unconverged} of {len(found.converged)} images converged on {label}, {marked}: largest "
+        f"{len(found.converged) - unconverged} of {len(found.converged)} images converged on {label}, "
+        f"{marked}: largest "
         f"R-hat {found.rhat.max():.3f}, smallest ESS {found.ess.min():.0f}, {found.divergences.sum()} divergences.",
         f"an image counts as sampled with R-hat at most {LARGEST_RHAT}, ESS at least {found.needed_ess:g} and no "
         f"divergence; at least {ENOUGH:.0%} of images",
