@@ -21,10 +21,10 @@ GALLERY = 10
 
 
 def corruption_figure(
-    scales: Mapping[str, Float64[np.ndarray, "levels N"]],
+    scales: Mapping[str, Float64[np.ndarray, "_ N"]],
     severities: Mapping[str, Sequence[float]],
     units: Mapping[str, str],
-    examples: Mapping[str, Float[np.ndarray, "levels C S S"]],
+    examples: Mapping[str, Float[np.ndarray, "_ C S S"]],
     correlations: Mapping[str, float],
 ) -> Figure:
     """Posterior scale against severity, a column a corruption, with one image above it at every severity.
@@ -137,7 +137,7 @@ def scale_figure(
 
 
 def gallery_figure(
-    pixels: Float[np.ndarray, "N C S S"],
+    pixels: Float[np.ndarray, "shown C S S"],
     scale: Float64[np.ndarray, " N"],
     wrong: Bool[np.ndarray, " N"] | None,
     order: Int64[np.ndarray, " N"],
