@@ -170,6 +170,8 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
 def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
     options, evaluated = diagnosed.options.predictive, diagnosed.evaluated
     images = at_most(held_out_images(diagnosed.data), options.images)
+    if len(images) < 2:
+        raise UserError(f"predictive checks expect at least 2 held-out images, and {diagnosed.data.name} has one.")
     index, sources, targets = [], [], []
     seed = stream_seed(diagnosed.seed, _VIEWS)
     for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=diagnosed.device):
