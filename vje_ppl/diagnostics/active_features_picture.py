@@ -44,8 +44,8 @@ def features_figure(measured: Activity, kl: Float64[np.ndarray, "N D"] | None) -
         axes.set_xlabel("features by mean; dot and line: median, quartiles", fontsize=8, color=FAINT)
     axes = figure.add_subplot(1, panels, panels - 1)
     for chosen, colour in ((measured.active, BLUE), (~measured.active, RED)):
-        pairs = (np.maximum(one[chosen], _SMALLEST) for one in (measured.uncertainty, measured.variance))
-        axes.scatter(*pairs, s=14, color=colour, alpha=0.75, linewidth=0, clip_on=False, zorder=3)
+        across, up = (np.maximum(one[chosen], _SMALLEST) for one in (measured.uncertainty, measured.variance))
+        axes.scatter(across, up, s=14, color=colour, alpha=0.75, linewidth=0, clip_on=False, zorder=3)
     axes.set(xscale="log", yscale="log")
     axes.minorticks_off()
     axes.axhline(ACTIVE, color=GREY, linewidth=1.2)

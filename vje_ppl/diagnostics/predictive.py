@@ -134,7 +134,7 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
     """
     rows, off = [], []
     for what, measure in (("median", _median), ("interquartile range", _spread)):
-        observed, replicated = float(measure(one.observed)), measure(one.drawn)
+        observed, replicated = float(measure(one.observed[None])[0]), measure(one.drawn)
         low, middle, high = np.quantile(replicated, [(1 - CENTRAL) / 2, 0.5, (1 + CENTRAL) / 2]).tolist()
         outside = not low <= observed <= high and abs(observed - middle) > MATTERS * abs(middle)
         if outside:
@@ -170,6 +170,8 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
 def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
     options, evaluated = diagnosed.options.predictive, diagnosed.evaluated
     images = at_most(held_out_images(diagnosed.data), options.images)
+    if len(images) < 2:
+        raise UserError(f"predictive checks expect at least 2 held-out images, and {diagnosed.data.name} has one.")
     index, sources, targets = [], [], []
     seed = stream_seed(diagnosed.seed, _VIEWS)
     for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=diagnosed.device):
@@ -208,11 +210,11 @@ def _medians(name: str, one: Predictive) -> str:
     return f"Median {name}: {np.median(one.observed):.3g} observed, {np.median(one.drawn):.3g} replicated."
 
 
-def _median(values: Float64[np.ndarray, "*S N"]) -> np.ndarray:
+def _median(values: Float64[np.ndarray, "S N"]) -> Float64[np.ndarray, " S"]:
     return np.median(values, axis=-1)
 
 
-def _spread(values: Float64[np.ndarray, "*S N"]) -> np.ndarray:
+def _spread(values: Float64[np.ndarray, "S N"]) -> Float64[np.ndarray, " S"]:
     low, high = np.quantile(values, [0.25, 0.75], axis=-1)
     return high - low
 

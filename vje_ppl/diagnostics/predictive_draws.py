@@ -141,7 +141,7 @@ def _statistics(
         )
     arrays = {name: tuple(value.double().cpu().numpy() for value in pair) for name, pair in found.items()}
     raw = [None if one is None else one.double().cpu().numpy() for one in (length, radius)]
-    return arrays, raw[0], raw[1]  # type: ignore[return-value]
+    return arrays, raw[0], raw[1]
 
 
 def _quantiles(lengths: Iterable[np.ndarray | None]) -> tuple[float, float, float] | None:

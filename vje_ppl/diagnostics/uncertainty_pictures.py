@@ -21,10 +21,10 @@ GALLERY = 10
 
 
 def corruption_figure(
-    scales: Mapping[str, Float64[np.ndarray, "levels N"]],
+    scales: Mapping[str, Float64[np.ndarray, "_ N"]],
     severities: Mapping[str, Sequence[float]],
     units: Mapping[str, str],
-    examples: Mapping[str, Float[np.ndarray, "levels C S S"]],
+    examples: Mapping[str, Float[np.ndarray, "_ C S S"]],
     correlations: Mapping[str, float],
 ) -> Figure:
     """Posterior scale against severity, a column a corruption, with one image above it at every severity.
@@ -119,7 +119,8 @@ def scale_figure(
     note = f"grey: {name}, {len(inside)} images; in colour: another data set"
     figure = new_figure(max(3.6 * len(outside), 5.2), 2.9, "Posterior scale on other data", note)
     everything = np.concatenate([inside, *outside.values()])
-    edges = np.linspace(*np.quantile(everything, [0.002, 0.998]), 36)
+    low, high = np.quantile(everything, [0.002, 0.998])
+    edges = np.linspace(low, high if high > low else low + 1e-6, 36)
     for place, (other, values) in enumerate(outside.items()):
         axes = figure.add_subplot(1, len(outside), place + 1)
         for one, colour in ((inside, GREY), (values, COLOURS[1 + place % (len(COLOURS) - 1)])):
@@ -137,7 +138,7 @@ def scale_figure(
 
 
 def gallery_figure(
-    pixels: Float[np.ndarray, "N C S S"],
+    pixels: Float[np.ndarray, "shown C S S"],
     scale: Float64[np.ndarray, " N"],
     wrong: Bool[np.ndarray, " N"] | None,
     order: Int64[np.ndarray, " N"],
@@ -171,5 +172,7 @@ def gallery_figure(
 
 def _show(axes: Axes, pixels: Float[np.ndarray, "C S S"], extent: tuple[float, float, float, float]) -> None:
     image = pixels.transpose(1, 2, 0)
-    colours = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
-    axes.imshow(image.squeeze(-1) if colours else image, extent=extent, interpolation="nearest", **colours)
+    if image.shape[-1] == 1:
+        axes.imshow(image[..., 0], extent=extent, interpolation="nearest", cmap="gray", vmin=0, vmax=1)
+    else:
+        axes.imshow(image, extent=extent, interpolation="nearest")
