@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -95,6 +95,7 @@ class Measured:
     evidence: Float[np.ndarray, "S3 T N"]
 
 
+@lru_cache(maxsize=4)
 def compiled_measure(program: PortedProgram) -> Callable:
     """`_measure` of a program, compiled once for each number of draws."""
     return jax.jit(partial(_measure, program), static_argnames="draws")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -109,6 +109,12 @@ def convergence(latent: Float[np.ndarray, "N C S D"], diverging: Bool[np.ndarray
     ess = np.asarray(array_stats.ess(latent, chain_axis=1, draw_axis=2))
     bad = ~(np.isfinite(rhat) & np.isfinite(ess))  # a chain that never moved
     return Convergence(np.where(bad, np.inf, rhat), np.where(bad, 0.0, ess), diverging.sum((1, 2)))
+
+
+@lru_cache(maxsize=4)
+def sampler_of(program: PortedProgram, options: NUTSOptions) -> NUTS:
+    """The sampler of a program, compiled once however many problems share it."""
+    return NUTS(program, options)
 
 
 class NUTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -154,15 +154,10 @@ def log_joint(
     return program.log_prior(latent) + power * likelihood
 
 
-_compiled: dict[int, tuple[PortedProgram, Callable]] = {}
-
-
+@lru_cache(maxsize=4)
 def _jitted_terms(program: PortedProgram) -> Callable:
     """One compiled function a program, also where several problems share it."""
-    if id(program) not in _compiled:
-        _compiled.clear()
-        _compiled[id(program)] = program, jax.jit(partial(_terms, program))
-    return _compiled[id(program)][1]
+    return jax.jit(partial(_terms, program))
 
 
 def _terms(program: PortedProgram, latent: Array, scale: Array, observed: Observed) -> tuple[Array, dict[str, Array]]:

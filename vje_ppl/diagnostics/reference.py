@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from vje_ppl.diagnostics.gap import Gap, compiled_measure, measure, split
 from vje_ppl.diagnostics.importance import bounds, khat
 from vje_ppl.diagnostics.lanes import Lanes, Whitening, in_blocks, repeated
-from vje_ppl.diagnostics.nuts import NUTS, Convergence, NUTSOptions, convergence
+from vje_ppl.diagnostics.nuts import NUTS, Convergence, NUTSOptions, convergence, sampler_of
 from vje_ppl.diagnostics.problem import LatentTerms, PosteriorProblem, Power, powers
 from vje_ppl.diagnostics.refinement import compiled
 from vje_ppl.evaluation.evaluated_run import say
@@ -117,16 +117,16 @@ class Reference:
         """Lanes at a time: chains of all images."""
         return self.problem.images * self.options.chains
 
-    @cached_property
+    @property
     def sampler(self) -> NUTS:
         """The sampler, compiled at its first call."""
-        return NUTS(self.problem.program, self.options)
+        return sampler_of(self.problem.program, self.options)
 
-    @cached_property
+    @property
     def _searches(self) -> tuple[Callable, Callable]:
         return compiled(self.problem.program)
 
-    @cached_property
+    @property
     def _measure(self):
         return compiled_measure(self.problem.program)
 
@@ -140,6 +140,14 @@ class Reference:
         search, _ = self._searches
         key = random.key(stream_seed(self.problem.seed, _SEARCH) % 2**32)
         return in_blocks(lambda block: search(block, key), self.block, lanes)
+
+    def beside(self, problem: PosteriorProblem) -> Reference:
+        """The reference of another guide for the same posteriors: Gaussians and chains depend on no guide.
+
+        Args:
+            problem: the same but for its guide.
+        """
+        return replace(self, problem=problem, _comparisons={})
 
     def gaussians(self, power: Power) -> Gaussians:
         """The best diagonal Gaussians for a target density."""

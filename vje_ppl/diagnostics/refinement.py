@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -95,6 +95,7 @@ def best_shared_gaussian(
     return loc, jnp.exp(log_scale)
 
 
+@lru_cache(maxsize=4)
 def compiled(program: PortedProgram) -> tuple[Callable, Callable]:
     """Both searches, compiled at their first call."""
     return jax.jit(partial(best_gaussian, program)), jax.jit(partial(best_shared_gaussian, program))
