@@ -145,7 +145,10 @@ def _of_run(config: DictConfig) -> Diagnosis:
         facts["warning"] = "the run is not finished; its last checkpoint is diagnosed"
     if run.fault.sentence:
         facts["fault"] = f"planted on purpose: {run.fault.sentence}"
-    names = [f"image {one}, {label}" for one, label in zip(index, labels, strict=True)]
+    names = [
+        f"image {one}, class {label}" if label != "unlabelled" else f"image {one}"
+        for one, label in zip(index, labels, strict=True)
+    ]
     return Diagnosis(Reference(problem, NUTSOptions(**config.nuts)), names, index, labels, facts, run)
 
 

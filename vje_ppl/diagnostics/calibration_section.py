@@ -79,9 +79,7 @@ def _picture(found: Calibration) -> Picture:
     points = np.linspace(0, 1, 101)[1:-1]
     prob = simulate_confidence_bands(count, 1, points, _BAND, 500, np.random.default_rng(0))
     low, high = get_pointwise_confidence_band(prob, count, points)
-    figure = new_figure(
-        4.6 * len(found.ranks) + 0.6, 3.6, "Ranks of simulated truths: empirical less uniform distribution"
-    )
+    figure = new_figure(4.6 * len(found.ranks) + 0.6, 3.6, "Ranks of simulated truths")
     panels = figure.subplots(1, len(found.ranks), squeeze=False, sharey=True)[0]
     for axes, ranks in zip(panels, found.ranks, strict=True):
         axes.fill_between(points, low - points, high - points, color="#e9eef3", linewidth=0, label=f"{_BAND:.0%} band")
@@ -97,7 +95,7 @@ def _picture(found: Calibration) -> Picture:
                 points, curve, color=colour, linewidth=1.0 if feature else 1.6, alpha=0.6 if feature else 1, label=label
             )
         axes.axhline(0, color=FAINT, linewidth=0.8)
-        head(axes, f"among draws of {ranks.of}", f"p = {ranks.p_value:.2g}")
+        head(axes, f"among draws of {ranks.of}", f"ECDF − uniform; p = {ranks.p_value:.2g}")
         tidy(axes)
         axes.set_xlabel("rank, as a share", fontsize=8, color=FAINT)
     panels[0].legend(fontsize=7.5, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, -0.38))

@@ -64,10 +64,12 @@ def bounds_figure(comparisons: dict[Power, Comparison]) -> Figure:
         axes.set_yscale("symlog", linthresh=1.0)
         axes.set_ylim(-0.5, 2 * max(1.0, top))
         axes.axhline(0, color=FAINT, linewidth=0.8)
-        head(axes, _capital(power.label), "log evidence − bound, nats")
+        head(axes, _capital(power.label), "nats below")
         tidy(axes)
+        axes.minorticks_off()
+        axes.set_xticks(list(found.guide_bounds), [f"{size:,}" for size in found.guide_bounds])
         axes.set_xlabel("draws K", fontsize=8, color=FAINT)
-    panels[0].legend(fontsize=8, frameon=False, loc="upper right")
+    panels[0].legend(fontsize=8, frameon=False, loc="center right")
     return figure
 
 
@@ -115,6 +117,7 @@ def moments_figure(reference: Reference) -> Figure:
             head(axes, _capital(title), power.name)
             tidy(axes, "both")
             axes.set_xlabel("NUTS", fontsize=8, color=FAINT)
+        _few_log_ticks(row[1])
     panels[0][0].legend(fontsize=8, frameon=False, loc="upper left", markerscale=4)
     return figure
 
@@ -188,10 +191,19 @@ def offsets_figure(offsets: Offsets) -> Figure:
     panels[0].axhspan(0.8, 1.25, color="#e9eef3", zorder=0)
     panels[1].axhspan(-0.3, 0.3, color="#e9eef3", zorder=0)
     head(panels[0], "Scale", "guide's over the wanted one")
-    head(panels[1], "Mean", "guide's less the wanted one, in its sd")
+    head(panels[1], "Mean", "guide's − wanted, in sd")
     for axes in panels:
         tidy(axes)
     return figure
+
+
+def _few_log_ticks(axes: Axes) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten, as plain numbers."""
+    steps = [mantissa * 10.0**power for power in range(-6, 4) for mantissa in (1, 2, 5)]
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        ticks = [step for step in steps if low <= step <= high]
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
 
 
 def _marginal(
@@ -202,7 +214,7 @@ def _marginal(
         (GUIDE, problem.guide_mean[image, feature], problem.guide_scale[image, feature]),
         (BEST, gaussians.best.loc[0, image, feature], gaussians.best.scale[0, image, feature]),
     )
-    low, high = np.quantile(draws, [0.002, 0.998])
+    low, high = draws.min() - 0.05 * np.ptp(draws), draws.max() + 0.05 * np.ptp(draws)
     for _, mean, scale in curves:
         low, high = min(low, mean - 2.5 * scale), max(high, mean + 2.5 * scale)
     axes.hist(draws, bins=40, density=True, color=to_rgba(TRUTH, 0.55))

@@ -213,7 +213,9 @@ def _pictures(
         Picture(
             "marginals",
             marginals,
-            "The blue curve fits the grey histogram; the guide's is wider and covers it.",
+            "The blue curve lies on the grey histogram; the guide's has to do for all views of the image, and "
+            "so is wider and "
+            "lies beside it.",
             "Shown are the images with the smallest, the middle and the largest gap, in features from the "
             "narrowest to the "
             "widest of the guide's.",
