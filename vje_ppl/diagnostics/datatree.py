@@ -52,8 +52,8 @@ def write_datatree(
     NUTS `chain` and `draw` in its place.
 
     Groups: `posterior` (the guide's draws), `prior`, `posterior_predictive` and `prior_predictive` (cosine of the
-    direction with the observed one, radius), `observed_data`, `log_likelihood` (per site, at the guide's draws),
-    `sample_stats` (of the guide's draws: log densities of guide, prior and importance weights), `posterior_nuts` and
+    angle to the mean of the guide's posterior, radius), `observed_data`, `log_likelihood` (per site, at the guide's
+    draws), `sample_stats` (of the guide's draws: log densities of guide, prior and both together), `posterior_nuts` and
     `sample_stats_nuts` for the Bayesian posterior, `posterior_nuts_tempered` and its statistics where the run has
     β ≠ 1, and `convergence_…_data` (R-hat, ESS, divergences, which images converged).
 
@@ -124,25 +124,20 @@ def _observed(problem: PosteriorProblem, features: np.ndarray) -> dict[str, np.n
         first = np.asarray(value[0], np.float32)
         found[name] = first[:, features] if first.ndim == 2 else first
     polar = _polar(problem.observed)
-    found["direction_cosine"] = np.ones(problem.images, np.float32)
     if polar is not None:
+        found["direction_cosine"] = _cosine(polar[0][0], problem)
         found["radius"] = polar[1][0].astype(np.float32)
     return found
 
 
 def _predictive(problem: PosteriorProblem, latent: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Cosine with the observed direction and radius of what the likelihood draws at latents (S, N, D)."""
+    """Direction cosine and radius of what the likelihood draws at latents (S, N, D)."""
     scale = jnp.broadcast_to(jnp.asarray(problem.scale), latent.shape)
     drawn = problem.program.draw_observed(random.key(seed % 2**32), jnp.asarray(latent), scale)
     replicated = _polar({name: np.asarray(one) for name, one in drawn.items()})
-    observed = _polar(problem.observed)
-    if replicated is None or observed is None:
+    if replicated is None:
         return {name: _float(np.asarray(one)) for name, one in drawn.items() if np.ndim(one) == 2}
-    cosine = (_unit(replicated[0]) * _unit(observed[0][0])).sum(-1)
-    found = {"direction_cosine": _float(cosine)}
-    if replicated[1] is not None:
-        found["radius"] = _float(replicated[1])
-    return found
+    return {"direction_cosine": _cosine(replicated[0], problem), "radius": _float(replicated[1])}
 
 
 def _polar(observed: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | Any] | None:
@@ -154,6 +149,11 @@ def _polar(observed: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | Any] |
     if len(vectors) != 1:
         return None
     return vectors[0], np.linalg.norm(vectors[0], axis=-1)
+
+
+def _cosine(direction: np.ndarray, problem: PosteriorProblem) -> np.ndarray:
+    """Cosine of the angle to the mean of the guide's posterior, one fixed direction an image."""
+    return _float((_unit(direction) * _unit(problem.guide_mean)).sum(-1))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -81,7 +81,8 @@ def _feature_verdict(offsets: Offsets) -> Verdict:
     odd = offsets.odd_features()
     if odd:
         worst = ", ".join(
-            f"feature {one} (scale × {offsets.scale_ratio[one]:.2g}, mean {offsets.shift[one]:+.1f} sd)"
+            f"feature {one} (scale × {offsets.scale_ratio[one]:.2g}, mean {offsets.shift[one]:+.1f} sd, spread "
+            f"over images × {offsets.spread[one]:.2g})"
             for one in odd[:4]
         )
         more = f" and {len(odd) - 4} more" if len(odd) > 4 else ""
@@ -94,8 +95,9 @@ def _feature_verdict(offsets: Offsets) -> Verdict:
         "Features of the guide",
         Level.BAD if odd else Level.GOOD,
         sentence,
-        f"none beside the others by more than a factor {ODD_FACTOR:g} in scale or {ODD_SHIFT:g} standard "
-        "deviations in mean",
+        f"none beside the others by more than a factor {ODD_FACTOR:g} in scale, {ODD_SHIFT:g} standard "
+        "deviations in mean, "
+        f"or means {ODD_FACTOR:g} times closer together over images",
     )
 
 

@@ -105,8 +105,9 @@ def convergence(latent: Float[np.ndarray, "N C S D"], diverging: Bool[np.ndarray
         latent: draws of N posteriors in C chains.
         diverging: which transitions diverged.
     """
-    rhat = np.asarray(array_stats.rhat(latent, chain_axis=1, draw_axis=2))
-    ess = np.asarray(array_stats.ess(latent, chain_axis=1, draw_axis=2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rhat = np.asarray(array_stats.rhat(latent, chain_axis=1, draw_axis=2))
+        ess = np.asarray(array_stats.ess(latent, chain_axis=1, draw_axis=2))
     bad = ~(np.isfinite(rhat) & np.isfinite(ess))  # a chain that never moved
     return Convergence(np.where(bad, np.inf, rhat), np.where(bad, 0.0, ess), diverging.sum((1, 2)))
 
@@ -158,7 +159,7 @@ class NUTS:
 
         @partial(jax.jit, static_argnums=3)
         def advance(state: Any, lanes: Lanes, whitening: Whitening, count: int) -> tuple[Any, dict[str, Any]]:
-            def transitions(_: int, carried: tuple[Any, Any]) -> tuple[Any, Any]:
+            def transitions(_: Any, carried: tuple[Any, Any]) -> tuple[Any, Any]:
                 state, diverging = carried
                 state = jax.vmap(moved)(state, lanes, whitening)
                 return state, diverging | state.diverging

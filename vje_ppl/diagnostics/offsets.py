@@ -12,6 +12,7 @@ from torch import Tensor
 from vje_ppl.diagnostics.diagnosed_run import FIRST_TARGET, SOURCE, DiagnosedRun
 from vje_ppl.diagnostics.reference import Gaussians
 from vje_ppl.evaluation.conditional_densities import map_posterior, pair_terms
+from vje_ppl.moments import moments
 from vje_ppl.noise import stream_seed
 
 _NOISE = 0x64696105
@@ -30,6 +31,8 @@ class Offsets:
     Attributes:
         scale_ratio: its standard deviation over the wanted one; 1 where it is right, shape (D,).
         shift: its mean less the wanted one, in its standard deviations; 0 where it is right, shape (D,).
+        spread: how far its means are apart over images, over how far they should be; 0 for a feature that says the same
+            of every image, shape (D,).
         shift_error: the shift that chance alone would give, root mean square.
         images: how many images this comes from.
         want: what says so, in words that go on "the guide beside what".
@@ -37,6 +40,7 @@ class Offsets:
 
     scale_ratio: Float[np.ndarray, " D"]
     shift: Float[np.ndarray, " D"]
+    spread: Float[np.ndarray, " D"]
     shift_error: float
     images: int
     want: str
@@ -54,10 +58,11 @@ class Offsets:
         return float(np.sqrt(max(0.0, np.square(rest).mean() - self.shift_error**2)))
 
     def odd_features(self) -> list[int]:
-        """Features that are off by themselves: by `ODD_FACTOR` in scale, or `ODD_SHIFT` in mean, beside the others."""
+        """Features that are off by themselves: by `ODD_FACTOR` in scale or spread, or `ODD_SHIFT` in mean."""
         relative = np.abs(np.log(self.scale_ratio / self.overall_scale))
         beside = np.abs(self.shift - np.median(self.shift))
-        return [int(one) for one in np.flatnonzero((relative > np.log(ODD_FACTOR)) | (beside > ODD_SHIFT))]
+        still = self.spread * ODD_FACTOR < np.median(self.spread)
+        return [int(one) for one in np.flatnonzero((relative > np.log(ODD_FACTOR)) | (beside > ODD_SHIFT) | still)]
 
 
 def offsets_of_training(run: DiagnosedRun) -> Offsets:
@@ -69,8 +74,9 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
 
     where q' is the guide's posterior with scale σ' = factor · σ and mean μ + shift · σ. A trained guide can make these
     changes by the biases of its last layer alone, so they come out as 1 and 0 where training has converged and carries
-    over to these images. As in training, and unlike anywhere else in a diagnosis, the likelihood's scale follows the
-    guide's here; held fixed, it would let even a healthy guide gain by leaving the scale that both share.
+    over to these images. Beside them stands how far the guide's means are apart over images, over how far the
+    embeddings that they explain are. As in training, and unlike anywhere else in a diagnosis, the likelihood's scale
+    follows the guide's here; held fixed, it would let even a healthy guide gain by leaving the scale that both share.
 
     Args:
         run: opened for diagnosis.
@@ -95,7 +101,8 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
             schedule.step()
         error = _shift_error(wide, posterior, target, shift, log_factor)
     moved, scaled = shift.detach().cpu().numpy(), np.exp(log_factor.detach().cpu().numpy())
-    return Offsets(1 / scaled, -moved / scaled, error, images, "its own training objective wants")
+    spread = _spread(moments(posterior)[0].flatten(0, 1).cpu().numpy(), target.flatten(0, 1).cpu().numpy())
+    return Offsets(1 / scaled, -moved / scaled, spread, error, images, "its own training objective wants")
 
 
 def _objective(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tensor, log_factor: Tensor) -> Tensor:
@@ -147,4 +154,12 @@ def offsets_of_gaussians(
     ratio = np.exp(np.log(guide_scale / gaussians.shared_scale).mean(0))
     shift = (guide_mean - gaussians.shared_mean) / guide_scale
     error = float(np.sqrt(np.median(shift.var(0)) / len(shift)))
-    return Offsets(ratio, shift.mean(0), error, len(guide_mean), "the best diagonal Gaussians want")
+    spread = _spread(guide_mean, gaussians.shared_mean)
+    return Offsets(ratio, shift.mean(0), spread, error, len(guide_mean), "the best diagonal Gaussians want")
+
+
+def _spread(mean: Float[np.ndarray, "N D"], wanted: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " D"]:
+    """Standard deviation over images over that of what the means should follow; 1 for features that do not vary."""
+    varies = wanted.std(0)
+    dead = varies < 1e-3 * np.median(varies)
+    return np.where(dead, 1.0, mean.std(0) / np.where(dead, 1.0, np.maximum(varies, 1e-12)))

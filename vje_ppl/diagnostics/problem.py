@@ -150,6 +150,9 @@ def log_joint(
     program: PortedProgram, power: Array, latent: Array, scale: Array, observed: Observed
 ) -> Float[Array, "*batch"]:
     """Log p(s) + power · log p(z | s) in JAX, for anything that broadcasts."""
+    if latent.ndim == 1:  # likelihoods expect a dimension of images
+        one = jax.tree.map(lambda value: value[None], (latent, scale, observed))
+        return log_joint(program, power, *one)[0]
     likelihood = sum(program.log_likelihood(latent, scale, observed).values())
     return program.log_prior(latent) + power * likelihood
 

@@ -65,7 +65,11 @@ def _verdict(name: str, label: str, sampled: Sampled) -> Verdict:
     good = float(found.converged.mean())
     level = Level.GOOD if good >= ENOUGH else Level.CAUTION if good >= 0.5 else Level.BAD
     unconverged = int((~found.converged).sum())
-    marked = "none is marked" if not unconverged else f"{unconverged} did not and are marked"
+    marked = (
+        "none is marked"
+        if not unconverged
+        else f"{unconverged} did not and {'is' if unconverged == 1 else 'are'} marked"
+    )
     return Verdict(
         f"NUTS, {name}",
         level,

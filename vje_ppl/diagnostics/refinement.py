@@ -15,8 +15,9 @@ from vje_ppl.diagnostics.lanes import Lanes, Whitening
 from vje_ppl.diagnostics.ported_program import Observed, PortedProgram
 from vje_ppl.diagnostics.problem import log_joint
 
-#: Steps of Adam, its learning rate at the start (a cosine takes it to zero), and pairs of antithetic draws a step.
-STEPS, LEARNING_RATE, PAIRS = 300, 0.1, 2
+#: Steps of Adam, its learning rate at the start (a cosine takes it to zero), pairs of antithetic draws a step, and how
+#: many of the last steps are averaged.
+STEPS, LEARNING_RATE, PAIRS, AVERAGED = 300, 0.1, 2, 120
 
 #: The most that a direction is stretched beyond the diagonal.
 _LARGEST_STRETCH = 30.0
@@ -115,7 +116,7 @@ def _adam(negative: Callable[[Any, jax.Array], Array], start: Any, key: jax.Arra
     """Minimize a sum over lanes; Adam scales each parameter by itself, so lanes do not influence each other."""
 
     def step(count: Array, state: Any) -> Any:
-        value, first, second = state
+        value, first, second, total = state
         rate = LEARNING_RATE * 0.5 * (1 + jnp.cos(jnp.pi * count / STEPS))
         gradient = jax.grad(negative)(value, random.fold_in(key, count))
         gradient = jax.tree.map(lambda one: jnp.where(jnp.isfinite(one), one, 0.0), gradient)
@@ -125,7 +126,10 @@ def _adam(negative: Callable[[Any, jax.Array], Array], start: Any, key: jax.Arra
         def moved(value: Array, m: Array, v: Array) -> Array:
             return value - rate * (m / (1 - 0.9 ** (count + 1.0))) / (jnp.sqrt(v / (1 - 0.99 ** (count + 1.0))) + 1e-8)
 
-        return jax.tree.map(moved, value, first, second), first, second
+        value = jax.tree.map(moved, value, first, second)
+        total = jax.tree.map(lambda sum_, one: sum_ + jnp.where(count >= STEPS - AVERAGED, one, 0.0), total, value)
+        return value, first, second, total
 
     zeros = jax.tree.map(jnp.zeros_like, start)
-    return jax.lax.fori_loop(0, STEPS, step, (start, zeros, zeros))[0]
+    total = jax.lax.fori_loop(0, STEPS, step, (start, zeros, zeros, zeros))[3]
+    return jax.tree.map(lambda one: one / AVERAGED, total)
