@@ -6,7 +6,7 @@ import pytest
 from tests.diagnostics.conjugate_reference import faulty
 from vje_ppl.diagnostics.calibration import Ranks
 from vje_ppl.diagnostics.calibration_section import calibration_section
-from vje_ppl.diagnostics.faults import NoFault, SamplerScale, ScaledScale, ShiftedMean
+from vje_ppl.diagnostics.faults import NoFault, SamplerPower, SamplerScale, ScaledScale, ShiftedMean
 from vje_ppl.diagnostics.section import Level
 
 NUTS, GUIDE = "Calibration of NUTS", "Calibration of the guide"
@@ -20,8 +20,9 @@ NUTS, GUIDE = "Calibration of NUTS", "Calibration of the guide"
         (ScaledScale(2.0), GUIDE, "too wide"),
         (ShiftedMean(1.0), GUIDE, "below the draws"),
         (SamplerScale(0.3), NUTS, "too narrow"),
+        (SamplerPower(4.0), NUTS, "too narrow"),
     ],
-    ids=["none", "guide-narrow", "guide-wide", "guide-shifted", "sampler-scale"],
+    ids=["none", "guide-narrow", "guide-wide", "guide-shifted", "sampler-scale", "sampler-power"],
 )
 def test_calibration_notices_a_planted_fault_and_nothing_else(fault, bad, words):
     verdicts = {one.name: one for one in calibration_section(faulty(fault)).verdicts}

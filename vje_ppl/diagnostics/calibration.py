@@ -104,7 +104,7 @@ def calibrate(reference: Reference) -> Calibration:
     problem = reference.problem
     truth, observed, image = _simulate(problem, reference.block)
     lanes = Lanes(
-        np.ones(len(truth), np.float32),
+        np.full(len(truth), problem.sampler_power, np.float32),
         problem.sampler_scale[image],
         observed,
         _start(observed, problem.sampler_scale[image]),
@@ -151,7 +151,7 @@ Quantities = Callable[[np.ndarray], dict[str, np.ndarray]]
 def _quantities(problem: PosteriorProblem, observed: Observed, scale: np.ndarray) -> Quantities:
     """What is ranked: a few features, the norm, and the log-likelihood, of latents (M, S, D)."""
     features = np.unique(np.linspace(0, problem.dim - 1, min(FEATURES, problem.dim)).astype(int))
-    given = jax.tree.map(lambda one: jnp.asarray(one)[:, None], (scale, observed))
+    given = jax.tree.map(jnp.asarray, (scale, observed))
 
     @jax.jit
     def log_likelihood(latent: jax.Array, scale: jax.Array, observed: Observed) -> jax.Array:
@@ -160,7 +160,7 @@ def _quantities(problem: PosteriorProblem, observed: Observed, scale: np.ndarray
     def evaluate(latent: np.ndarray) -> dict[str, np.ndarray]:
         found = {f"feature {one}": latent[..., one] for one in features}
         found["norm"] = np.linalg.norm(latent, axis=-1)
-        found["log-likelihood"] = np.asarray(log_likelihood(jnp.asarray(latent), *given))
+        found["log-likelihood"] = np.asarray(log_likelihood(jnp.asarray(np.moveaxis(latent, 1, 0)), *given)).T
         return found
 
     return evaluate

@@ -69,6 +69,7 @@ class ConjugateCase:
             beta=1.0,
             seed=self._seed,
             sampler_scale=self.fault.sampler_scale(torch.from_numpy(scale)).numpy(),
+            sampler_power=self.fault.sampler_power(),
             guide_of=self.guide,
         )
 

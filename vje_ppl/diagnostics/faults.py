@@ -35,6 +35,10 @@ class Fault(ABC):
         """The likelihood's scale, shape (..., D), as calibration's sampler is told."""
         return scale
 
+    def sampler_power(self) -> float:
+        """The power to which calibration's sampler raises the likelihood; 1 is right."""
+        return 1.0
+
 
 class NoFault(Fault):
     """Everything as it was trained."""
@@ -148,3 +152,28 @@ class SamplerScale(Fault):
     def sampler_scale(self, scale: Tensor) -> Tensor:
         """The scale that it is given."""
         return scale * self.factor
+
+
+class SamplerPower(Fault):
+    """Calibration's sampler is given a tempered posterior, prior · likelihood^power, for the Bayesian one.
+
+    Args:
+        power: positive; 1 is no fault.
+
+    Raises:
+        UserError: for a power that is not positive.
+    """
+
+    def __init__(self, power: float = 2.0) -> None:
+        if not power > 0:
+            raise UserError(f"fault.power expects a positive number, got {power}.")
+        self.power = power
+
+    @property
+    def sentence(self) -> str:
+        """What was done."""
+        return f"calibration's sampler raised the likelihood to the power {self.power:g}"
+
+    def sampler_power(self) -> float:
+        """The power that it takes."""
+        return self.power

@@ -69,6 +69,7 @@ class PosteriorProblem:
         beta: the weight of the KL that the guide was trained with.
         seed: of everything drawn from here on.
         sampler_scale: the scale with which calibration's sampler evaluates the likelihood; `scale` but for a fault.
+        sampler_power: the power to which it raises the likelihood; 1 but for a fault.
         guide_of: the guide itself where it sees the observation; None where, as in a run, it sees the source alone.
     """
 
@@ -84,6 +85,7 @@ class PosteriorProblem:
     beta: float
     seed: int
     sampler_scale: Float[np.ndarray, "N D"]
+    sampler_power: float = 1.0
     guide_of: GuideOf | None = None
 
     @property

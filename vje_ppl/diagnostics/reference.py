@@ -17,7 +17,7 @@ from tqdm import tqdm
 from vje_ppl.diagnostics.gap import Gap, compiled_measure, measure, split
 from vje_ppl.diagnostics.importance import bounds, khat
 from vje_ppl.diagnostics.lanes import Lanes, Whitening, in_blocks, repeated
-from vje_ppl.diagnostics.nuts import NUTS, Convergence, NUTSOptions, convergence, sampler_of
+from vje_ppl.diagnostics.nuts import NUTS, Chains, Convergence, NUTSOptions, convergence, sampler_of
 from vje_ppl.diagnostics.problem import LatentTerms, PosteriorProblem, Power, powers
 from vje_ppl.diagnostics.refinement import compiled
 from vje_ppl.evaluation.evaluated_run import say
@@ -127,7 +127,7 @@ class Reference:
         return compiled(self.problem.program)
 
     @property
-    def _measure(self):
+    def _measure(self) -> Callable:
         return compiled_measure(self.problem.program)
 
     @cached_property
@@ -185,7 +185,7 @@ class Reference:
             )
         return self._sampled[power.name]
 
-    def run_chains(self, lanes: tuple[Lanes, Whitening], seed: int, what: str):
+    def run_chains(self, lanes: tuple[Lanes, Whitening], seed: int, what: str) -> Chains:
         """Sample lanes, with a progress bar."""
         total = self.options.warmup + self.options.draws * self.options.thin
         with (

@@ -52,6 +52,7 @@ class RunPosteriors:
             beta=run.beta,
             seed=run.seed,
             sampler_scale=_array(run.fault.sampler_scale(run.likelihood_scale)),
+            sampler_power=run.fault.sampler_power(),
         )
 
 
