@@ -15,7 +15,8 @@ from vje_ppl.diagnostics.section import Level
     [
         pytest.param(1.0, Level.GOOD, "The scale grows with blur", id="grows"),
         pytest.param(0.08, Level.CAUTION, "The scale hardly grows with blur", id="hardly grows"),
-        pytest.param(-1.0, Level.CAUTION, "The scale does not grow with blur", id="shrinks"),
+        pytest.param(-1.0, Level.CAUTION, "The scale shrinks with blur", id="shrinks"),
+        pytest.param(-0.05, Level.CAUTION, "The scale does not grow with blur", id="hardly shrinks"),
     ],
 )
 def test_trend_verdict_says_whether_scale_grows(slope, level, said):

@@ -24,7 +24,7 @@ def features_figure(measured: Activity, kl: Float64[np.ndarray, "N D"] | None) -
         kl: KL of each image and feature; None leaves the panel out.
     """
     dim = len(measured.variance)
-    note = f"{dim} features; in colour: inactive ones" if not measured.active.all() else f"{dim} features, all active"
+    note = f"{dim} features; orange: inactive ones" if not measured.active.all() else f"{dim} features, all active"
     panels = 2 if kl is None else 3
     figure = new_figure(3.2 * panels, 3.0, "Features of the posterior", note)
     if kl is not None:
@@ -72,4 +72,4 @@ def _label(axis: Axis, ends: tuple[float, float]) -> None:
     low, high = np.log10(ends)
     powers = np.arange(np.ceil(low), np.floor(high) + 1)
     ticks = 10.0 ** (powers if len(powers) > 1 else low + (high - low) * np.array([0.1, 0.5, 0.9]))
-    axis.set_ticks(ticks.tolist(), [f"{tick:.2g}" for tick in ticks])
+    axis.set_ticks(ticks.tolist(), [f"{tick:.3g}" for tick in ticks])

@@ -35,12 +35,14 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
     if not chosen:
         return Part()
     index, first = next(iter(diagnosed.evaluated.prepared(images)))
-    pixels = pixels_of(first[:1], normalize)
+    place = int(first.flatten(1).std(1).argmax())  # a blank image would not show what is done to it
+    richest = slice(place, place + 1)
+    pixels = pixels_of(first[richest], normalize)
     scales, examples = {}, {}
     for name, one in chosen.items():
         batches = diagnosed.evaluated.prepared(images)
         scales[name] = scale_under_corruption(inferring(diagnosed), batches, normalize, one, diagnosed.seed).numpy()
-        worse = [one(pixels, severity, diagnosed.seed, index[:1]) for severity in one.severities]
+        worse = [one(pixels, severity, diagnosed.seed, index[richest]) for severity in one.severities]
         examples[name] = torch.cat([pixels, *worse]).cpu().numpy()
     correlations = {name: float(severity_correlation(values).mean()) for name, values in scales.items()}
     said = enumerated(f"{value:.2f} for {name}" for name, value in correlations.items())
@@ -82,7 +84,8 @@ def trend_verdict(name: str, values: Float64[np.ndarray, "levels N"]) -> Verdict
     correlation = float(severity_correlation(values).mean())
     levels = np.exp(values.mean(1))
     grows = correlation >= GROWS
-    word = "grows" if grows else "hardly grows" if correlation > 0 else "does not grow"
+    shrinks = "shrinks" if correlation <= -GROWS else "does not grow"
+    word = "grows" if grows else "hardly grows" if correlation > 0 else shrinks
     peak = int(levels.argmax())
     turn = (
         ""

@@ -130,7 +130,7 @@ def scale_figure(
         axes.minorticks_off()
         ticks = np.exp(np.linspace(edges[0], edges[-1], 5))
         tidy(axes)
-        axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
         axes.set_yticks([])
         head(axes, other, f"AUROC {aurocs[other]:.3f}")
         axes.set_xlabel(SCALE, fontsize=8, color=FAINT)
@@ -161,7 +161,7 @@ def gallery_figure(
         _show(axes, shown[place], (0, 1, 0, 1))
         is_wrong = wrong is not None and bool(wrong[image])
         for spine in axes.spines.values():
-            spine.set(visible=is_wrong, color=RED, linewidth=2.5)
+            spine.set(visible=True, color=RED if is_wrong else "#cccccc", linewidth=2.5 if is_wrong else 0.6)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_xlabel(f"{np.exp(scale[image]):.3f}", fontsize=8, color=RED if is_wrong else INK, labelpad=2)
