@@ -102,23 +102,16 @@ def test_the_tree_opens_in_plain_arviz(run, tmp_path):
     assert said.stdout.split() == ["48", "48"]  # 6 images of 8 features
 
 
-@pytest.mark.parametrize(
-    ("fault", "named", "words"),
-    [
-        ("scale_halved", "Scale of the guide", "too narrow"),
-        ("mean_shifted", "Mean of the guide", "shifted"),
-        ("feature_collapsed", "Features of the guide", "feature 0"),
-    ],
-)
-def test_a_planted_fault_is_named_and_only_where_it_is_planted(run, tmp_path, fault, named, words):
+def test_a_planted_fault_is_named_and_only_where_it_is_planted(run, tmp_path):
     options = ("images.count=3", "nuts.draws=10", "nuts.warmup=10", "sections=guide", f"out={tmp_path}")
-    result = diagnose(f"run={run[0]}", f"fault={fault}", *options)
+    result = diagnose(f"run={run[0]}", "fault=scale_halved", *options)
     assert result.returncode == 0, result.stderr
     assert "planted on purpose" in result.stdout
-    found, healthy = verdicts(tmp_path)[named], verdicts(run[0] / "diagnosis")[named]
-    assert found["level"] == "bad"
-    assert words in found["sentence"]
-    assert healthy["level"] != "bad", healthy["sentence"]
+    found, healthy = verdicts(tmp_path), verdicts(run[0] / "diagnosis")
+    assert found["Scale of the guide"]["level"] == "bad"
+    assert "too narrow" in found["Scale of the guide"]["sentence"]
+    for name in ("Scale of the guide", "Mean of the guide", "Features of the guide"):
+        assert healthy[name]["level"] != "bad", healthy[name]["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -141,17 +134,10 @@ def test_no_run_gets_one_sentence():
     assert "run=runs/<name>" in one_sentence(diagnose())
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("prior=vamp", "likelihood=polar_von_mises_fisher", "guide=flow"),
-        ("likelihood=cartesian_student_t", "objective.beta=1"),
-    ],
-    ids=["vamp-von_mises_fisher-flow", "cartesian"],
-)
-def test_parts_of_the_zoo_are_diagnosed(tmp_path, overrides):
-    train(tmp_path, "run.name=b", "trainer.epochs=1", *overrides)
-    result = diagnose(f"run={tmp_path / 'b'}", "images.count=3", "sections=[guide,calibration]")
+def test_other_parts_are_diagnosed(tmp_path):
+    parts = ("prior=vamp", "likelihood=polar_von_mises_fisher", "guide=flow")
+    train(tmp_path, "run.name=b", "trainer.epochs=1", *parts)
+    result = diagnose(f"run={tmp_path / 'b'}", "images.count=3", "sections=[guide]")
     assert result.returncode == 0, result.stderr
     rows = json.loads((tmp_path / "b" / "diagnosis" / "diagnosis.json").read_text(encoding="utf-8"))
     assert all(np.isfinite(row["log evidence"]) for row in rows["sections"]["guide"]["rows"])

@@ -19,7 +19,7 @@ DOUBTED_SCALE, REFUSED_SCALE = 1.25, 1.5
 DOUBTED_SHIFT, REFUSED_SHIFT = 0.3, 0.6
 
 #: Amortization in nats per feature that goes without saying, and its share of the gap that is doubted and refused.
-SMALL_GAP, DOUBTED_SHARE, REFUSED_SHARE = 0.02, 0.5, 0.8
+SMALL_GAP, DOUBTED_SHARE, REFUSED_SHARE = 0.1, 0.5, 0.8
 
 
 def guide_section(reference: Reference, offsets: Offsets, names: list[str]) -> Section:
@@ -33,9 +33,7 @@ def guide_section(reference: Reference, offsets: Offsets, names: list[str]) -> S
     comparisons = {power: reference.comparison(power) for power in reference.powers}
     own = reference.powers[0]
     verdicts = [
-        _scale_verdict(offsets),
-        _shift_verdict(offsets),
-        _feature_verdict(offsets),
+        *offset_verdicts(offsets),
         _amortization_verdict(own, comparisons[own].gap, reference.problem.dim),
         *(_khat_verdict(power, found, reference) for power, found in comparisons.items()),
         *(_gap_verdict(power, found.gap) for power, found in comparisons.items()),
@@ -49,6 +47,11 @@ def guide_section(reference: Reference, offsets: Offsets, names: list[str]) -> S
         _rows(reference, comparisons, names),
         _notes(reference, offsets),
     )
+
+
+def offset_verdicts(offsets: Offsets) -> list[Verdict]:
+    """Whether scale, mean and each feature of the guide are where they should be."""
+    return [_scale_verdict(offsets), _shift_verdict(offsets), _feature_verdict(offsets)]
 
 
 def _scale_verdict(offsets: Offsets) -> Verdict:
