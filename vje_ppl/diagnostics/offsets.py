@@ -101,7 +101,7 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
             schedule.step()
         error = _shift_error(wide, posterior, target, shift, log_factor)
     moved, scaled = shift.detach().cpu().numpy(), np.exp(log_factor.detach().cpu().numpy())
-    spread = _spread(moments(posterior)[0].flatten(0, 1).cpu().numpy(), target.flatten(0, 1).cpu().numpy())
+    spread = _spread(moments(posterior)[0].detach().flatten(0, 1).cpu().numpy(), target.flatten(0, 1).cpu().numpy())
     return Offsets(1 / scaled, -moved / scaled, spread, error, images, "its own training objective wants")
 
 
