@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 import vje_ppl.configs
+from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from tests.cases import composed
 from vje_ppl import SymmetricConditionalELBO
 from vje_ppl.build import build, build_joint_embedding, build_method
 from vje_ppl.data.augment import Augment
+from vje_ppl.diagnostics.faults import Fault
 from vje_ppl.joint_embedding import JointEmbedding
 from vje_ppl.method import PROGRAM, method_name
 
@@ -25,6 +27,7 @@ IMAGE_SIZE = 8
 def options() -> list[tuple[str, str]]:
     """Every (group, option) of `configs/`, groups within groups included."""
     paths = [path for path in sorted(CONFIGS.rglob("*.yaml")) if path.parent != CONFIGS]
+    paths = [path for path in paths if CONFIGS / "study" not in path.parents]  # no group: see `reproduction`
     return [(path.parent.relative_to(CONFIGS).as_posix(), path.stem) for path in paths]
 
 
@@ -126,6 +129,11 @@ CHECKS: dict[str, Callable[[DictConfig, str], None]] = {
 @pytest.mark.parametrize(("group", "name"), GIVEN, ids=[f"{group}={name}" for group, name in GIVEN])
 def test_option_composes_and_its_part_is_built(group, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if group == "fault":  # of a diagnosis, not of a training
+        with initialize_config_module("vje_ppl.configs", version_base="1.3"):
+            config = compose("diagnose", overrides=[f"fault={name}"])
+        assert isinstance(build(config.fault, "fault"), Fault)
+        return
     assert group in CHECKS, f"configs/{group}/ is a new group; say in CHECKS how its options are checked"
     # Eight times as wide as the 2048 features of a ResNet-50, the inference network would take 1.5 GB.
     narrow = ["guide.network.width=1"] if group == "encoder" else []

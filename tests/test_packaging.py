@@ -42,7 +42,7 @@ def test_wheel_holds_every_source_file_inside_the_package(wheel):
     sources = {
         f"{inside}/{path.relative_to(ROOT / folder)}"
         for folder, inside in folders.items()
-        for pattern in ("*.py", "*.yaml", "py.typed")
+        for pattern in ("*.py", "*.yaml", "py.typed", "page/*")
         for path in (ROOT / folder).rglob(pattern)
     }
     assert sources <= names

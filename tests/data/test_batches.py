@@ -232,7 +232,7 @@ def test_unusable_files_are_skipped_on_request(streamed, make_recipe, workers, t
 @pytest.mark.parametrize("sent", ["SIGTERM", "SIGINT"])
 def test_workers_outlive_the_signal_that_stops_training(streamed, make_recipe, sent):
     batches = batches_of(streamed(2), make_recipe()).epoch(0)
-    visited = [next(batches)]
+    visited = [next(batches), next(batches)]  # one of each worker, so that both are up
     workers = multiprocessing.active_children()
     assert len(workers) == 2
     for worker in workers:

@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from vje_ppl.errors import UserError
-from vje_ppl.evaluation.knn import knn_accuracy, largest_k
+from vje_ppl.evaluation.knn import knn_accuracy, knn_ranks, largest_k
 
 
 def features(seed, rows, width, classes):
@@ -44,6 +44,19 @@ def test_accuracy_equals_brute_force(k, temperature, chunk):
     assert (result.top1, result.top5) == reference(*bank, *queries, k, temperature, 8)
     assert (result.k, result.temperature, result.bank_size, result.queries) == (k, temperature, 500, 211)
     assert 0.2 < result.top1 < 0.98, "too easy or too hard to tell a right answer from a wrong one"
+
+
+@pytest.mark.parametrize("chunk", [50, 4096], ids=lambda c: f"chunk={c}")
+def test_ranks_equal_brute_force_query_by_query(chunk):
+    bank, queries = features(0, 500, 16, 8), features(1, 211, 16, 8)
+
+    k, ranks = knn_ranks(*bank, *queries, k=3, temperature=0.1, num_classes=8, chunk=chunk)
+
+    assert k == 3
+    for one in range(211):
+        top1, _ = reference(*bank, queries[0][one : one + 1], queries[1][one : one + 1], 3, 0.1, 8)
+        assert (ranks[one] == 0) == bool(top1)
+    assert (ranks == -1).any(), "every class is near every query, so that absence is not tried"
 
 
 def test_accuracy_equals_scikit_learn():

@@ -123,7 +123,7 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     in_double = deepcopy(run.program.model.scale).double()
     scale = [in_double(posterior.scale.double()) for posterior in posteriors]
     values = {one.name: [getattr(posterior, one.name) for posterior in posteriors] for one in fields(posteriors[0])}
-    asked = _asked(run.program.model.prior, guide.infer)
+    asked = asked_posterior(run.program.model.prior, guide.infer)
     return Exported(
         batch.index.cpu().numpy(),
         _stacked(embeddings),
@@ -136,7 +136,7 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     )
 
 
-def _asked(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
+def asked_posterior(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
     """The posterior that a prior asks the inference network for, or None."""
     if not hasattr(prior, "bind"):
         return None

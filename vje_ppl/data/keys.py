@@ -21,6 +21,7 @@ class Stream(IntEnum):
     SUBSET = 5
     HOLD_OUT = 6
     PROBE_ORDER = 7
+    CORRUPTION = 8
 
 
 def keyed_generator(stream: Stream, *key: int) -> np.random.Generator:

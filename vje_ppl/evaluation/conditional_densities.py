@@ -73,6 +73,26 @@ def draw_latents(
     return {name: site["value"] for name, site in _sample_sites(trace).items() if not site["is_observed"]}
 
 
+def draw_observations(program: JointEmbedding, posterior: Any, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Draws what the model observes, given its latents; from torch's global generator.
+
+    Args:
+        program: guide and model.
+        posterior: posteriors of the source views, whose scale the likelihood is given; tensors of shape (V, N, ...).
+        latents: values by site, (S, V, N, ...).
+
+    Returns:
+        Draws by site, (S, V, N, ...).
+
+    Raises:
+        NotImplementedError: if a site's distribution cannot be drawn from.
+    """
+    draws, views = next(iter(latents.values())).shape[:2]
+    with _Given(latents):
+        trace = poutine.trace(_in_plates(program.model, draws, views)).get_trace(posterior, None)
+    return {name: site["value"] for name, site in _sample_sites(trace).items() if name not in latents}
+
+
 def pair_terms(
     program: JointEmbedding,
     posterior: Any,

@@ -100,12 +100,47 @@ def knn_accuracy(
         Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018,
         section 3.4; the bound on k and the handling of ties are ours.
     """
+    k, ranks = knn_ranks(
+        bank,
+        bank_labels,
+        queries,
+        query_labels,
+        k=k,
+        temperature=temperature,
+        num_classes=num_classes,
+        chunk=chunk,
+        device=device,
+    )
+    top1, top5 = (int(((ranks >= 0) & (ranks < best)).sum()) for best in (1, 5))
+    count = len(query_labels)
+    return KNNResult(top1 / count, top5 / count, k, float(temperature), len(bank_labels), count)
+
+
+@torch.no_grad()
+def knn_ranks(
+    bank: Features,
+    bank_labels: Int64[Tensor, " M"],
+    queries: Features,
+    query_labels: Int64[Tensor, " N"],
+    *,
+    k: int,
+    temperature: float | int,
+    num_classes: int,
+    chunk: int = 1024,
+    device: torch.device | None = None,
+) -> tuple[int, Int64[Tensor, " N"]]:
+    """Where each query's own class comes in the vote of `knn_accuracy`; arguments and errors are the same.
+
+    Returns:
+        The k that was used and, on the CPU, the number of classes that come before the query's own: 0 where it is
+        classified rightly; −1 where no neighbour has its class, so that it comes nowhere.
+    """
     _check(bank, bank_labels, "bank", num_classes)
     _check(queries, query_labels, "queries", num_classes)
     if not temperature > 0:
         raise UserError(f"k-NN needs a temperature above 0, got {temperature}.")
     k = largest_k(bank_labels, k)
-    top1 = top5 = 0
+    ranks = []
     for start, query in _unit_rows(queries, len(query_labels), chunk, device):
         labels = query_labels[start : start + chunk].to(query.device)
         similarity, index = _nearest(bank, len(bank_labels), query, k, chunk)
@@ -116,10 +151,8 @@ def knn_accuracy(
         own = votes.gather(1, labels[:, None])
         first = torch.arange(num_classes, device=query.device) < labels[:, None]
         rank = ((votes > own) | ((votes == own) & first)).sum(1)
-        top1 += int(((rank < 1) & (own[:, 0] > 0)).sum())
-        top5 += int(((rank < 5) & (own[:, 0] > 0)).sum())
-    count = len(query_labels)
-    return KNNResult(top1 / count, top5 / count, k, float(temperature), len(bank_labels), count)
+        ranks.append(torch.where(own[:, 0] > 0, rank, -1).cpu())
+    return k, torch.cat(ranks)
 
 
 def _nearest(

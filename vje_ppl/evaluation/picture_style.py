@@ -56,15 +56,25 @@ def names(axes: Axes, labels: Sequence[str], axis: str, rotation: float = 0) -> 
             text.set(ha="right", rotation_mode="anchor")
 
 
+def png(figure: Figure, dpi: float = 120) -> bytes:
+    """A figure as the content of a PNG file, on white.
+
+    Args:
+        figure: the figure.
+        dpi: dots an inch.
+    """
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        # A class may be named in a script that the font lacks; a box in its place does no harm
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(picture, format="png", dpi=dpi, facecolor="white")
+    return picture.getvalue()
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file.
 
     Raises:
         UserError: if the file cannot be written.
     """
-    picture = io.BytesIO()
-    with warnings.catch_warnings():
-        # A class may be named in a script that the font lacks; a box in its place does no harm
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(picture, format="png", dpi=120, facecolor="white")
-    write_atomically(path, picture.getvalue())
+    write_atomically(path, png(figure))

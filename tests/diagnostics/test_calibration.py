@@ -1,0 +1,45 @@
+"""Ranks of simulated truths: uniform for what is right, and not for a planted fault."""
+
+import numpy as np
+import pytest
+
+from tests.diagnostics.conjugate_reference import faulty
+from vje_ppl.diagnostics.calibration import Ranks
+from vje_ppl.diagnostics.calibration_section import calibration_section
+from vje_ppl.diagnostics.faults import NoFault, SamplerPower, SamplerScale, ScaledScale, ShiftedMean
+from vje_ppl.diagnostics.section import Level
+
+NUTS, GUIDE = "Calibration of NUTS", "Calibration of the guide"
+
+
+@pytest.mark.parametrize(
+    ("fault", "bad", "words"),
+    [
+        (NoFault(), None, ""),
+        (ScaledScale(0.5), GUIDE, "too narrow"),
+        (ScaledScale(2.0), GUIDE, "too wide"),
+        (ShiftedMean(1.0), GUIDE, "below the draws"),
+        (SamplerScale(0.3), NUTS, "too narrow"),
+        (SamplerPower(4.0), NUTS, "too narrow"),
+    ],
+    ids=["none", "guide-narrow", "guide-wide", "guide-shifted", "sampler-scale", "sampler-power"],
+)
+def test_calibration_notices_a_planted_fault_and_nothing_else(fault, bad, words):
+    verdicts = {one.name: one for one in calibration_section(faulty(fault)).verdicts}
+    assert set(verdicts) == {NUTS, GUIDE}
+    for name, verdict in verdicts.items():
+        assert (verdict.level == Level.BAD) == (name == bad), verdict.sentence
+    if bad is not None:
+        assert words in verdicts[bad].sentence
+
+
+def test_p_values_of_uniform_ranks_are_seldom_small():
+    rng = np.random.default_rng(0)
+    found = [Ranks("", {"feature 0": rng.integers(0, 100, 64)}, 99).p_value for _ in range(400)]
+    assert np.mean(np.array(found) < 0.01) < 0.04  # 4 expected; 16 or more has probability 1e-5
+
+
+def test_ranks_are_spread_over_the_unit_interval():
+    uniform = Ranks("", {"feature 0": np.array([0, 99])}, 99).uniform("feature 0")
+    assert 0 <= uniform[0] < 0.01
+    assert 0.99 <= uniform[1] < 1
