@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from jaxtyping import UInt8
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from vje_ppl.command import run_command
 from vje_ppl.data.hold_out import load_data
@@ -39,7 +39,9 @@ def export(config: DictConfig) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_model(run, out / MODEL)
     metadata = {"stem": str(run.config.encoder.get("stem", "none")), "image_size": str(run.preprocess.size)}
-    write_tensors(torchvision_state(run.module.encoder), out / "encoder.safetensors", metadata)
+    encoder = run.module.encoder
+    assert isinstance(encoder, nn.Module)
+    write_tensors(torchvision_state(encoder), out / "encoder.safetensors", metadata)
     outputs = write_onnx(run, out / "model.onnx")
     differences = compare(run, out / "model.onnx", _images(run, config))
     write_atomically(out / "README.md", model_card(run, folder, outputs, differences).encode())

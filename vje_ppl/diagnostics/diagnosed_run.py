@@ -76,7 +76,7 @@ class DiagnosedRun:
     @property
     def program(self) -> JointEmbedding:
         """Guide, model and objective."""
-        return self.run.module
+        return self.run.program
 
     @property
     def beta(self) -> float:

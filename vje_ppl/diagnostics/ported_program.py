@@ -92,7 +92,7 @@ def ported_program(run: TrainedRun) -> PortedProgram:
     Raises:
         UserError: if one of its parts has no twin.
     """
-    model, guide = run.module.model, run.module.guide
+    model, guide = run.program.model, run.program.guide
     port, values = build_model(run.config, guide.dim, model)
     asked = asked_posterior(model.prior, guide.infer)
     if asked is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,8 +36,9 @@ def _stage_of_block(encoder: ResNet | SmallResNet) -> list[str]:
         return [f"layer{stage + 1}" for stage in range(len(encoder.stages))]
     names: list[str] = []
     width, stage, block = None, 0, 0
-    for child in encoder.stages:
-        channels = child.conv2.out_channels
+    for block_module in encoder.stages:
+        conv: Any = block_module.conv2
+        channels = conv.out_channels
         stage, block = (stage, block + 1) if channels == width else (stage + 1, 0)
         width = channels
         names.append(f"layer{stage}.{block}")

@@ -19,8 +19,9 @@ def ablation(results: Results) -> Product:
             records = results.of(block.name, variant)
             found = {name: over_seeds(records, _metric(key)) for name, key in MEASURES.items()}
             kl, _ = over_seeds(records, _metric("kl"))
+            line: dict[str, Any] = {"data": block.name, "change": variant}
             table.append(
-                {"data": block.name, "change": variant}
+                line
                 | {name: text(value) or NOT_RUN for name, (value, _) in found.items()}
                 | {"KL": text(kl, factor=1.0), "seeds": len(records)}
             )

@@ -36,9 +36,10 @@ def one_class(results: Results) -> Product:
                 mean = _mean_over_classes(records, key, classes)
                 sample = _find(records[0], key)
                 name = label({**sample, "encoder": "trained"}) if sample else key[1]
+                star = " ★" * bool(sample and sample["headline"])
+                line: dict[str, Any] = {"data": block.name, "method": method, "score": name + star, "views": key[3]}
                 table.append(
-                    {"data": block.name, "method": method, "score": name + " ★" * bool(sample and sample["headline"])}
-                    | {"views": key[3]}
+                    line
                     | {str(one): text(found) for one, (found, _) in cells.items()}
                     | {"mean": text(mean[0]), "seeds": mean[1]}
                 )

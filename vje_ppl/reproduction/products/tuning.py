@@ -22,8 +22,9 @@ def tuning(results: Results) -> Product:
                 for rate in rates
             }
             means = {rate: statistic.mean for rate, (statistic, _) in found.items() if statistic is not None}
+            line: dict[str, Any] = {"data": block.name, "method": variant}
             table.append(
-                {"data": block.name, "method": variant}
+                line
                 | {f"lr {rate:g}": text(statistic) or NOT_RUN for rate, (statistic, _) in found.items()}
                 | {"best lr": f"{max(means, key=lambda rate: means[rate]):g}" if means else None}
             )
