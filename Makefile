@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3 python; do \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 ARGS ?=
+# Processes that share the tests, of about 2 GB each.
+JOBS ?= 2
 
 .PHONY: train test lint types format bench slow clean
 
@@ -11,7 +13,7 @@ train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
 
 test: lint types
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -38,6 +38,8 @@ class Terms(Protocol):
 class Method(nn.Module, ABC):
     """An encoder and all that it is trained with; `forward(*views)` returns `Terms`.
 
+    A subclass has the encoder as `encoder`, which `trainer.compile` compiles.
+
     Attributes:
         least_images: images in a batch without which there is no loss.
         remedy: what may help when embeddings collapse, after "try".

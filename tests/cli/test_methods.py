@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 
 import pytest
 import torch
@@ -201,6 +202,56 @@ def test_crosscheck_of_a_baseline_is_one_sentence(runs):
 )
 def test_mistake_gets_one_sentence(tmp_path, overrides, said):
     assert said in one_sentence(train(tmp_path, "vicreg", *overrides))
+
+
+OWN = """
+from typing import NamedTuple
+
+import torch
+from vje_ppl.method import Method
+
+
+class Terms(NamedTuple):
+    loss: torch.Tensor
+    embeddings: torch.Tensor
+
+    def scalars(self):
+        return {"double": 2 * self.loss.detach()}
+
+    def checked(self):
+        return {"the loss": self.loss}
+
+
+class Mean(Method):
+    def __init__(self, encoder, weight):
+        super().__init__()
+        self.encoder, self.weight = encoder, weight
+
+    @property
+    def dim(self):
+        return self.encoder.dim
+
+    def embed(self, view):
+        return self.encoder(view)
+
+    def forward(self, *views):
+        z = torch.stack([self.embed(view) for view in views])
+        return Terms(self.weight * z.var(0).mean(), z.detach())
+"""
+
+
+def test_a_method_of_ones_own_from_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "my_method.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    result = train(tmp_path, "custom", "method._target_=my_method.Mean", "+method.weight=3", "run.name=own")
+    assert result.returncode == 0, result.stderr
+    row = list(csv.DictReader((tmp_path / "own" / "metrics.csv").read_text().splitlines()))[-1]
+    assert float(row["double"]) == pytest.approx(2 * float(row["loss"]), rel=1e-6)
+    with pytest.raises(UserError, match="trust_targets=True"):
+        vje_ppl.load(tmp_path / "own")
+    run = vje_ppl.load(tmp_path / "own", trust_targets=True)
+    assert run.embed(torch.zeros(2, 1, 8, 8)).z.shape == (2, 8)
+    sys.modules.pop("my_method")
 
 
 def test_default_name_says_which_method(tmp_path):
