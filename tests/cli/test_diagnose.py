@@ -134,6 +134,7 @@ def test_no_run_gets_one_sentence():
     assert "run=runs/<name>" in one_sentence(diagnose())
 
 
+@pytest.mark.slow
 def test_other_parts_are_diagnosed(tmp_path):
     parts = ("prior=vamp", "likelihood=polar_von_mises_fisher", "guide=flow")
     train(tmp_path, "run.name=b", "trainer.epochs=1", *parts)
