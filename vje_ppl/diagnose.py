@@ -35,6 +35,7 @@ from vje_ppl.diagnostics.report import write_report
 from vje_ppl.diagnostics.run_problem import RunPosteriors
 from vje_ppl.diagnostics.section import Level, Section
 from vje_ppl.diagnostics.uncertainty import uncertainty_section
+from vje_ppl.errors import UserError
 from vje_ppl.evaluation.evaluate_options import listed
 from vje_ppl.evaluation.evaluated_run import say
 from vje_ppl.evaluation.picture_style import save
@@ -51,19 +52,24 @@ class Diagnosis:
     """What sections are made from.
 
     Attributes:
-        reference: the posteriors and what they are compared with.
+        refer: makes `reference`, which only sections about posteriors need.
         names: of the images.
         facts: what is known of the case, by name.
         run: the opened run; None for a synthetic case.
     """
 
-    reference: Reference
+    refer: Callable[[], Reference]
     names: list[str]
     index: list[int]
     labels: list[str]
     facts: dict[str, str]
     run: DiagnosedRun | None = None
     sections: list[Section] = field(default_factory=list)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The posteriors and what they are compared with; their program is in NumPyro."""
+        return self.refer()
 
     @cached_property
     def offsets(self) -> Offsets:
@@ -131,7 +137,6 @@ def diagnose(config: DictConfig) -> int:
 def _of_run(config: DictConfig) -> Diagnosis:
     run = open_diagnosed_run(config, 1 + config.targets)
     _check_memory(config, run.dim, len(run.index), config.targets, len(powers(run.beta)))
-    problem = RunPosteriors(run).problem()
     labels = run.label_names
     index = [int(one) for one in run.index]
     trained = run.run
@@ -149,7 +154,16 @@ def _of_run(config: DictConfig) -> Diagnosis:
         f"image {one}, class {label}" if label != "unlabelled" else f"image {one}"
         for one, label in zip(index, labels, strict=True)
     ]
-    return Diagnosis(Reference(problem, NUTSOptions(**config.nuts)), names, index, labels, facts, run)
+
+    def refer() -> Reference:
+        try:
+            problem = RunPosteriors(run).problem()
+        except UserError as error:
+            others = ",".join(OF_RUNS)
+            raise UserError(f"{str(error).rstrip('.')}; sections=[{others}] need no twin.") from error
+        return Reference(problem, NUTSOptions(**config.nuts))
+
+    return Diagnosis(refer, names, index, labels, facts, run)
 
 
 def _synthetic(config: DictConfig) -> Diagnosis:
@@ -165,7 +179,11 @@ def _synthetic(config: DictConfig) -> Diagnosis:
         facts["fault"] = f"planted on purpose: {case.fault.sentence}"
     index = list(range(images))
     names = [f"image {one}" for one in index]
-    return Diagnosis(Reference(case.problem(), NUTSOptions(**config.nuts)), names, index, ["synthetic"] * images, facts)
+
+    def refer() -> Reference:
+        return Reference(case.problem(), NUTSOptions(**config.nuts))
+
+    return Diagnosis(refer, names, index, ["synthetic"] * images, facts)
 
 
 def _check_memory(config: DictConfig, dim: int, images: int, targets: int, densities: int) -> None:

@@ -134,6 +134,18 @@ def test_no_run_gets_one_sentence():
     assert "run=runs/<name>" in one_sentence(diagnose())
 
 
+def test_a_part_of_ones_own_gets_the_sections_that_need_no_twin(tmp_path):
+    own = "tests.testing.test_likelihood_faults.Cartesian"
+    train(tmp_path, "run.name=c", "trainer.epochs=1", "likelihood=custom", f"likelihood._target_={own}")
+    options = (f"run={tmp_path / 'c'}", "trust_targets=true")
+    refused = one_sentence(diagnose(*options))
+    assert own in refused
+    result = diagnose(*options, refused.rpartition("; ")[2].partition(" ")[0])  # as the sentence says
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "c/diagnosis/diagnosis.json").read_text(encoding="utf-8"))["sections"]
+    assert list(found) == ["uncertainty", "predictive", "features"]
+
+
 @pytest.mark.slow
 def test_other_parts_are_diagnosed(tmp_path):
     parts = ("prior=vamp", "likelihood=polar_von_mises_fisher", "guide=flow")
