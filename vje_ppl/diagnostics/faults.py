@@ -60,9 +60,7 @@ class ScaledScale(Fault):
     """
 
     def __init__(self, factor: float = 0.5) -> None:
-        if not factor > 0:
-            raise UserError(f"fault.factor expects a positive number, got {factor}.")
-        self.factor = factor
+        self.factor = _positive("factor", factor)
 
     @property
     def sentence(self) -> str:
@@ -107,9 +105,7 @@ class CollapsedFeature(Fault):
     """
 
     def __init__(self, feature: int = 0, mean: float = 0.0, scale: float = 1.0) -> None:
-        if not scale > 0:
-            raise UserError(f"fault.scale expects a positive number, got {scale}.")
-        self.feature, self.mean, self.scale = feature, mean, scale
+        self.feature, self.mean, self.scale = feature, mean, _positive("scale", scale)
 
     @property
     def sentence(self) -> str:
@@ -140,9 +136,7 @@ class SamplerScale(Fault):
     """
 
     def __init__(self, factor: float = 0.5) -> None:
-        if not factor > 0:
-            raise UserError(f"fault.factor expects a positive number, got {factor}.")
-        self.factor = factor
+        self.factor = _positive("factor", factor)
 
     @property
     def sentence(self) -> str:
@@ -165,9 +159,7 @@ class SamplerPower(Fault):
     """
 
     def __init__(self, power: float = 2.0) -> None:
-        if not power > 0:
-            raise UserError(f"fault.power expects a positive number, got {power}.")
-        self.power = power
+        self.power = _positive("power", power)
 
     @property
     def sentence(self) -> str:
@@ -177,3 +169,9 @@ class SamplerPower(Fault):
     def sampler_power(self) -> float:
         """The power that it takes."""
         return self.power
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise UserError(f"fault.{name} expects a positive number, got {value}.")
+    return value
