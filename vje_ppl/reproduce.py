@@ -26,7 +26,7 @@ from vje_ppl.reproduction.products.figure_4 import figure_4
 from vje_ppl.reproduction.products.knn_linear import knn_linear
 from vje_ppl.reproduction.products.one_class import one_class
 from vje_ppl.reproduction.products.tuning import tuning
-from vje_ppl.reproduction.results import Product, Results, read_results
+from vje_ppl.reproduction.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduction.study import read_study
 from vje_ppl.run_folder import write_atomically
 from vje_ppl.table import format_table
@@ -60,10 +60,8 @@ def reproduce(config: DictConfig) -> int:
     folder = Path(config.cells)
     results = read_results(study, cells, folder)
     share = _share(config.part, config.parts)
-    missing = [cell for number, cell in enumerate(cells) if share(number) and cell in results.unfinished]
-    print(
-        f"{name}, scale {config.scale}: {len(cells)} cells, {len(cells) - len(results.unfinished)} finished", flush=True
-    )
+    missing = [cell for number, cell in enumerate(cells) if share(number) and not results.has(cell)]
+    print(f"{name}, scale {config.scale}: {len(cells)} cells, {len(results.records)} finished", flush=True)
     code = 0
     if missing and config.run:
         code = run_cells(missing, workers, _reporter(len(missing)))
@@ -178,7 +176,7 @@ def _exact(results: Results, config: DictConfig) -> str:
     """What was asked for, and what one would type for every run."""
 
     def described(cell: Cell) -> dict[str, Any]:
-        state = "finished" if cell.file_name in results.records else "not run"
+        state = "finished" if results.has(cell) else NOT_RUN
         return {"cell": cell.label, "state": state, "record": cell.file_name, "commands": cell.commands}
 
     asked = OmegaConf.to_container(config, resolve=True)

@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.likelihoods.polar_von_mises_fisher import PolarVonMisesFisher
 
+from tests.testing.named import assert_named
 from vje_ppl.distributions import VonMisesFisher
 from vje_ppl.polar import to_polar
 from vje_ppl.testing import ConformanceError, check_likelihood
@@ -229,11 +230,7 @@ FAULTS = {
 def test_fault_is_named_by_the_check_that_is_about_it(faulty, checks):
     with pytest.raises(ConformanceError, match=rf"{faulty.__name__} fails {len(checks)} of ") as caught:
         check_likelihood(faulty(), dim=3)
-    assert {outcome.check for outcome in caught.value.report.failed} == checks
-    for outcome in caught.value.report.failed:
-        assert outcome.sentence.startswith("expected ")
-        assert outcome.sentence.endswith(".")
-        assert "\n" not in outcome.sentence
+    assert_named(caught.value, checks)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, constraints, register_kl
 from vje_ppl.models.priors.vamp import VampPrior
 
+from tests.testing.named import assert_named
 from vje_ppl.testing import ConformanceError, check_prior
 
 
@@ -141,11 +142,7 @@ FAULTS = {
 def test_fault_is_named_by_the_check_that_is_about_it(faulty, checks):
     with pytest.raises(ConformanceError) as caught:
         check_prior(faulty(3), dim=3)
-    assert {outcome.check for outcome in caught.value.report.failed} == checks, caught.value
-    for outcome in caught.value.report.failed:
-        assert outcome.sentence.startswith("expected ")
-        assert outcome.sentence.endswith(".")
-        assert "\n" not in outcome.sentence
+    assert_named(caught.value, checks)
 
 
 @pytest.mark.parametrize("dim", [2, 3, 16])

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,12 @@ class Cell:
         swept = [f"{key.rpartition('.')[2]} {value}" for key, value in self.point.items()]
         return ", ".join([self.block, self.variant, *swept, f"seed {self.seed}"])
 
-    @property
+    @cached_property
     def run_name(self) -> str:
         """The folder of its run: cells that train alike share it."""
         return f"{self.block}-{self.variant}-{self.seed}-{config_digest(self.config)}"
 
-    @property
+    @cached_property
     def file_name(self) -> str:
         """The name of its record: by what is computed, not by where the data lie or which device computes."""
         asked = {key: self.asked[key] for key in ASKED if key in self.asked}

@@ -33,10 +33,9 @@ class Results:
     cells: Sequence[Cell]
     records: Mapping[str, Record]
 
-    @property
-    def unfinished(self) -> list[Cell]:
-        """Cells without a record, in their order."""
-        return [cell for cell in self.cells if cell.file_name not in self.records]
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell is finished."""
+        return cell.file_name in self.records
 
     def of(self, block: str, variant: str, point: Mapping[str, Any] | None = None) -> list[Record]:
         """Finished records of a block and variant, and of these swept values."""
@@ -44,7 +43,7 @@ class Results:
             self.records[cell.file_name]
             for cell in self.cells
             if (cell.block, cell.variant) == (block, variant)
-            and cell.file_name in self.records
+            and self.has(cell)
             and all(cell.point.get(key) == value for key, value in (point or {}).items())
         ]
 
