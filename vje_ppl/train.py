@@ -17,6 +17,7 @@ from torch import nn
 from vje_ppl import checkpoint
 from vje_ppl.build import build, build_method, count_parameters
 from vje_ppl.command import run_command
+from vje_ppl.config_identity import config_differences, default_name
 from vje_ppl.data.batches import TrainingBatches, evaluation_batches
 from vje_ppl.data.hold_out import load_data
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
@@ -25,7 +26,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN, has_labels
 from vje_ppl.method import VJE, Method, method_name
 from vje_ppl.random_state import seed_everything
-from vje_ppl.run_folder import RunFolder, config_differences, default_name
+from vje_ppl.run_folder import RunFolder
 from vje_ppl.table import format_pairs
 from vje_ppl.training_loop import TrainingLoop
 from vje_ppl.training_step import prepare

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from tests.cases import composed
 from tests.cli.conftest import environment, one_sentence
-from vje_ppl.run_folder import config_digest
+from vje_ppl.config_identity import config_digest
 
 SMALL = (
     *("table=ablation", "blocks=[digits]", "variants=[base,nu_2]", "jobs=2", "device=cpu"),

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vje_ppl.config_identity import canonical_json
 from vje_ppl.method import METHOD
-from vje_ppl.run_folder import canonical_json
 
 TARGET = "._target_"
 

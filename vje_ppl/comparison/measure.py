@@ -9,8 +9,8 @@ from hydra.errors import HydraException
 
 from vje_ppl.build import build
 from vje_ppl.comparison.columns import differences
+from vje_ppl.config_identity import canonical_json
 from vje_ppl.errors import UserError
-from vje_ppl.run_folder import canonical_json
 
 #: What an ELBO is of, beside the likelihood: the groups of keys in which runs must agree. The seed may differ, and so
 #: may whatever the ELBO is there to compare: prior, guide, scale, β, and how they were optimized.

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vje_ppl.comparison.columns import class_name
+from vje_ppl.config_identity import canonical_json, leaves, with_effect
 from vje_ppl.errors import UserError
 from vje_ppl.method import METHOD, method_name
-from vje_ppl.run_folder import canonical_json, leaves, read_config, with_effect
+from vje_ppl.run_folder import read_config
 
 #: Final figures that a run may lack, as k-NN without labels.
 METRICS = ("knn/z", "knn/mu", "kl", "elbo", "seconds")
