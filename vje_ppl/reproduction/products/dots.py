@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vje_ppl.comparison.rows import Statistic
@@ -31,28 +32,32 @@ def colour_of(method: str) -> str:
     return COLOURS[0] if method.startswith("vje") else COLOURS[1]
 
 
-def dots(lines: Sequence[Line], measures: Sequence[str], title: str) -> Figure:
+def dots(lines: Sequence[Line], measures: Sequence[str], title: str, *, one_scale: bool = False) -> Figure:
     """Means with a bar of one standard deviation to either side; in percent.
 
     Args:
         lines: from the top; those without any figure are left out.
         measures: columns of panels.
         title: above it all.
+        one_scale: whether the panels of a data set share their scale, as values of one measure should.
     """
     panels: dict[str, list[Line]] = {}
     for line in lines:
         if line.values:
             panels.setdefault(line.panel, []).append(line)
     heights = [MARGIN + ROW * len(panel) for panel in panels.values()]
-    note = "mean over seeds; bars: one standard deviation to either side"
+    spread = any(one.spread is not None for line in lines for one in line.values.values())
+    note = "mean over seeds; bars: one standard deviation to either side" if spread else "one seed"
     figure = new_figure(1.6 + WIDTH * len(measures), 0.8 + sum(heights or [1.0]), title, note)
     if not panels:
         figure.text(0.5, 0.4, "nothing has been run yet", ha="center", color=FAINT)
         return figure
     grid = figure.add_gridspec(len(panels), len(measures), height_ratios=heights)
     for row, (panel, members) in enumerate(panels.items()):
+        first: Axes | None = None
         for column, measure in enumerate(measures):
-            axes = figure.add_subplot(grid[row, column])
+            axes = figure.add_subplot(grid[row, column], sharex=first)
+            first = axes if one_scale and first is None else first
             head(axes, panel if column == 0 else "", measure)
             for height, line in enumerate(members):
                 found = line.values.get(measure)

@@ -31,7 +31,7 @@ def tuning(results: Results) -> Product:
             values = {f"lr {rate:g}": one for rate, (one, _) in found.items() if one is not None}
             lines.append(Line(block.name, variant, values, colour_of(variant)))
     measures = list(dict.fromkeys(name for line in lines for name in line.values))
-    figure = dots(lines, measures or [RATE], f"{results.study.title}: top-1, %")
+    figure = dots(lines, measures or [RATE], f"{results.study.title}: top-1, %", one_scale=True)
     return Product(list(_rows(results)), table, figure)
 
 
