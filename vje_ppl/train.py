@@ -168,6 +168,8 @@ def _check(config: DictConfig) -> None:
             raise UserError(f"{key} expects a whole number of at least {least}, got {value}.")
     if not isinstance(config.trainer.warmup, int | float) or not 0 <= config.trainer.warmup <= 1:
         raise UserError(f"trainer.warmup expects a share of the run, from 0 to 1, got {config.trainer.warmup}.")
+    if config.trainer.on_nonfinite not in ("stop", "skip"):
+        raise UserError(f"trainer.on_nonfinite expects stop or skip, got {config.trainer.on_nonfinite}.")
     for key in ("trainer.clip", "trainer.checkpoint_every"):
         value = OmegaConf.select(config, key)
         if value is not None and not (isinstance(value, int | float) and value > 0):
@@ -247,6 +249,7 @@ def _metrics(
     return {
         **loop.history[-1],
         "seconds": sum(row.get("seconds", 0.0) for row in loop.history),
+        "skipped_steps": sum(row.get("skipped_steps", 0) for row in loop.history),
         "run": folder.path.name,
         "method": method_name(resolved),
         "data": {"name": data.name, "images": len(data.train)},
@@ -275,6 +278,8 @@ def _print_summary(last: dict[str, Any], folder: RunFolder) -> None:
     names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}
     shown |= {title: last[key] for key, title in names.items() if key in last}
     shown["training time (s)"] = last["seconds"]
+    if last["skipped_steps"]:
+        shown["steps skipped for not being finite"] = last["skipped_steps"]
     print(f"\n{format_pairs(shown)}\n\n{folder.path}: metrics.csv, metrics.json, curves.png, checkpoints/last.pt")
 
 
