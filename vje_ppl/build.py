@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import hydra
@@ -19,8 +20,14 @@ from vje_ppl.method import METHOD, PROGRAM, Method, method_name
 #: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
 _PARTS = tuple(
     f"vje_ppl.{place}"
-    for place in ("data", "distributions", "encoders", "guides", "inference_network", "methods", "models", "objective")
+    for place in (
+        *("data.augment", "data.loaders", "data.transforms", "distributions", "encoders", "guides"),
+        *("inference_network", "methods", "models", "objective"),
+    )
 )
+
+#: By the name of a part of the configuration: where else that one may come from.
+_ELSEWHERE = {"optimizer": ("torch.optim",)}
 
 
 def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_targets: bool = True, **offered: Any) -> Any:
@@ -46,6 +53,10 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
             f"{part} expects a configuration with a _target_, the dotted path of a class, got {node!r}; choose an "
             f"option with {part}=..."
         )
+    if not trust_targets and "${" in repr(node):
+        raise UserError(
+            f"{part} holds an interpolation that is left, which may make up a part; write the value itself."
+        )
     extended = _offer(dict(node), part, trust_targets, offered)
     if not isinstance(extended, dict):
         return extended
@@ -55,8 +66,9 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
-        if isinstance(cause, TypeError | ValueError | ImportError):
-            raise UserError(f"{part} could not be built from {node['_target_']}: {_first_line(cause)}") from error
+        if not trust_targets or isinstance(cause, TypeError | ValueError | ImportError):
+            reason = _first_line(error if cause is None else cause)
+            raise UserError(f"{part} could not be built from {node['_target_']}: {reason}") from error
         raise
 
 
@@ -138,7 +150,8 @@ def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -
 def _locate(target: Any, path: str, trust_targets: bool) -> Any:
     if not isinstance(target, str) or target == "???":
         raise UserError(f"{path}._target_ expects the dotted path of a class, got {target!r}; give {path}._target_=...")
-    if not trust_targets and not _is_part(target):
+    places = (*_PARTS, *_ELSEWHERE.get(path, ()))
+    if not trust_targets and not _is_public_in(places, target):
         raise UserError(_untrusted(path, target))
     try:
         located = hydra.utils.get_object(target)
@@ -148,13 +161,18 @@ def _locate(target: Any, path: str, trust_targets: bool) -> Any:
             "run from the folder that holds the module, or install it."
         ) from error
     # The name may lead through one of our modules to what that module imports, so where it was defined counts.
-    if not trust_targets and not _is_part(getattr(located, "__module__", None) or ""):
+    if not trust_targets and not (
+        isinstance(located, type | FunctionType)
+        and "." not in located.__qualname__  # not through a class
+        and _is_public_in(places, f"{located.__module__}.{located.__qualname__}")
+    ):
         raise UserError(_untrusted(path, target))
     return located
 
 
-def _is_part(name: str) -> bool:
-    return any(name == place or name.startswith(f"{place}.") for place in _PARTS)
+def _is_public_in(places: Iterable[str], name: str) -> bool:
+    public = not any(part.startswith("_") for part in name.split("."))
+    return public and any(name.startswith(f"{place}.") for place in places)
 
 
 def _untrusted(path: str, target: str) -> str:

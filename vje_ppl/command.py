@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vje_ppl.errors import UserError
 from vje_ppl.method import METHOD, PROGRAM, VJE
+from vje_ppl.printable import LAYOUT, printable
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
@@ -63,9 +64,17 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
 def _print_warnings() -> None:
     """Let the package's warnings through to the terminal, a line each."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(_Printable("warning: %(message)s"))
     logger = logging.getLogger("vje_ppl")
     logger.handlers, logger.propagate = [handler], False
+
+
+class _Printable(logging.Formatter):
+    """A line whose text a terminal cannot take for orders."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        return printable(super().format(record), LAYOUT)
 
 
 def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
@@ -91,7 +100,7 @@ def _report(error: Exception, debug: bool) -> int:
     if debug or not users:
         traceback.print_exception(error)
     if users:
-        print(f"error: {_sentence(error)}", file=sys.stderr, flush=True)
+        print(f"error: {printable(_sentence(error))}", file=sys.stderr, flush=True)
     return USER_ERROR if users else SOFTWARE_ERROR
 
 

@@ -23,6 +23,7 @@ from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.devices import launch, uses_channels_last
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN, has_labels
+from vje_ppl.foreign_state import TRAINING, check_state
 from vje_ppl.method import VJE, Method, method_name
 from vje_ppl.random_state import seed_everything
 from vje_ppl.run_folder import RunFolder, config_differences, default_name
@@ -209,6 +210,7 @@ def _saved_state(
             )
     if latest is None:
         return None
+    check_state(latest.state, latest.path, TRAINING)
     if latest.warning:
         print(f"warning: {latest.warning}", flush=True)
     differences = config_differences(latest.state["config"], resolved)

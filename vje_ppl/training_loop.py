@@ -233,9 +233,15 @@ class TrainingLoop:
                 "run.name, or resume=never."
             ) from error
         self.epoch, self._step_in_epoch = state["epoch"], state["step_in_epoch"]
-        self._monitor.load_state(state["monitor"], self._fabric.device)
         self._clock, self.history = dict(state["clock"]), list(state["history"])
-        set_random_states(state["random"])
+        try:
+            self._monitor.load_state(state["monitor"], self._fabric.device)
+            set_random_states(state["random"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                "The checkpoint holds no state of the monitor or of random numbers that training could go on from "
+                f"({type(error).__name__}); start anew with resume=never."
+            ) from error
 
     def _progress(self) -> AbstractContextManager[tqdm | None]:
         wanted = self._config.trainer.progress
