@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from types import FunctionType
@@ -13,6 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from vje_ppl.argument_types import unfit
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
 from vje_ppl.method import METHOD, PROGRAM, Method, method_name
@@ -66,7 +68,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
-        if not trust_targets or isinstance(cause, TypeError | ValueError | ImportError):
+        if not trust_targets or isinstance(cause, TypeError | ValueError | ImportError | LookupError | ArithmeticError):
             reason = _first_line(error if cause is None else cause)
             raise UserError(f"{part} could not be built from {node['_target_']}: {reason}") from error
         raise
@@ -138,6 +140,7 @@ def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -
     extended = {key: _offer(value, f"{path}.{key}", trust_targets, offered) for key, value in node.items()}
     if "_target_" in node:
         located = _locate(node["_target_"], path, trust_targets)
+        _check_types(located, node, path)
         accepted = _parameters(located)
         extended |= {name: value for name, value in offered.items() if name in accepted and name not in node}
         arguments = {key: value for key, value in extended.items() if key not in ("_target_", "_partial_")}
@@ -145,6 +148,15 @@ def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -
             # Hydra would check its policy again at each call of such a function, and the hot path calls some of them.
             return partial(located, **arguments) if arguments else located
     return extended
+
+
+def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
+    given = {key: value for key, value in node.items() if not isinstance(value, dict)}
+    found = unfit(located, given) if callable(located) else None
+    if found is not None:
+        value = given[found[0]]
+        shown = json.dumps(value) if isinstance(value, bool | None) else value
+        raise UserError(f"{path}.{found[0]} expects {found[1]}, got {shown}.")
 
 
 def _locate(target: Any, path: str, trust_targets: bool) -> Any:

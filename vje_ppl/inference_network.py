@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vje_ppl.encoders import MOST_LAYERS
 from vje_ppl.normalization import norm_1d
 
 
@@ -26,8 +27,10 @@ class InferenceNetwork(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int = 8, depth: int = 2, norm: str = "batch") -> None:
         super().__init__()
-        if width < 1 or depth < 0:
-            raise ValueError(f"InferenceNetwork expects width >= 1 and depth >= 0, got {width} and {depth}.")
+        if width < 1 or not 0 <= depth <= MOST_LAYERS:
+            raise ValueError(
+                f"InferenceNetwork expects width >= 1 and depth from 0 to {MOST_LAYERS}, got {width} and {depth}."
+            )
         layers: list[nn.Module] = []
         features = inputs
         for _ in range(depth):

@@ -31,6 +31,8 @@ from vje_ppl.table import format_pairs
 from vje_ppl.training_loop import TrainingLoop
 from vje_ppl.training_step import prepare
 
+MOST_VIEWS = 64  # of an image; pairs of views grow with the square
+LARGEST = 1e30  # a number beyond it is a slip, and near the end of single precision
 KNN = {"knn/z": "z", "knn/mu": "μ"}
 VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
 
@@ -156,6 +158,7 @@ def _check(config: DictConfig) -> None:
         "seed": 0,
         "batch_size": 1,
         "knn.every": 0,
+        "knn.k": 1,
         "knn.bank": 1,
         "knn.queries": 1,
         "trainer.epochs": 0,
@@ -165,16 +168,32 @@ def _check(config: DictConfig) -> None:
     }
     for key, least in at_least.items():
         value = OmegaConf.select(config, key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UserError(f"{key} expects a whole number of at least {least}, got {value}.")
+        if not _is_whole(value) or not least <= value < 2**63:
+            raise UserError(f"{key} expects a whole number of at least {least}, below 2**63, got {value}.")
+    if config.trainer.views > MOST_VIEWS:
+        raise UserError(f"trainer.views expects {MOST_VIEWS} views of an image at most, got {config.trainer.views}.")
+    devices = config.trainer.devices
+    if devices != "auto" and not (_is_whole(devices) and devices >= 1):
+        raise UserError(f"trainer.devices expects a whole number of at least 1, or auto, got {devices}.")
+    if not isinstance(config.trainer.compile, bool):
+        raise UserError(f"trainer.compile expects true or false, got {config.trainer.compile}.")
+    if config.trainer.progress not in (True, False, "auto"):
+        raise UserError(f"trainer.progress expects auto, true or false, got {config.trainer.progress}.")
+    temperature = config.knn.temperature
+    if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not 0 < temperature < LARGEST:
+        raise UserError(f"knn.temperature expects a number above 0, got {temperature}.")
     if not isinstance(config.trainer.warmup, int | float) or not 0 <= config.trainer.warmup <= 1:
         raise UserError(f"trainer.warmup expects a share of the run, from 0 to 1, got {config.trainer.warmup}.")
     if config.trainer.on_nonfinite not in ("stop", "skip"):
         raise UserError(f"trainer.on_nonfinite expects stop or skip, got {config.trainer.on_nonfinite}.")
     for key in ("trainer.clip", "trainer.checkpoint_every"):
         value = OmegaConf.select(config, key)
-        if value is not None and not (isinstance(value, int | float) and value > 0):
+        if value is not None and not (isinstance(value, int | float) and 0 < value < LARGEST):
             raise UserError(f"{key} expects a number above 0, or null, got {value}.")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_batch_size(config: DictConfig, module: Method) -> None:

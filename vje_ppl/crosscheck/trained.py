@@ -29,9 +29,9 @@ from vje_ppl.loading import TrainedRun, load
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.radius import StudentTRadius
-from vje_ppl.run_folder import write_atomically
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
 from vje_ppl.objective import SymmetricConditionalELBO
+from vje_ppl.run_folder import write_atomically
 
 
 @dataclass(frozen=True)

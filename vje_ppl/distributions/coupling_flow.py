@@ -10,6 +10,9 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+#: Couplings beyond this number are a slip. Ours.
+MOST_LAYERS = 1000
+
 #: A coupling multiplies a feature by a factor between exp(−this) and exp(this). Ours.
 LARGEST_LOG_SCALE = 1.0
 
@@ -49,8 +52,10 @@ class CouplingFlow(nn.Module):
                 f"CouplingFlow expects at least 2 features, of which one half moves the other, got {dim}; use "
                 "guide=diagonal_normal."
             )
-        if layers < 1 or width < 1:
-            raise ValueError(f"CouplingFlow expects layers >= 1 and width >= 1, got {layers} and {width}.")
+        if not 1 <= layers <= MOST_LAYERS or width < 1:
+            raise ValueError(
+                f"CouplingFlow expects layers from 1 to {MOST_LAYERS} and width >= 1, got {layers} and {width}."
+            )
         sizes = dim // 2, dim - dim // 2
         self.sizes = sizes
         self.layers = nn.ModuleList(

@@ -47,6 +47,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
     metrics = _read(folder / "metrics.json")
     data = metrics.get("data")
     data = data if isinstance(data, Mapping) else {}
+    about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
     size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
     name = folder.resolve().name
     lines = [
@@ -57,7 +58,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
         f"# {name}",
         "",
         f"Image embeddings of {run.module.dim} features, trained with [vje_ppl](https://arxiv.org/abs/2602.05639) on "
-        f"{printable(str(data.get('name', 'unnamed data')))} ({printable(str(data.get('images', '?')))} images) for {run.epoch} epochs.",
+        f"{'unnamed data' if about == '?' else about} ({count} images) for {run.epoch} epochs.",
         "",
         "## Files",
         "",
