@@ -103,11 +103,12 @@ class SmallResNet(nn.Module):
         super().__init__()
         from torchvision.models.resnet import BasicBlock  # slow to import, and the MLP does not need it
 
-        if width < 1 or not blocks or min(blocks) < 1 or len(blocks) > 10 or sum(blocks) > MOST_LAYERS:
+        if width < 1 or not blocks or min(blocks) < 1:
             raise ValueError(
-                f"SmallResNet expects width >= 1 and, in one to ten stages, one or more blocks each, {MOST_LAYERS} in "
-                f"all at most, got {width} and {list(blocks)}."
+                f"SmallResNet expects width >= 1 and one or more blocks in every stage, got {width} and {list(blocks)}."
             )
+        if len(blocks) > 10 or sum(blocks) > MOST_LAYERS:
+            raise ValueError(f"SmallResNet expects 10 stages and {MOST_LAYERS} blocks at most, got {list(blocks)}.")
         norm_layer = norm_2d(norm)
         widths = [width * 2**stage for stage in range(len(blocks))]
         self.dim = widths[-1]
@@ -144,10 +145,10 @@ class MLP(nn.Module):
         self, channels: int, image_size: int, dim: int = 64, width: int = 256, depth: int = 2, norm: str = "batch"
     ) -> None:
         super().__init__()
-        if min(dim, width) < 1 or not 0 <= depth <= MOST_LAYERS:
-            raise ValueError(
-                f"MLP expects dim >= 1, width >= 1 and depth from 0 to {MOST_LAYERS}, got {dim}, {width} and {depth}."
-            )
+        if min(dim, width) < 1 or depth < 0:
+            raise ValueError(f"MLP expects dim >= 1, width >= 1 and depth >= 0, got {dim}, {width} and {depth}.")
+        if depth > MOST_LAYERS:
+            raise ValueError(f"MLP expects {MOST_LAYERS} layers at most, got {depth}.")
         self.dim = dim
         widths = [channels * image_size**2, *[width] * depth]
         hidden = [

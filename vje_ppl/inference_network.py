@@ -27,10 +27,10 @@ class InferenceNetwork(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int = 8, depth: int = 2, norm: str = "batch") -> None:
         super().__init__()
-        if width < 1 or not 0 <= depth <= MOST_LAYERS:
-            raise ValueError(
-                f"InferenceNetwork expects width >= 1 and depth from 0 to {MOST_LAYERS}, got {width} and {depth}."
-            )
+        if width < 1 or depth < 0:
+            raise ValueError(f"InferenceNetwork expects width >= 1 and depth >= 0, got {width} and {depth}.")
+        if depth > MOST_LAYERS:
+            raise ValueError(f"InferenceNetwork expects {MOST_LAYERS} layers at most, got {depth}.")
         layers: list[nn.Module] = []
         features = inputs
         for _ in range(depth):

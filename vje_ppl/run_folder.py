@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from omegaconf import OmegaConf
 
@@ -273,7 +273,11 @@ def open_no_link(path: Path, mode: str) -> TextIO:
     Raises:
         OSError: if it cannot be opened, or is a link.
     """
-    return open(path, mode, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
+    return cast(TextIO, open(path, mode, encoding="utf-8", opener=opener))
 
 
 def explain(error: OSError) -> str:

@@ -52,10 +52,10 @@ class CouplingFlow(nn.Module):
                 f"CouplingFlow expects at least 2 features, of which one half moves the other, got {dim}; use "
                 "guide=diagonal_normal."
             )
-        if not 1 <= layers <= MOST_LAYERS or width < 1:
-            raise ValueError(
-                f"CouplingFlow expects layers from 1 to {MOST_LAYERS} and width >= 1, got {layers} and {width}."
-            )
+        if layers < 1 or width < 1:
+            raise ValueError(f"CouplingFlow expects layers >= 1 and width >= 1, got {layers} and {width}.")
+        if layers > MOST_LAYERS:
+            raise ValueError(f"CouplingFlow expects {MOST_LAYERS} layers at most, got {layers}.")
         sizes = dim // 2, dim - dim // 2
         self.sizes = sizes
         self.layers = nn.ModuleList(
