@@ -134,7 +134,7 @@ QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database
 
 
 @given(choices=CHOICES, changes=CHANGES)
-@settings(max_examples=12, derandomize=True, **QUIET)
+@settings(max_examples=8, derandomize=True, **QUIET)
 def test_configurations_run_or_are_refused(folder, choices, changes):
     check(folder, choices, changes)
 
