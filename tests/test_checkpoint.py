@@ -182,6 +182,21 @@ def test_truncation_is_found_wherever_it_is(small, tmp_path):
     assert not refused(tmp_path / LAST, small)
 
 
+def test_every_prefix_of_a_file_under_20_kB_is_refused_in_favour_of_the_one_before(small, tmp_path):
+    assert len(small) < 20_000
+    for step in (1, 2):
+        checkpoint.save(tmp_path / LAST, some_state(step))
+    (tmp_path / LAST).write_bytes(small)
+    taken = []
+    for length in range(len(small) - 1, -1, -1):
+        os.truncate(tmp_path / LAST, length)
+        latest = checkpoint.load_latest(tmp_path)
+        if latest is None or latest.path != tmp_path / PREVIOUS or latest.state["step"] != 1:
+            taken.append(length)
+
+    assert taken == []
+
+
 def test_a_flipped_bit_is_found_wherever_it_is(small, tmp_path):
     accepted = []
     for byte in places(len(small)):
@@ -313,7 +328,7 @@ def trials():
     """What became of the processes that this file, run as a script, forks and kills; it imports torch but once."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", __file__]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

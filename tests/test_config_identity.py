@@ -39,6 +39,7 @@ def changed(key, value):
         "trainer.num_nodes",
         "trainer.progress",
         "trainer.checkpoint_every",
+        "trainer.on_nonfinite",
     ],
 )
 def test_what_does_not_change_the_result_does_not_count(key):

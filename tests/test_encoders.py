@@ -129,6 +129,8 @@ MISTAKES = {
     "small_no_blocks": (lambda: SmallResNet(4, []), "SmallResNet expects width >= 1 and one or more blocks"),
     "small_stage_without_block": (lambda: SmallResNet(4, [1, 0]), "got 4 and \\[1, 0\\]"),
     "mlp_norm": (lambda: MLP(1, 8, norm="layer"), "norm expects one of batch, group, got 'layer'"),
+    "small_stages": (lambda: SmallResNet(4, [1] * 11), "SmallResNet expects 10 stages and 1000 blocks at most"),
+    "mlp_depth": (lambda: MLP(1, 8, depth=10**9), "MLP expects 1000 layers at most, got 1000000000"),
     "mlp_width": (lambda: MLP(1, 8, width=0), "MLP expects dim >= 1, width >= 1 and depth >= 0, got 64, 0 and 2"),
 }
 

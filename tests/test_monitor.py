@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from vje_ppl.bounded_scale import BoundedScale
-from vje_ppl.monitor import Monitor, collapse_warning
+from vje_ppl.finiteness import Finiteness
+from vje_ppl.monitor import MOST_IN_A_ROW, Monitor, collapse_warning
 from vje_ppl.objective import ObjectiveTerms
 
 
@@ -197,3 +198,64 @@ def test_a_batch_of_one_image_has_no_spread_and_no_warning():
     means = monitor.means()
     assert all(math.isfinite(value) for value in means.values())
     assert collapse_warning(means, "a smaller optimizer.lr") is None
+
+
+def seen(*bad: str) -> Finiteness:
+    return Finiteness.of({name: torch.tensor(math.nan if name in bad else 1.0) for name in ("z", "the gradient")})
+
+
+def test_skipped_steps_count_and_leave_the_means_alone():
+    monitor, fresh = Monitor(Guide(), skips=True), Monitor(Guide())
+    for number, finiteness in enumerate((seen(), seen("the gradient"), seen())):
+        monitor.update(number, terms(seed=number), finiteness)
+    monitor.update(3, bad("radius"), seen("z", "the gradient"))
+    for number in (0, 2):
+        fresh.update(number, terms(seed=number))
+    assert monitor.means() == fresh.means()
+    assert monitor.skipped() == (2, "step 1, first at the gradient")
+    assert monitor.trouble() is None
+    assert monitor.trouble(of_epoch=True) is None
+
+
+def test_skipped_steps_survive_a_state_and_start_anew_with_an_epoch():
+    monitor, after = Monitor(Guide(), skips=True), Monitor(Guide(), skips=True)
+    monitor.update(0, terms(), seen())
+    monitor.update(1, terms(), seen("z"))
+    after.load_state(monitor.state(), torch.device("cpu"))
+    assert after.skipped() == (1, "step 1, first at z")
+    after.reset()
+    assert after.skipped() == (0, "")
+    after.update(2, terms(), seen("the gradient"))
+    assert after.skipped() == (1, "step 2, first at the gradient")
+
+
+@pytest.mark.parametrize("epoch", [1000, 7], ids=["one epoch", "many epochs"])
+def test_too_many_skipped_steps_in_a_row_are_trouble(epoch):
+    monitor = Monitor(Guide(), skips=True)
+    monitor.update(0, terms(), seen())
+    for step in range(1, MOST_IN_A_ROW + 1):
+        monitor.update(step, terms(), seen("z"))
+        assert monitor.trouble() is None
+        if step % epoch == 0:
+            monitor.reset()
+    monitor.update(MOST_IN_A_ROW + 1, terms(), seen("z"))
+    assert f"the last {MOST_IN_A_ROW + 1} steps were all skipped" in monitor.trouble()
+
+
+def test_an_epoch_without_a_step_taken_is_trouble():
+    monitor = Monitor(Guide(), skips=True)
+    for step in range(3):
+        monitor.update(step, terms(), seen("z"))
+    assert monitor.trouble() is None
+    assert "the last 3 steps" in monitor.trouble(of_epoch=True)
+    assert monitor.means() == {}
+
+
+def test_a_state_from_before_steps_were_counted_is_taken_up():
+    monitor, after = Monitor(Guide()), Monitor(Guide(), skips=True)
+    monitor.update(0, terms(seed=1))
+    old = {key: value for key, value in monitor.state().items() if key in ("names", "sums", "steps")}
+    after.load_state(old, torch.device("cpu"))
+    after.update(1, terms(seed=2), seen())
+    monitor.update(1, terms(seed=2))
+    assert after.means() == monitor.means()

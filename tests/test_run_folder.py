@@ -285,3 +285,13 @@ def test_a_lock_on_a_folder_that_was_moved_meanwhile_is_not_taken_for_the_new_on
     with pytest.raises(UserError, match="in use"):
         RunFolder(tmp_path, "a").lock()
     assert (tmp_path / "a.1" / ".lock").read_text() == ""
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious", encoding="utf-8")
+    folder = RunFolder(tmp_path, "run")
+    (folder.path / ".lock").symlink_to(precious)
+    with pytest.raises(UserError, match="it is a link to another place; remove the link"):
+        folder.lock()
+    assert precious.read_text(encoding="utf-8") == "precious"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import hydra
@@ -12,6 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from vje_ppl.argument_types import unfit
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
 from vje_ppl.method import METHOD, PROGRAM, Method, method_name
@@ -19,8 +22,14 @@ from vje_ppl.method import METHOD, PROGRAM, Method, method_name
 #: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
 _PARTS = tuple(
     f"vje_ppl.{place}"
-    for place in ("data", "distributions", "encoders", "guides", "inference_network", "methods", "models", "objective")
+    for place in (
+        *("data.augment", "data.loaders", "data.transforms", "distributions", "encoders", "guides"),
+        *("inference_network", "methods", "models", "objective"),
+    )
 )
+
+#: By the name of a part of the configuration: where else that one may come from.
+_ELSEWHERE = {"optimizer": ("torch.optim",)}
 
 
 def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_targets: bool = True, **offered: Any) -> Any:
@@ -46,6 +55,10 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
             f"{part} expects a configuration with a _target_, the dotted path of a class, got {node!r}; choose an "
             f"option with {part}=..."
         )
+    if not trust_targets and "${" in repr(node):
+        raise UserError(
+            f"{part} holds an interpolation that is left, which may make up a part; write the value itself."
+        )
     extended = _offer(dict(node), part, trust_targets, offered)
     if not isinstance(extended, dict):
         return extended
@@ -55,8 +68,9 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
-        if isinstance(cause, TypeError | ValueError | ImportError):
-            raise UserError(f"{part} could not be built from {node['_target_']}: {_first_line(cause)}") from error
+        if not trust_targets or isinstance(cause, TypeError | ValueError | ImportError | LookupError | ArithmeticError):
+            reason = _first_line(error if cause is None else cause)
+            raise UserError(f"{part} could not be built from {node['_target_']}: {reason}") from error
         raise
 
 
@@ -126,6 +140,7 @@ def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -
     extended = {key: _offer(value, f"{path}.{key}", trust_targets, offered) for key, value in node.items()}
     if "_target_" in node:
         located = _locate(node["_target_"], path, trust_targets)
+        _check_types(located, node, path)
         accepted = _parameters(located)
         extended |= {name: value for name, value in offered.items() if name in accepted and name not in node}
         arguments = {key: value for key, value in extended.items() if key not in ("_target_", "_partial_")}
@@ -135,10 +150,20 @@ def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -
     return extended
 
 
+def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
+    given = {key: value for key, value in node.items() if not isinstance(value, dict)}
+    found = unfit(located, given) if callable(located) else None
+    if found is not None:
+        value = given[found[0]]
+        shown = json.dumps(value) if isinstance(value, bool | None) else value
+        raise UserError(f"{path}.{found[0]} expects {found[1]}, got {shown}.")
+
+
 def _locate(target: Any, path: str, trust_targets: bool) -> Any:
     if not isinstance(target, str) or target == "???":
         raise UserError(f"{path}._target_ expects the dotted path of a class, got {target!r}; give {path}._target_=...")
-    if not trust_targets and not _is_part(target):
+    places = (*_PARTS, *_ELSEWHERE.get(path, ()))
+    if not trust_targets and not _is_public_in(places, target):
         raise UserError(_untrusted(path, target))
     try:
         located = hydra.utils.get_object(target)
@@ -148,13 +173,18 @@ def _locate(target: Any, path: str, trust_targets: bool) -> Any:
             "run from the folder that holds the module, or install it."
         ) from error
     # The name may lead through one of our modules to what that module imports, so where it was defined counts.
-    if not trust_targets and not _is_part(getattr(located, "__module__", None) or ""):
+    if not trust_targets and not (
+        isinstance(located, type | FunctionType)
+        and "." not in located.__qualname__  # not through a class
+        and _is_public_in(places, f"{located.__module__}.{located.__qualname__}")
+    ):
         raise UserError(_untrusted(path, target))
     return located
 
 
-def _is_part(name: str) -> bool:
-    return any(name == place or name.startswith(f"{place}.") for place in _PARTS)
+def _is_public_in(places: Iterable[str], name: str) -> bool:
+    public = not any(part.startswith("_") for part in name.split("."))
+    return public and any(name.startswith(f"{place}.") for place in places)
 
 
 def _untrusted(path: str, target: str) -> str:

@@ -13,13 +13,15 @@ from difflib import get_close_matches
 from typing import Any
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vje_ppl.errors import UserError
 from vje_ppl.method import METHOD, PROGRAM, VJE
+from vje_ppl.printable import LAYOUT, printable
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
@@ -63,9 +65,17 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
 def _print_warnings() -> None:
     """Let the package's warnings through to the terminal, a line each."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(_Printable("warning: %(message)s"))
     logger = logging.getLogger("vje_ppl")
     logger.handlers, logger.propagate = [handler], False
+
+
+class _Printable(logging.Formatter):
+    """A line whose text a terminal cannot take for orders."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        return printable(super().format(record), LAYOUT)
 
 
 def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
@@ -87,12 +97,29 @@ def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
 def _report(error: Exception, debug: bool) -> int:
     """Print a sentence for what the user can mend, a traceback for what is a fault of ours; returns the exit code."""
     disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    users = disk or isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    memory = _is_want_of_memory(error)
+    users = disk or memory or isinstance(error, UserError | HydraException | OmegaConfBaseException)
     if debug or not users:
         traceback.print_exception(error)
     if users:
-        print(f"error: {_sentence(error)}", file=sys.stderr, flush=True)
+        said = _sentence(error) if not memory else _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
+        print(f"error: {printable(said)}", file=sys.stderr, flush=True)
     return USER_ERROR if users else SOFTWARE_ERROR
+
+
+_MEMORY = "there is not enough memory ({}); lower batch_size, or the sizes of what is configured."
+
+
+def _is_want_of_memory(error: BaseException | None) -> bool:
+    """Whether something asked for more memory than there is, on the processor or a device, or than can be counted."""
+    if error is None:
+        return False
+    wanting = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(one in str(error) for one in wanting)
+    ):
+        return True
+    return isinstance(error, InstantiationException) and _is_want_of_memory(error.__cause__)
 
 
 def _sentence(error: Exception) -> str:
@@ -100,6 +127,8 @@ def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = lines[0].rstrip(".")
     cause = error.__cause__
+    if isinstance(error, InstantiationException) and cause is not None:
+        text = f"{text} {type(cause).__name__} {' '.join(str(cause).split())[:200]}".rstrip(".")
     if isinstance(error, MissingConfigException) and error.options:
         near = get_close_matches(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options, n=1)
         hint = f"did you mean {near[0]}? The options are" if near else "the options are"

@@ -17,6 +17,7 @@ from vje_ppl.comparison.selection import OUTPUT, common_folder, find_runs
 from vje_ppl.comparison.table import Table, make_table
 from vje_ppl.config_identity import canonical_json
 from vje_ppl.errors import UserError
+from vje_ppl.printable import LAYOUT, printable
 from vje_ppl.run_folder import explain, write_atomically
 
 SEEDS = ("together", "separate")
@@ -41,7 +42,7 @@ def compare(config: DictConfig) -> None:
     records, left_out = _read(runs, base)
     left_out += [f"{_name(folder, base)}: no run in it" for folder in foreign]
     if not records:
-        print(_left_out(left_out))
+        print(printable(_left_out(left_out), LAYOUT))
         raise UserError(f"none of the {len(runs)} runs selected by runs={','.join(patterns)} can be compared.")
 
     rows, repeats = rows_of(records, aggregate=config.seeds == "together")
@@ -51,7 +52,8 @@ def compare(config: DictConfig) -> None:
     remarks = [*table.notes, *unknown]
     remarks += [f"{again.name} repeats {first.name}, configuration and seed{counted}." for again, first in repeats]
     out = _made(Path(config.out).expanduser() if config.out else base / OUTPUT)
-    print("\n\n".join(filter(None, [table.heading, table.plain(), "\n".join(remarks), _left_out(left_out)])))
+    said = "\n\n".join(filter(None, [table.heading, table.plain(), "\n".join(remarks), _left_out(left_out)]))
+    print(printable(said, LAYOUT))
     _write(table, out, remarks, left_out)
     print(f"\n{out}: comparison.csv, comparison.md, comparison.png")
 
@@ -132,7 +134,8 @@ def _write(table: Table, out: Path, remarks: Sequence[str], left_out: Sequence[s
     listed = "\n".join(f"- {bullet}" for bullet in bullets)
     parts = [table.heading, table.markdown(), listed, "![k-NN accuracy of each run](comparison.png)"]
     write_atomically(out / "comparison.csv", table.csv().encode())
-    write_atomically(out / "comparison.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
+    text = printable("\n\n".join(filter(None, parts)) + "\n", LAYOUT)
+    write_atomically(out / "comparison.md", text.encode())
     write_atomically(out / "comparison.png", picture(table))
 
 

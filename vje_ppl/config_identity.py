@@ -22,6 +22,7 @@ WITHOUT_EFFECT = frozenset(
         "trainer.num_nodes",
         "trainer.progress",
         "trainer.checkpoint_every",
+        "trainer.on_nonfinite",  # a run that stops for it goes on with the other
     }
 )
 

@@ -24,6 +24,9 @@ def _cifar_stem(channels: int, width: int, norm_layer: Callable[[int], nn.Module
 
 _STEMS = {"cifar": _cifar_stem, "imagenet": _imagenet_stem}
 
+#: Beyond it no network of ours would be of use, and building it would take minutes.
+MOST_LAYERS = 1000
+
 #: `auto` is the ImageNet stem for images above this many pixels a side. Ours.
 LARGE = 64
 
@@ -104,6 +107,8 @@ class SmallResNet(nn.Module):
             raise ValueError(
                 f"SmallResNet expects width >= 1 and one or more blocks in every stage, got {width} and {list(blocks)}."
             )
+        if len(blocks) > 10 or sum(blocks) > MOST_LAYERS:
+            raise ValueError(f"SmallResNet expects 10 stages and {MOST_LAYERS} blocks at most, got {list(blocks)}.")
         norm_layer = norm_2d(norm)
         widths = [width * 2**stage for stage in range(len(blocks))]
         self.dim = widths[-1]
@@ -142,6 +147,8 @@ class MLP(nn.Module):
         super().__init__()
         if min(dim, width) < 1 or depth < 0:
             raise ValueError(f"MLP expects dim >= 1, width >= 1 and depth >= 0, got {dim}, {width} and {depth}.")
+        if depth > MOST_LAYERS:
+            raise ValueError(f"MLP expects {MOST_LAYERS} layers at most, got {depth}.")
         self.dim = dim
         widths = [channels * image_size**2, *[width] * depth]
         hidden = [

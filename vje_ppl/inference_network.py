@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vje_ppl.encoders import MOST_LAYERS
 from vje_ppl.normalization import norm_1d
 
 
@@ -28,6 +29,8 @@ class InferenceNetwork(nn.Module):
         super().__init__()
         if width < 1 or depth < 0:
             raise ValueError(f"InferenceNetwork expects width >= 1 and depth >= 0, got {width} and {depth}.")
+        if depth > MOST_LAYERS:
+            raise ValueError(f"InferenceNetwork expects {MOST_LAYERS} layers at most, got {depth}.")
         layers: list[nn.Module] = []
         features = inputs
         for _ in range(depth):

@@ -15,8 +15,9 @@ from vje_ppl import checkpoint
 from vje_ppl.build import build, build_method
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
+from vje_ppl.foreign_state import MODEL, check_state, check_text
 from vje_ppl.joint_embedding import JointEmbedding
-from vje_ppl.method import Method, method_name
+from vje_ppl.method import METHOD, PROGRAM, Method, method_name
 from vje_ppl.moments import moments
 
 
@@ -109,12 +110,28 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
         UserError: if there is no run, its checkpoint is damaged, or a target is not trusted.
     """
     state = _state(Path(run))
+    check_state(state, Path(run), MODEL)
+    if not trust_targets:
+        check_text(state["config"], Path(run))
     config = OmegaConf.create(state["config"])
+    missing = [group for group in groups(config) if not isinstance(config.get(group), DictConfig)]
+    if missing:
+        raise UserError(f"The configuration in {run} has no {missing[0]}: no training of vje_ppl wrote it.")
     channels, image_size = state["data"]["channels"], state["data"]["image_size"]
     augment = build(config.augment, "augment", trust_targets, channels=channels, image_size=image_size)
     module = build_method(config, channels, augment.size, trust_targets)
-    module.load_state_dict(state["module"])
+    try:
+        module.load_state_dict(state["module"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"The weights in {run} are not those of its own configuration: {reason}.") from error
     return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"])
+
+
+def groups(config: DictConfig) -> tuple[str, ...]:
+    """The groups without which a configuration makes no model."""
+    parts = PROGRAM if config.get(METHOD) is None else (METHOD,)
+    return ("data", "augment", "encoder", "trainer", *parts)
 
 
 def _state(path: Path) -> dict[str, Any]:

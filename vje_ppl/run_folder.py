@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from omegaconf import OmegaConf
 
@@ -92,7 +92,7 @@ class RunFolder:
         path = self.path / LOCK
         while True:
             try:
-                file = path.open("a+", encoding="utf-8")
+                file = open_no_link(path, "a+")
             except OSError as error:
                 raise UserError(f"The run folder {self.path} cannot be locked: {explain(error)}.") from error
             try:
@@ -243,6 +243,23 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise UserError(f"{path} could not be written: {explain(error)}.") from error
 
 
+def open_no_link(path: Path, mode: str) -> TextIO:
+    """Opens a file of ours for writing; a link in its place, as a folder from elsewhere may hold, is not followed.
+
+    Args:
+        path: the file.
+        mode: as for `open`, such as "a".
+
+    Raises:
+        OSError: if it cannot be opened, or is a link.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
+    return cast(TextIO, open(path, mode, encoding="utf-8", opener=opener))
+
+
 def explain(error: OSError) -> str:
     """What is wrong with a place for files, and what to do, as the end of a sentence."""
     fault = (error.strerror or str(error)).lower()
@@ -251,6 +268,8 @@ def explain(error: OSError) -> str:
             return f"{fault}; free some space there or set run.root to a folder on another disk"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return f"{fault}; make it writable or set run.root to a folder that is"
+        case errno.ELOOP:
+            return "it is a link to another place; remove the link"
         case errno.EEXIST | errno.ENOTDIR:
             return f"a file is in the way ({_in_the_way(error)}); move it or set run.root or run.name to another folder"
         case _:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from vje_ppl.printable import printable
+
 
 def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
     """Aligns rows under a header: numbers to the right, text to the left, a dash for what is missing.
@@ -18,10 +20,11 @@ def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = 
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if not columns:
         return ""
+    titles = [printable(column) for column in columns]
     cells = [[_shown(row.get(column)) for column in columns] for row in rows]
-    widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
+    widths = [max(map(len, texts)) for texts in zip(titles, *cells, strict=True)]
     to_right = [column in right or any(_is_number(row.get(column)) for row in rows) for column in columns]
-    lines = [columns, ["-" * width for width in widths], *cells]
+    lines = [titles, ["-" * width for width in widths], *cells]
     return "\n".join(_line(line, widths, to_right) for line in lines)
 
 
@@ -47,4 +50,4 @@ def _shown(value: object) -> str:
         case float():
             return f"{value:.4g}"
         case _:
-            return str(value)
+            return printable(str(value))

@@ -24,6 +24,7 @@ from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.devices import launch, uses_channels_last
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN, has_labels
+from vje_ppl.foreign_state import TRAINING, check_state
 from vje_ppl.method import VJE, Method, method_name
 from vje_ppl.random_state import seed_everything
 from vje_ppl.run_folder import RunFolder
@@ -31,6 +32,8 @@ from vje_ppl.table import format_pairs
 from vje_ppl.training_loop import TrainingLoop
 from vje_ppl.training_step import prepare
 
+MOST_VIEWS = 64  # of an image; pairs of views grow with the square
+LARGEST = 1e30  # a number beyond it is a slip, and near the end of single precision
 KNN = {"knn/z": "z", "knn/mu": "μ"}
 VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
 
@@ -156,6 +159,7 @@ def _check(config: DictConfig) -> None:
         "seed": 0,
         "batch_size": 1,
         "knn.every": 0,
+        "knn.k": 1,
         "knn.bank": 1,
         "knn.queries": 1,
         "trainer.epochs": 0,
@@ -165,14 +169,32 @@ def _check(config: DictConfig) -> None:
     }
     for key, least in at_least.items():
         value = OmegaConf.select(config, key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UserError(f"{key} expects a whole number of at least {least}, got {value}.")
+        if not _is_whole(value) or not least <= value < 2**63:
+            raise UserError(f"{key} expects a whole number of at least {least}, below 2**63, got {value}.")
+    if config.trainer.views > MOST_VIEWS:
+        raise UserError(f"trainer.views expects {MOST_VIEWS} views of an image at most, got {config.trainer.views}.")
+    devices = config.trainer.devices
+    if devices != "auto" and not (_is_whole(devices) and devices >= 1):
+        raise UserError(f"trainer.devices expects a whole number of at least 1, or auto, got {devices}.")
+    if not isinstance(config.trainer.compile, bool):
+        raise UserError(f"trainer.compile expects true or false, got {config.trainer.compile}.")
+    if config.trainer.progress not in (True, False, "auto"):
+        raise UserError(f"trainer.progress expects auto, true or false, got {config.trainer.progress}.")
+    temperature = config.knn.temperature
+    if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not 0 < temperature < LARGEST:
+        raise UserError(f"knn.temperature expects a number above 0, got {temperature}.")
     if not isinstance(config.trainer.warmup, int | float) or not 0 <= config.trainer.warmup <= 1:
         raise UserError(f"trainer.warmup expects a share of the run, from 0 to 1, got {config.trainer.warmup}.")
+    if config.trainer.on_nonfinite not in ("stop", "skip"):
+        raise UserError(f"trainer.on_nonfinite expects stop or skip, got {config.trainer.on_nonfinite}.")
     for key in ("trainer.clip", "trainer.checkpoint_every"):
         value = OmegaConf.select(config, key)
-        if value is not None and not (isinstance(value, int | float) and value > 0):
+        if value is not None and not (isinstance(value, int | float) and 0 < value < LARGEST):
             raise UserError(f"{key} expects a number above 0, or null, got {value}.")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_batch_size(config: DictConfig, module: Method) -> None:
@@ -208,6 +230,7 @@ def _saved_state(
             )
     if latest is None:
         return None
+    check_state(latest.state, latest.path, TRAINING)
     if latest.warning:
         print(f"warning: {latest.warning}", flush=True)
     differences = config_differences(latest.state["config"], resolved)
@@ -248,6 +271,7 @@ def _metrics(
     return {
         **loop.history[-1],
         "seconds": sum(row.get("seconds", 0.0) for row in loop.history),
+        "skipped_steps": sum(row.get("skipped_steps", 0) for row in loop.history),
         "run": folder.path.name,
         "method": method_name(resolved),
         "data": {"name": data.name, "images": len(data.train)},
@@ -276,6 +300,8 @@ def _print_summary(last: dict[str, Any], folder: RunFolder) -> None:
     names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}
     shown |= {title: last[key] for key, title in names.items() if key in last}
     shown["training time (s)"] = last["seconds"]
+    if last["skipped_steps"]:
+        shown["steps skipped for not being finite"] = last["skipped_steps"]
     print(f"\n{format_pairs(shown)}\n\n{folder.path}: metrics.csv, metrics.json, curves.png, checkpoints/last.pt")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
+import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from torch import Tensor
@@ -18,6 +19,7 @@ from vje_ppl.curves import draw_curves
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN
+from vje_ppl.finiteness import Finiteness
 from vje_ppl.interrupt import Interrupt
 from vje_ppl.method import Method
 from vje_ppl.monitor import Monitor, collapse_warning
@@ -58,7 +60,8 @@ class TrainingLoop:
         self._plain = module
         self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
         self._batches = batches
-        self._monitor = Monitor(module)
+        self._skips = config.trainer.on_nonfinite == "skip"
+        self._monitor = Monitor(module, self._skips)
         self.epoch = 0  # completed epochs
         self._step_in_epoch = 0
         self._clock = {"seconds": 0.0, "wait": 0.0, "images": 0.0}  # of the present epoch, over interruptions
@@ -100,7 +103,8 @@ class TrainingLoop:
         for batch in self._batches.epoch(self.epoch, self._step_in_epoch):
             self._clock["wait"] += batch.wait_s
             self._clock["images"] += self._config.batch_size
-            self._monitor.update(self._step, self._take_step(self._step, batch.views))
+            terms = self._take_step(self._step, batch.views)
+            self._monitor.update(self._step, terms, self._take_step.finiteness)
             self._step_in_epoch += 1
             now = time.perf_counter()
             self._clock["seconds"] += now - before
@@ -116,14 +120,16 @@ class TrainingLoop:
         self._end_epoch()
 
     def _end_epoch(self) -> None:
-        self._stop_if_not_finite()
+        self._stop_if_not_finite(of_epoch=True)
         means = self._monitor.means(lambda local: cast(Tensor, self._fabric.all_reduce(local)))
+        skipped, first = self._monitor.skipped()
         clock = self._clock
         self.epoch, self._step_in_epoch = self.epoch + 1, 0
         row = {
             "epoch": self.epoch,
             "step": self._step,
             **means,
+            **({"skipped_steps": skipped} if self._skips else {}),
             "lr": self._take_step.learning_rate,
             "images_per_s": clock["images"] / clock["seconds"],
             "wait_share": clock["wait"] / clock["seconds"],
@@ -132,6 +138,8 @@ class TrainingLoop:
         }
         self._monitor.reset()
         self._clock = dict.fromkeys(clock, 0.0)
+        if skipped:
+            self._say(f"warning: {skipped} step(s) of epoch {self.epoch} skipped for not being finite, from {first}")
         warning = collapse_warning(means, self._plain.remedy)
         if warning:
             self._say(warning)
@@ -168,17 +176,29 @@ class TrainingLoop:
         if self._bar is None or "knn/z" in row:
             self._say(_line(row, self.epochs))
 
-    def _stop_if_not_finite(self) -> None:
-        trouble = self._monitor.trouble()
+    def _stop_if_not_finite(self, of_epoch: bool = False) -> None:
+        trouble = self._monitor.trouble(of_epoch)
         if trouble:
             raise UserError(
                 f"{trouble[0].upper()}{trouble[1:]}; the last good checkpoint is "
-                f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, set trainer.clip, or look closer "
+                f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, set trainer.clip, "
+                f"{'' if self._skips else 'pass over such steps with trainer.on_nonfinite=skip, '}or look closer "
                 "with debug=true."
+            )
+
+    def _stop_if_parameters_are_not_finite(self) -> None:
+        names, parameters = zip(*self._plain.named_parameters(), strict=True)
+        seen = Finiteness(names, torch.stack([~torch.isfinite(one).all() for one in parameters]))
+        if seen.any_bad:
+            name = names[int(seen.bad.int().argmax())]
+            raise UserError(
+                f"Parameters became non-finite by step {self._step}, {name} among them; the last good checkpoint is "
+                f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, or set trainer.clip."
             )
 
     def _save(self) -> None:
         self._stop_if_not_finite()
+        self._stop_if_parameters_are_not_finite()
         if self._fabric.is_global_zero:
             checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
         self._fabric.barrier()
@@ -206,16 +226,22 @@ class TrainingLoop:
         """
         try:
             self._plain.load_state_dict(state["module"])
-            self._take_step.optimizer.load_state_dict(state["optimizer"])
+            self._take_step.load_optimizer(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
                 f"The checkpoint is of another architecture: {' '.join(str(error).split())[:200]}; give another "
                 "run.name, or resume=never."
             ) from error
         self.epoch, self._step_in_epoch = state["epoch"], state["step_in_epoch"]
-        self._monitor.load_state(state["monitor"], self._fabric.device)
         self._clock, self.history = dict(state["clock"]), list(state["history"])
-        set_random_states(state["random"])
+        try:
+            self._monitor.load_state(state["monitor"], self._fabric.device)
+            set_random_states(state["random"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                "The checkpoint holds no state of the monitor or of random numbers that training could go on from "
+                f"({type(error).__name__}); start anew with resume=never."
+            ) from error
 
     def _progress(self) -> AbstractContextManager[tqdm | None]:
         wanted = self._config.trainer.progress
@@ -241,6 +267,8 @@ def _line(row: Row, epochs: int) -> str:
         parts.append(f"loss {row['loss']:9.4f}")
     if "images_per_s" in row:
         parts.append(f"{row['images_per_s']:6.0f} images/s")
+    if row.get("skipped_steps"):
+        parts.append(f"{row['skipped_steps']} steps skipped")
     if "knn/z" in row:
         parts.append(f"k-NN z {row['knn/z']:.4f}" + (f", μ {row['knn/mu']:.4f}" if "knn/mu" in row else ""))
     if row["epoch"] == 0 and "knn/pixels" in row:

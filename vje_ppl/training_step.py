@@ -13,8 +13,10 @@ from torch.optim import Optimizer
 
 from vje_ppl.build import build
 from vje_ppl.errors import UserError
+from vje_ppl.finiteness import Finiteness, gradient_norm
 from vje_ppl.method import Method, Terms
 from vje_ppl.noise import KeyedNoise
+from vje_ppl.rollback import Rollback
 from vje_ppl.schedule import learning_rate_factor
 
 
@@ -26,7 +28,13 @@ class TrainingStep:
         module: encoder, and all that it is trained with.
         config: the whole configuration.
         steps_per_epoch: optimization steps in an epoch.
+
+    Attributes:
+        finiteness: whether loss and gradient of the last step were finite, over all processes. Where they were not,
+            and `trainer.on_nonfinite` is `skip`, the step was not taken.
     """
+
+    finiteness: Finiteness
 
     def __init__(self, fabric: Fabric, module: Method, config: DictConfig, steps_per_epoch: int) -> None:
         self._fabric, self._config = fabric, config
@@ -36,6 +44,11 @@ class TrainingStep:
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
         self._after_step = module.after_step
         self._module, self.optimizer = fabric.setup(module, optimizer)
+        self._parameters = list(module.parameters())
+        skips = config.trainer.on_nonfinite == "skip"
+        self._rollback = Rollback(module, optimizer) if skips else None
+        if self._rollback is not None:
+            self._rollback.keep_state_on_device(fabric.device)
 
     def __call__(self, step: int, views: Iterable[Tensor]) -> Terms:
         """Take step number `step`, from 0, on this process's share of the views, V times (n, C, H, W)."""
@@ -45,17 +58,41 @@ class TrainingStep:
             group["lr"] = lr * factor
         first = self._fabric.global_rank * len(views[0])
         self._module.train()
+        if self._rollback is not None:
+            self._rollback.begin()
         with KeyedNoise(config.seed, step, (first, first + len(views[0])), config.batch_size):
             terms: Terms = self._module(*views)
         self._fabric.backward(terms.loss)
-        if config.trainer.clip:
-            self._fabric.clip_gradients(
-                self._module, self.optimizer, max_norm=config.trainer.clip, error_if_nonfinite=False
-            )
-        self.optimizer.step()
+        self.finiteness = self._look(terms, self._clip())
+        if self._rollback is None:
+            self._advance(step)
+        else:
+            self._rollback.step(self.finiteness.any_bad, lambda: self._advance(step))
         self.optimizer.zero_grad(set_to_none=True)
-        self._after_step(step, self._steps)
         return terms
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Go on with an optimizer's state."""
+        self.optimizer.load_state_dict(state)
+        if self._rollback is not None:
+            self._rollback.keep_state_on_device(self._fabric.device)
+
+    def _clip(self) -> Tensor:
+        """Clip the gradient, where so configured; returns the norm that it had."""
+        clip = self._config.trainer.clip
+        if not clip:
+            return gradient_norm(self._parameters)
+        norm = self._fabric.clip_gradients(self._module, self.optimizer, max_norm=clip, error_if_nonfinite=False)
+        assert norm is not None
+        return norm
+
+    def _look(self, terms: Terms, norm: Tensor) -> Finiteness:
+        seen = Finiteness.of({**terms.checked(), "the loss": terms.loss, "the gradient": norm})
+        return seen.over_processes() if self._fabric.world_size > 1 else seen
+
+    def _advance(self, step: int) -> None:
+        self.optimizer.step()
+        self._after_step(step, self._steps)
 
     @property
     def learning_rate(self) -> float:

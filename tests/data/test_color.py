@@ -154,5 +154,5 @@ def test_grayscale_and_color_leave_grey_images_alone():
 
 
 def test_negative_jitter_is_refused():
-    with pytest.raises(UserError, match="at least 0 and a hue in"):
+    with pytest.raises(UserError, match="from 0 to 100 and a hue in"):
         ColorJitter(hue=0.7)

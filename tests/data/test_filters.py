@@ -100,6 +100,9 @@ def test_noise_has_its_standard_deviation_and_is_clamped():
     [
         pytest.param(lambda: GaussianBlur((0.0, 1.0)), "sigma must satisfy", id="sigma"),
         pytest.param(lambda: GaussianBlur(p=-0.1), "between 0 and 1, got -0.1", id="probability"),
+        pytest.param(lambda: RandomAffine(degrees=float("inf")), "degrees in", id="degrees"),
+        pytest.param(lambda: RandomAffine(translate=-1), "translate in", id="translate"),
+        pytest.param(lambda: GaussianNoise(1e30), "noise's std must be", id="noise"),
         pytest.param(lambda: RandomAffine(scale=(0.0, 1.0)), "scale must satisfy", id="scale"),
         pytest.param(lambda: GaussianNoise(-1.0), "at least 0, got -1.0", id="noise"),
     ],

@@ -88,7 +88,7 @@ def training_pieces(config: DictConfig, fabric: Fabric) -> dict[str, Callable[[]
 
     def whole_step() -> None:
         batch = next(stream)
-        monitor.update(batch.step, take_step(batch.step, batch.views))
+        monitor.update(batch.step, take_step(batch.step, batch.views), take_step.finiteness)
 
     views = next(endless(batches)).views
 

@@ -70,7 +70,7 @@ def vje_steps(config: DictConfig, fabric: Fabric) -> Iterator[None]:
     take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
     monitor = Monitor(module)
     for batch in endless(batches):
-        monitor.update(batch.step, take_step(batch.step, batch.views))
+        monitor.update(batch.step, take_step(batch.step, batch.views), take_step.finiteness)
         yield
 
 

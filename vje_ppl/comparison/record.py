@@ -93,7 +93,7 @@ def _read_metrics(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise UserError(f"metrics.json cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError("metrics.json is no JSON: truncated or altered") from error
     if not isinstance(metrics, dict):
         raise UserError(f"metrics.json must hold figures by name, and holds a {type(metrics).__name__}")

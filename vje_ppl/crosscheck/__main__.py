@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from vje_ppl.command import run_command
 from vje_ppl.errors import UserError
+from vje_ppl.run_folder import write_atomically
 from vje_ppl.table import format_table
 
 FAILED = 1
@@ -46,7 +47,8 @@ def crosscheck(config: DictConfig) -> int:
         "seconds": seconds,
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
     }
-    output.write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(_finite(report), indent=2, ensure_ascii=False)
+    write_atomically(output, f"{text}\n".encode())
     print(f"\n{'every row passes' if report['passed'] else 'FAILED'} after {seconds:.0f} s; written to {output}")
     return 0 if report["passed"] else FAILED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
@@ -30,6 +31,7 @@ from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
 from vje_ppl.objective import SymmetricConditionalELBO
+from vje_ppl.run_folder import write_atomically
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class Exported:
         arrays: dict[str, Any] = {f"posterior_{name}": array for name, array in self.parameters.items()}
         arrays |= {f"posterior_{name}.{of}": one for name, part in self.learned().items() for of, one in part.items()}
         arrays |= {f"prior_{name}": array for name, array in self.asked.items()}
-        np.savez(path, index=self.index, embedding=self.embedding, latent=self.latent, scale=self.scale, **arrays)
+        file = io.BytesIO()
+        np.savez(file, index=self.index, embedding=self.embedding, latent=self.latent, scale=self.scale, **arrays)
+        write_atomically(path, file.getbuffer())
 
 
 def certify(

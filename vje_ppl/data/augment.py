@@ -79,6 +79,14 @@ class Augment:
             raise UserError(f"augment.size must be at least 1 pixel, got {size}.")
         if not 0 < center_fraction <= 1:
             raise UserError(f"augment.center_fraction must lie in (0, 1], got {center_fraction}.")
+        kinds = {"geometry": (geometry, BoxTransform), "color": (color, ColorTransform), "filters": (filters, Filter)}
+        for name, (transforms, kind) in kinds.items():
+            odd = next((key for key, one in transforms.items() if not isinstance(one, kind)), None)
+            if odd is not None:
+                raise UserError(
+                    f"augment.{name}.{odd} expects a {kind.__name__} of vje_ppl.data.transforms, got "
+                    f"{type(transforms[odd]).__name__}."
+                )
         self.size = image_size if size is None else size
         self.channels = channels
         self._geometry = tuple(geometry.values())

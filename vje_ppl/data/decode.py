@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -13,6 +14,10 @@ type Box = tuple[float, float, float, float]  # top, left, height, width in pixe
 
 _MODES = {1: "L", 3: "RGB"}
 _EXIF_ORIENTATION = 0x0112
+_SIDEWAYS = range(5, 9)
+
+#: What the files may be, whatever their names say. Pillow knows others, for some of which it runs other programs.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
 
 class UnreadableImageError(Exception):
@@ -41,9 +46,9 @@ def read_image(path: str, channels: int) -> UInt8[np.ndarray, "C H W"]:
     Raises:
         UnreadableImageError: if the file is missing, truncated, damaged or no image.
     """
-    with _naming(path), Image.open(path) as opened:
+    with _naming(path), Image.open(path, formats=_FORMATS) as opened:
         image = _converted(_upright(opened), channels)
-    return _channels_first(image)
+        return _channels_first(image)
 
 
 def read_size(path: str) -> tuple[int, int]:
@@ -52,9 +57,9 @@ def read_size(path: str) -> tuple[int, int]:
     Raises:
         UnreadableImageError: if the file is missing or no image.
     """
-    with _naming(path), Image.open(path) as opened:
+    with _naming(path), Image.open(path, formats=_FORMATS) as opened:
         width, height = opened.size
-        sideways = _orientation(opened) >= 5
+        sideways = _orientation(opened) in _SIDEWAYS
     return (width, height) if sideways else (height, width)
 
 
@@ -77,7 +82,7 @@ def read_cuts(
     """
     with ExitStack() as stack:
         with _naming(path):
-            opened = stack.enter_context(Image.open(path))
+            opened = stack.enter_context(Image.open(path, formats=_FORMATS))
             image = _upright(opened)
         width, height = image.size
         if min(width, height) < size:
@@ -95,7 +100,7 @@ def read_cuts(
                 # Not the ratio of the sizes, in which the last pixel counts as a whole one.
                 decoded_share = 1.0 if draft is None else draft[1][2] / width
             image = _converted(image, channels)
-    return np.stack([_cut(image, box, size, decoded_share) for box in boxes])
+            return np.stack([_cut(image, box, size, decoded_share) for box in boxes])
 
 
 def _cut(image: Image.Image, box: Box, size: int, share: float) -> np.ndarray:
@@ -132,9 +137,11 @@ def _upright(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Turns whatever Pillow stumbles on into a sentence that names the file."""
+    """Turns whatever Pillow stumbles on into a sentence that names the file; what it only warns of is no trouble."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except MemoryError:
         raise
     except Exception as error:  # every decoder raises errors of its own

@@ -22,6 +22,8 @@ def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) ->
         **changes: values in place of those of `config.data`, such as `root`.
     """
     node: Any = OmegaConf.to_container(config.data, resolve=True)
+    if not trust_targets and "download" in node:
+        changes = {"download": False} | changes  # which would write wherever the configuration says
     fraction = config.get("hold_out", 0)
     if fraction == 0:
         return build(node | changes, "data", trust_targets)

@@ -28,8 +28,10 @@ class Normalize:
                     f"augment.{name} must hold 1 value or one per channel ({channels}), got {len(values)}: pick the "
                     f"recipe of a data set with {channels} channel(s) or set augment.{name}=[0.5]."
                 )
-        if not min(std) > 0:
-            raise UserError(f"augment.std must be positive, got {list(std)}.")
+        if not all(1e-6 <= one <= 1e6 for one in std):
+            raise UserError(f"augment.std must be positive, from 1e-6 to 1e6, got {list(std)}.")
+        if not all(-1e6 <= one <= 1e6 for one in mean):
+            raise UserError(f"augment.mean must lie between -1e6 and 1e6, got {list(mean)}.")
         self.mean = [float(value) for value in mean] * (channels // len(mean))
         self.std = [float(value) for value in std] * (channels // len(std))
 

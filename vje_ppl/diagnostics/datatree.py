@@ -183,5 +183,6 @@ def _write(
         tree[name] = xr.DataTree(one[name].to_dataset().assign_coords(label=("image", labels)))
     tree.attrs = {**attributes, "creation_library": "vje_ppl"}
     temporary = path.with_name(path.name + ".partial")
+    temporary.unlink(missing_ok=True)  # which may be a link to elsewhere
     tree.to_netcdf(temporary, engine="h5netcdf")
     temporary.replace(path)

@@ -10,6 +10,9 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+#: Couplings beyond this number are a slip. Ours.
+MOST_LAYERS = 1000
+
 #: A coupling multiplies a feature by a factor between exp(−this) and exp(this). Ours.
 LARGEST_LOG_SCALE = 1.0
 
@@ -51,6 +54,8 @@ class CouplingFlow(nn.Module):
             )
         if layers < 1 or width < 1:
             raise ValueError(f"CouplingFlow expects layers >= 1 and width >= 1, got {layers} and {width}.")
+        if layers > MOST_LAYERS:
+            raise ValueError(f"CouplingFlow expects {MOST_LAYERS} layers at most, got {layers}.")
         sizes = dim // 2, dim - dim // 2
         self.sizes = sizes
         self.layers = nn.ModuleList(

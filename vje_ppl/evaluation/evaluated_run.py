@@ -23,6 +23,7 @@ from vje_ppl.evaluation.pixels import raw_pixels
 from vje_ppl.evaluation.representations import Features, Representation, extract
 from vje_ppl.evaluation.subject import Subject, trained_subject, untrained_subject
 from vje_ppl.loading import TrainedRun, load
+from vje_ppl.printable import printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,7 @@ def open_run(options: DictConfig) -> EvaluatedRun:
 
 def say(stage: str, line: str) -> None:
     """One line of progress."""
-    print(f"{stage:<10}{line}", flush=True)
+    print(f"{stage:<10}{printable(line)}", flush=True)
 
 
 def _shape(channels: list[float], size: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from vje_ppl.build import build
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import class_index, select_class
 from vje_ppl.errors import UserError
@@ -23,6 +24,7 @@ from vje_ppl.evaluation.one_class_picture import one_class_figure
 from vje_ppl.evaluation.outcome import Outcome
 from vje_ppl.evaluation.score_tables import one_class_table
 from vje_ppl.evaluation.scored_images import scorer
+from vje_ppl.run_folder import open_no_link
 from vje_ppl.train import train
 
 FOLDER = "one_class"
@@ -90,6 +92,7 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
             f"eval=one_class needs data that can be narrowed to a class, and {config.data._target_} has no argument "
             "only_class."
         )
+    build(config.optimizer, "optimizer", options.trust_targets)  # all other parts were built when the run was opened
     batch_size = options.one_class.batch_size or min(config.batch_size, max(2, images // STEPS))
     changes = {
         "run": {"root": str(evaluated.folder / FOLDER), "name": name},
@@ -117,7 +120,7 @@ def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> Evaluate
     config = class_config(evaluated, only_class, name, len(images))
     folder = evaluated.folder / FOLDER / name
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with (folder / "train.log").open("a", encoding="utf-8") as log, redirect_stdout(log):
+    with open_no_link(folder / "train.log", "a") as log, redirect_stdout(log):
         code = train(config)
     if code:
         say("one class", f"interrupted: the same command goes on with {folder}")

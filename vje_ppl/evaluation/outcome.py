@@ -52,7 +52,7 @@ def read_report(folder: Path) -> dict[str, Any]:
         report = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}); move it away.") from error
     if not isinstance(report, dict):
         raise UserError(f"{path} must hold a mapping, got a {type(report).__name__}; move it away.")

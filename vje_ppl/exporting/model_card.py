@@ -9,7 +9,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from vje_ppl.errors import UserError
 from vje_ppl.loading import TrainedRun
+from vje_ppl.printable import printable
 
 #: Groups of the configuration that say what the model is, in the order of reading.
 SHOWN = ("method", "encoder", "guide", "prior", "likelihood", "model", "objective", "optimizer", "trainer", "seed")
@@ -43,7 +45,9 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
     """
     config: Any = OmegaConf.to_container(run.config, resolve=True)
     metrics = _read(folder / "metrics.json")
-    data = metrics.get("data", {})
+    data = metrics.get("data")
+    data = data if isinstance(data, Mapping) else {}
+    about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
     size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
     name = folder.resolve().name
     lines = [
@@ -54,7 +58,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
         f"# {name}",
         "",
         f"Image embeddings of {run.module.dim} features, trained with [vje_ppl](https://arxiv.org/abs/2602.05639) on "
-        f"{data.get('name', 'unnamed data')} ({data.get('images', '?')} images) for {run.epoch} epochs.",
+        f"{'unnamed data' if about == '?' else about} ({count} images) for {run.epoch} epochs.",
         "",
         "## Files",
         "",
@@ -97,28 +101,48 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
 
 def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
     """Rows of what was measured: while training, and by `vje_ppl.evaluate`."""
-    known = {key: title for key, title in METRICS.items() if metrics.get(key) is not None}
-    rows = [(title, metrics[key], _setting(metrics, key)) for key, title in known.items()]
-    for row in evaluation.get("knn", {}).get("rows", ()):
-        if row["encoder"] == "trained":
-            rows.append((f"k-NN top-1 on {row['features']}, offline", row["top1"], f"k = {row['k']}"))
-    for row in evaluation.get("linear", {}).get("rows", ()):
-        if row["encoder"] == "trained":
-            rows.append((f"linear probe top-1 on {row['features']}, offline", row["top1"], f"lr {row['lr']:g}"))
+    try:
+        rows = _rows(metrics, evaluation)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(
+            "metrics.json or evaluation.json of the run hold no figures of ours; move them away."
+        ) from error
     if not rows:
         return ["None were measured."]
     head = ["| figure | value | with |", "| --- | --- | --- |"]
     return [*head, *(f"| {title} | {value:.4g} | {setting} |" for title, value, setting in rows)]
 
 
+def _rows(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+    known = {key: title for key, title in METRICS.items() if metrics.get(key) is not None}
+    rows = [(title, float(metrics[key]), _setting(metrics, key)) for key, title in known.items()]
+    for row in evaluation.get("knn", {}).get("rows", ()):
+        if row["encoder"] == "trained":
+            rows.append((f"k-NN top-1 on {_plain(row['features'])}, offline", float(row["top1"]), f"k = {row['k']:d}"))
+    for row in evaluation.get("linear", {}).get("rows", ()):
+        if row["encoder"] == "trained":
+            title = f"linear probe top-1 on {_plain(row['features'])}, offline"
+            rows.append((title, float(row["top1"]), f"lr {row['lr']:g}"))
+    return rows
+
+
+def _plain(name: Any) -> str:
+    return printable(str(name)).replace("|", "&#124;")
+
+
 def _setting(metrics: Mapping[str, Any], key: str) -> str:
     if not key.startswith("knn/"):
         return ""
-    return f"k = {metrics['knn/k']}, T = {metrics['knn/temperature']:g}"
+    return f"k = {metrics['knn/k']:d}, T = {metrics['knn/temperature']:g}"
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({type(error).__name__}); move it away.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} must hold a mapping, got a {type(found).__name__}; move it away.")
+    return found

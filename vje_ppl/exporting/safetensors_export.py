@@ -44,9 +44,9 @@ def read_model(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["vje_ppl"])
+            facts = dict(json.loads((file.metadata() or {})["vje_ppl"]))
             module = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
         raise UserError(
             f"{path} is no export of a run, or damaged ({type(error).__name__}); make it with python -m vje_ppl.export "
             "run=<folder>."

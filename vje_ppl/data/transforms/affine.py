@@ -29,8 +29,12 @@ class RandomAffine(Filter):
         self.degrees = degrees
         self.translate = translate
         self.scale = (float(scale[0]), float(scale[1]))
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise UserError(f"the affine scale must satisfy 0 < lowest <= highest, got {list(self.scale)}.")
+        if not 0.01 <= self.scale[0] <= self.scale[1] <= 100:
+            raise UserError(f"the affine scale must satisfy 0.01 <= lowest <= highest <= 100, got {list(self.scale)}.")
+        if not (0 <= degrees <= 360 and 0 <= translate <= 1):
+            raise UserError(
+                f"the affine map needs degrees in [0, 360] and a translate in [0, 1], got {degrees} and {translate}."
+            )
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "N 2 3"]:
         """Draws, for each image, the map from a place in the view to the place it is read from.

@@ -30,8 +30,8 @@ class GaussianBlur(Filter):
     def __init__(self, sigma: Sequence[float] = (0.1, 2.0), p: float = 0.5) -> None:
         self.sigma = (float(sigma[0]), float(sigma[1]))
         self.p = probability(p)
-        if not 0 < self.sigma[0] <= self.sigma[1]:
-            raise UserError(f"the blur's sigma must satisfy 0 < lowest <= highest, got {list(self.sigma)}.")
+        if not 0.01 <= self.sigma[0] <= self.sigma[1] <= 1000:
+            raise UserError(f"the blur's sigma must satisfy 0.01 <= lowest <= highest <= 1000, got {list(self.sigma)}.")
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, " N"]:
         """Draws the standard deviations in pixels; 0 stands for an image that stays sharp."""

@@ -40,9 +40,9 @@ class ColorJitter(ColorTransform):
         hue: float = 0.0,
         p: float = 1.0,
     ) -> None:
-        if min(brightness, contrast, saturation) < 0 or not 0 <= hue <= 0.5:
+        if not all(0 <= one <= 100 for one in (brightness, contrast, saturation)) or not 0 <= hue <= 0.5:
             raise UserError(
-                "colour jitter needs brightness, contrast and saturation of at least 0 and a hue in [0, 0.5], "
+                "colour jitter needs brightness, contrast and saturation from 0 to 100 and a hue in [0, 0.5], "
                 f"got {brightness}, {contrast}, {saturation} and {hue}."
             )
         self.brightness = brightness

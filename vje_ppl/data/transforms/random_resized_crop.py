@@ -32,8 +32,8 @@ class RandomResizedCrop(BoxTransform):
         self.ratio = (float(ratio[0]), float(ratio[1]))
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise UserError(f"the crop's scale must satisfy 0 < lowest <= highest <= 1, got {list(self.scale)}.")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise UserError(f"the crop's ratio must satisfy 0 < lowest <= highest, got {list(self.ratio)}.")
+        if not 0.01 <= self.ratio[0] <= self.ratio[1] <= 100:
+            raise UserError(f"the crop's ratio must satisfy 0.01 <= lowest <= highest <= 100, got {list(self.ratio)}.")
 
     def __call__(self, rng: np.random.Generator, boxes: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, "N 4"]:
         """Draws one box per image inside the given ones."""
