@@ -56,13 +56,19 @@ class Monitor:
             statistics["share_at_bound"] = self._bounded_scale.share_at_bound(terms.scale)  # type: ignore[attr-defined]
         return statistics
 
-    def trouble(self) -> str | None:
+    def trouble(self, earliest: Callable[[Tensor], Tensor] = lambda local: local) -> str | None:
         """Wait for the device; a clause that names the first non-finite step and quantity, or None.
 
         Within a step, the first on the way from the embedding to the loss is named.
+
+        Args:
+            earliest: takes the minimum of a tensor over processes, which all have to learn of it before they save.
         """
         if self._bad_step is None:
             return None
+        never = torch.iinfo(torch.int64).max
+        first = earliest(self._bad_step.where(self._bad_step >= 0, never))
+        self._bad_step = first.where(first < never, -1)
         bad_steps = [(step, self._checked[i]) for i, step in enumerate(self._bad_step.tolist()) if step >= 0]
         if not bad_steps:
             return None
@@ -78,6 +84,10 @@ class Monitor:
     def reset(self) -> None:
         """Start the next epoch."""
         self._sums, self._steps = None, 0
+
+    def average(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Let every process have the same share of the epoch so far, so that the state of one speaks for all."""
+        self._sums = None if self._sums is None else reduce(self._sums)
 
     def state(self) -> dict[str, Any]:
         """Plain state, for a checkpoint between two steps."""
