@@ -95,7 +95,7 @@ def _check_processes(config_name: str) -> None:
     if config_name not in SHARED:
         raise UserError(
             f"vje_ppl.{config_name} runs in one process, and {started.starter} has started {started.count}; start it "
-            f"with python -m vje_ppl.{config_name} ..."
+            "without."
         )
 
 
