@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -64,7 +63,9 @@ def ranks(process: subprocess.Popen) -> dict[int, int]:
     found = {}
     for number in below(process.pid):
         if "torch.distributed.run" not in Path(f"/proc/{number}/cmdline").read_text():
-            variables = dict(word.partition("=")[::2] for word in Path(f"/proc/{number}/environ").read_text().split("\0"))
+            variables = dict(
+                word.partition("=")[::2] for word in Path(f"/proc/{number}/environ").read_text().split("\0")
+            )
             found[int(variables.get("LOCAL_RANK", "0"))] = number
     assert found.keys() == {0, 1}
     return found
