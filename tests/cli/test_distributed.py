@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -166,3 +167,47 @@ def test_a_process_that_dies_ends_the_run_with_a_sentence(tmp_path, starter, ran
     assert "give the same command again" in said[0]
     assert "vje_ppl/training_loop.py" not in errors  # as in a traceback
     assert final_state(tmp_path / "runs" / "a")["epoch"] < 3
+
+
+#: Notes what each process opens for writing, creates or moves below the folder `runs`, beside it.
+WATCH = """
+import os, sys
+
+def note(event, arguments):
+    path = str(arguments[0]) if arguments else ""
+    writes = event == "open" and (any(mode in (arguments[1] or "") for mode in "wax+") or arguments[2] & 3)
+    if (writes or event in ("os.mkdir", "os.rename", "os.remove", "os.link")) and "/runs/" in os.path.abspath(path):
+        file = os.open(os.path.join(WATCHED, f"rank-{os.environ.get('LOCAL_RANK', 0)}"), os.O_CREAT | os.O_APPEND | 1)
+        os.write(file, f"{event} {path}\\n".encode())
+        os.close(file)
+
+sys.addaudithook(note)
+"""
+
+
+@pytest.mark.slow
+def test_evaluation_is_the_same_and_only_the_first_process_writes(train, tmp_path, monkeypatch):
+    """Also the models of one class, which both train; afterwards they are there, for one process to find."""
+    assert train(*TOGETHER, "run.name=a", "data.subset=400", small=False).returncode == 0
+    (tmp_path / "watch").mkdir()
+    (tmp_path / "watch" / "sitecustomize.py").write_text(f"WATCHED = {str(tmp_path)!r}\n{WATCH}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "watch"))
+    quick = ("linear.epochs=2", "scores.samples=2", "scores.pairs=1", "scores.aggregate.images=40", "batch_size=96")
+    command = ("run=runs/a", "eval=[knn,linear,one_class,ood]", *quick, "one_class.classes=[3]", "one_class.epochs=1")
+    evaluate = ("-m", "vje_ppl.evaluate", *command)
+    output = finish(tmp_path, sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *evaluate)
+    assert output.count("evaluation.json") == 1  # only the first process prints
+    written = (tmp_path / "rank-0").read_text()
+    assert "evaluation.json" in written
+    assert "one_class/3/checkpoints" in written
+    assert not (tmp_path / "rank-1").exists()
+    monkeypatch.delenv("PYTHONPATH")
+
+    def rows():
+        report = json.loads((tmp_path / "runs" / "a" / "evaluation.json").read_text())
+        return {kind: report[kind]["rows"] for kind in ("knn", "linear", "one_class", "ood")}
+
+    together = rows()
+    (tmp_path / "runs" / "a" / "evaluation.json").unlink()
+    finish(tmp_path, sys.executable, *evaluate)
+    assert together == rows()

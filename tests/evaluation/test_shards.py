@@ -37,8 +37,7 @@ def test_shares_are_a_partition(processes, together_):
     shares = [Share(rank, processes, together_).of(11) for rank in range(processes)]
     assert sorted(number for share in shares for number in share) == list(range(11))
     assert all(share == sorted(share) for share in shares)
-    starts = [number for number in range(0, 11, together_)]
-    for start in starts:  # what stays together is in one share
+    for start in range(0, 11, together_):  # what stays together is in one share
         assert sum(start in share for share in shares) == 1
         (share,) = (share for share in shares if start in share)
         assert set(range(start, min(start + together_, 11))) <= set(share)
