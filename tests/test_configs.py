@@ -103,6 +103,10 @@ def names_a_loader(config: DictConfig, group: str) -> None:
     assert config.data._target_.startswith("vje_ppl.data.")
 
 
+def composes_a_launcher(config: DictConfig, group: str) -> None:
+    assert config == composed()  # nothing of the run itself, nor of its name, depends on where it runs
+
+
 CHECKS: dict[str, Callable[[DictConfig, str], None]] = {
     "augment": builds_an_augmentation,
     "data": names_a_loader,
@@ -111,6 +115,7 @@ CHECKS: dict[str, Callable[[DictConfig, str], None]] = {
     "experiment/ablation": builds_all,
     "guide": builds_all,
     "guide/network": builds_all,
+    "launcher": composes_a_launcher,
     "likelihood": builds_all,
     "likelihood/direction": builds_all,
     "likelihood/radius": builds_all,

@@ -125,3 +125,40 @@ def test_a_forked_process_ignores_sigint_and_ends_on_sigterm():
     assert alive
     assert os.WTERMSIG(status) == signal.SIGTERM
     assert interrupt.signal is None
+
+
+def failing_work(number):
+    with Interrupt():
+        send(number)
+        raise ValueError("work that failed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=["SIGUSR1", "SIGUSR2"])
+def test_a_clusters_warning_is_noted_and_then_handed_on(number):
+    """Its handler may end the process, as submitit's does, and so gets it after the work."""
+    heard = []
+    before = signal.signal(number, lambda *_: heard.append("handler"))
+    try:
+        with Interrupt() as interrupt:
+            send(number)
+            heard.append("work")
+        assert heard == ["work", "handler"]
+        assert interrupt.exit_code == 128 + number
+        with pytest.raises(ValueError, match="work"):
+            failing_work(number)
+        assert heard == ["work", "handler"]
+        with Interrupt():
+            send(signal.SIGTERM)
+        assert heard == ["work", "handler"]
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_clusters_warning_without_a_handler_ends_there():
+    before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    try:
+        with Interrupt() as interrupt:
+            send(signal.SIGUSR1)
+        assert interrupt.exit_code == 138
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -259,3 +259,32 @@ def test_a_state_from_before_steps_were_counted_is_taken_up():
     after.update(1, terms(seed=2), seen())
     monitor.update(1, terms(seed=2))
     assert after.means() == monitor.means()
+
+
+def test_a_state_speaks_for_all_processes():
+    """Whoever goes on with it, and however many, an epoch ends with the means over all images."""
+    ours, theirs, whole = (Monitor(Guide()) for _ in range(3))
+    for step in range(3):
+        one, other = terms(seed=2 * step), terms(seed=2 * step + 1)
+        ours.update(step, one)
+        theirs.update(step, other)
+        whole.update(step, one)
+        whole.update(step, other)
+    sums = theirs.state()["sums"]
+    ours.average(lambda local: (local + sums) / 2)
+    for name, value in whole.means().items():
+        assert ours.means()[name] == pytest.approx(value, rel=1e-12), name
+    Monitor(Guide()).average(lambda local: local)  # nothing yet, as before the first step
+
+
+def test_trouble_of_any_process_is_everyones():
+    ours, theirs = Monitor(Guide()), Monitor(Guide())
+    ours.update(3, terms())
+    theirs.update(3, bad("latent"))
+    heard = []
+    assert "step 3" in theirs.trouble(lambda local: heard.append(local) or local)
+    assert "step 3" in ours.trouble(lambda local: torch.minimum(local, heard[0]))
+    assert "step 3" in ours.trouble()  # and stays so
+    ours = Monitor(Guide())
+    ours.update(3, terms())
+    assert ours.trouble(lambda local: local) is None

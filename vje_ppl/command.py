@@ -22,18 +22,27 @@ from omegaconf.errors import OmegaConfBaseException
 from vje_ppl.errors import UserError
 from vje_ppl.method import METHOD, PROGRAM, VJE
 from vje_ppl.printable import LAYOUT, printable
+from vje_ppl.processes import is_first, started_processes
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
 #: With these Hydra prints something and runs nothing, or runs it in other processes.
 RUNS_NOTHING_HERE = frozenset(
     {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
-    | {"hydra/launcher"}
+    | {"launcher", "hydra/launcher"}
 )
+
+SWEEP = frozenset({"-m", "--multirun"})
+
+#: What several processes can share.
+SHARED = frozenset({"train", "evaluate"})
 
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line, run the task, and leave with an exit code.
+
+    Several processes, as torchrun starts them, may share a task among `SHARED`. Of those that a signal has stopped,
+    only the first one's exit code says so: Fabric takes any of another one for a death.
 
     The person who typed gets one sentence where the fault is theirs to mend, a traceback as well under `debug=true`;
     any other exception is a fault of ours and keeps its traceback.
@@ -42,24 +51,59 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     debug = "debug=true" in (argument.lower() for argument in sys.argv[1:])
     codes: list[int] = []
     jobs: list[list[str]] = []
+    sweep = os.getpid()
     _print_warnings()
 
     def run_one(config: DictConfig) -> None:
         """One job; in a sweep, a job that fails does not keep the next ones from running, but a signal does."""
+        if os.getpid() != sweep:  # in a process of `launcher=...`, from which an exception reaches the sweep
+            codes.append(task(config) or 0)
+        else:
+            run_here(config)
+        if codes[-1] > SIGNALLED:
+            sys.exit(codes[-1] if is_first() else 0)
+
+    def run_here(config: DictConfig) -> None:
         jobs.append(list(HydraConfig.get().overrides.task))
         try:
             codes.append(task(config) or 0)
         except Exception as error:
             codes.append(_report(error, debug))
-        if codes[-1] > SIGNALLED:
-            sys.exit(codes[-1])
 
     try:
+        _check_processes(config_name)
         hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
         _report_sweep(jobs, codes)
     except Exception as error:  # of composing the configuration
         codes.append(_report(error, debug))
     sys.exit(max(codes, default=0))
+
+
+def _check_processes(config_name: str) -> None:
+    """Refuse what would happen once in every process that torchrun or SLURM has started.
+
+    Raises:
+        UserError: for a sweep, and for a command that cannot be shared.
+    """
+    started = started_processes()
+    if started is None or started.count == 1:
+        return
+    if _options() & SWEEP:
+        raise UserError(
+            f"a sweep (-m) under {started.starter} would start each of its runs in all {started.count} processes; give "
+            "each run a command of its own, or start the sweep by itself with launcher=slurm, which starts the "
+            "processes of each run."
+        )
+    if config_name not in SHARED:
+        raise UserError(
+            f"vje_ppl.{config_name} runs in one process, and {started.starter} has started {started.count}; start it "
+            "without."
+        )
+
+
+def _options() -> set[str]:
+    """What the command line gives, without values."""
+    return {argument.partition("=")[0] for argument in sys.argv[1:]}
 
 
 def _print_warnings() -> None:
@@ -84,8 +128,8 @@ def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
     Raises:
         UserError: if the sweep had no job, as when a glob matches nothing.
     """
-    options = {argument.partition("=")[0] for argument in sys.argv[1:]}
-    if not jobs and options & {"-m", "--multirun"} and not options & RUNS_NOTHING_HERE:
+    options = _options()
+    if not jobs and options & SWEEP and not options & RUNS_NOTHING_HERE:
         raise UserError("the sweep is empty; a glob matches the options of one group, as experiment/ablation=glob(*)")
     failed = [job for job, code in zip(jobs, codes, strict=True) if code]
     if failed and len(jobs) > 1:
@@ -129,6 +173,8 @@ def _sentence(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(error, InstantiationException) and cause is not None:
         text = f"{text} {type(cause).__name__} {' '.join(str(cause).split())[:200]}".rstrip(".")
+    if isinstance(error, MissingConfigException) and "submitit" in str(error.missing_cfg_file):
+        return 'jobs on a cluster need submitit, which is not installed: pip install "vje_ppl[cluster]".'
     if isinstance(error, MissingConfigException) and error.options:
         near = get_close_matches(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options, n=1)
         hint = f"did you mean {near[0]}? The options are" if near else "the options are"

@@ -7,18 +7,23 @@ import os
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
 from lightning_utilities.core.rank_zero import log as fabric_log
 from omegaconf import DictConfig
 from torch import nn
 
 from vje_ppl.errors import UserError
+from vje_ppl.peers import speak_of_children
+from vje_ppl.processes import alone, started_processes
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
 def launch(trainer: DictConfig, module: nn.Module, loggers: Any = None) -> Fabric:
-    """Start Fabric on the configured devices; under torchrun, on those that it gives.
+    """Start Fabric on the configured devices; under torchrun and SLURM, in the processes that these started.
 
     Args:
         trainer: the `trainer` group.
@@ -28,26 +33,61 @@ def launch(trainer: DictConfig, module: nn.Module, loggers: Any = None) -> Fabri
     Raises:
         UserError: for a device or precision that is unknown or not there.
     """
-    devices, nodes = trainer.devices, trainer.num_nodes
-    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun decides
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
     if trainer.device not in ("auto", "cpu", "cuda", "mps"):
         raise UserError(f"trainer.device expects auto, cpu, cuda or mps, got {trainer.device}.")
     if trainer.device == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.device=cuda needs a GPU that torch can see, and there is none; use auto or cpu.")
     if trainer.device == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps needs an Apple GPU, and there is none; use auto or cpu.")
-    fabric_log.setLevel(logging.WARNING)  # the run's own first lines say what Fabric would
+    return start(trainer.device, trainer.devices, trainer.num_nodes, _precision(trainer, module), loggers)
+
+
+def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true", loggers: Any = None) -> Fabric:
+    """Start Fabric, and the processes that it needs where nothing outside has started them.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        devices: processes on this machine, a device each, or `auto`; what torchrun or SLURM started takes precedence.
+        nodes: machines.
+        precision: Fabric's name for it.
+        loggers: Fabric loggers, or None.
+
+    Raises:
+        UserError: for more processes than there are GPUs, or for several in a sweep that nothing outside started.
+    """
+    for log in (fabric_log, logging.getLogger("lightning.fabric.utilities.distributed")):
+        log.setLevel(logging.WARNING)  # the run's own first lines say what Fabric would
+    started = started_processes()
+    if started is not None:
+        devices, nodes = started.per_node, started.nodes
+    if device != "cpu" and isinstance(devices, int) and 1 <= torch.cuda.device_count() < devices:
+        raise UserError(
+            f"{devices} processes on this machine need a GPU each, and torch sees {torch.cuda.device_count()} here; "
+            "start fewer, use the device cpu, or have SLURM show all GPUs of a node to each task (--gpus-per-node=..., "
+            "not --gpus-per-task)."
+        )
     fabric = Fabric(
-        accelerator=trainer.device,
+        accelerator=device,
         devices=devices,
         num_nodes=nodes,
-        precision=_precision(trainer, module),
+        precision=precision,
         loggers=loggers,
+        plugins=alone() if started is None else [started.environment],
     )
+    if started is None and isinstance(fabric.strategy, DDPStrategy):
+        _check_no_sweep(fabric.strategy.num_processes)
+        speak_of_children()
     fabric.launch()
     return fabric
+
+
+def _check_no_sweep(processes: int) -> None:
+    """A process that Fabric starts repeats the whole command, and with it all runs of a sweep."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and "LOCAL_RANK" not in os.environ:
+        raise UserError(
+            f"a sweep (-m) starts one run after another in one process, and this run wants {processes}; give each run "
+            "a command of its own, or sweep with launcher=slurm, which starts the processes of each run."
+        )
 
 
 def uses_channels_last(trainer: DictConfig, module: nn.Module) -> bool:

@@ -12,16 +12,19 @@ import pyro
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.command import run_command
+from vje_ppl.devices import start
 from vje_ppl.evaluation.accuracy_picture import accuracy_figure
 from vje_ppl.evaluation.evaluate_options import check_options, listed
-from vje_ppl.evaluation.evaluated_run import EvaluatedRun, open_run
+from vje_ppl.evaluation.evaluated_run import EvaluatedRun, chosen_device, open_run
 from vje_ppl.evaluation.offline_knn import evaluate_knn
 from vje_ppl.evaluation.offline_linear import evaluate_linear
 from vje_ppl.evaluation.one_class import evaluate_one_class
 from vje_ppl.evaluation.ood import evaluate_ood
 from vje_ppl.evaluation.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluation.picture_style import save
+from vje_ppl.evaluation.shards import Shards
 from vje_ppl.method import method_name
+from vje_ppl.peers import watched
 from vje_ppl.table import format_table
 
 #: What can be evaluated, by name, and the keys of the configuration that it depends on.
@@ -48,12 +51,19 @@ def evaluate(config: DictConfig) -> int:
     """
     check_options(config, tuple(KINDS))
     pyro.enable_validation(config.debug)
-    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
-        evaluated = open_run(config)
+    fabric = start(chosen_device(config.device).type, config.devices)
+    with (
+        pyro.settings.context(module_local_params=True),  # parameters live in modules, never in Pyro's global store
+        watched(fabric),
+    ):
+        shards = Shards(fabric.global_rank, fabric.world_size)
+        evaluated = open_run(config, fabric.device, shards)
         read_report(evaluated.folder)  # a damaged one is better known before the work than after it
-        print(_headline(evaluated), flush=True)
+        if shards.is_first:
+            print(_headline(evaluated), flush=True)
         pictures = [picture for kind in listed(config.eval) for picture in _evaluate(evaluated, kind)]
-    print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(pictures)])}")
+    if shards.is_first:
+        print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(pictures)])}")
     return 0
 
 
@@ -62,6 +72,8 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
     run, keys = KINDS[kind]
     start = time.perf_counter()
     outcome = run(evaluated)
+    if not evaluated.shards.is_first:  # which has no results
+        return []
     result = {
         "epoch": evaluated.run.epoch,
         "epochs": evaluated.run.config.trainer.epochs,

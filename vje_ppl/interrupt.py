@@ -1,4 +1,4 @@
-"""Stopping at a safe place: SIGINT and SIGTERM set a flag that the training loop reads between two steps."""
+"""Stopping at a safe place: signals that ask for it set a flag that the training loop reads between two steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Clusters send SIGUSR1 or, through submitit, SIGUSR2 some time before they end a job.
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *WARNINGS)
 
 
 class Interrupt:
-    """While entered, SIGINT and SIGTERM are noted and nothing else happens; a second SIGINT raises KeyboardInterrupt.
+    """While entered, the signals above are noted and nothing else happens; a second SIGINT raises KeyboardInterrupt.
 
         with Interrupt() as interrupt:
             for batch in batches:
@@ -20,9 +22,10 @@ class Interrupt:
                     save()
                     sys.exit(interrupt.exit_code)
 
-    The handlers of before are back on exit. Outside the main thread, where Python cannot set handlers, it does
-    nothing. Processes forked meanwhile ignore SIGINT, so that a Ctrl-C, which the terminal sends to all, leaves data
-    workers alive until the last step is done; SIGTERM ends them as usual.
+    The handlers of before are back on exit. One that was set for a cluster's warning, as submitit sets it to queue the
+    job again, then gets the signal too: it may end the process, so it has to come after the saving. Outside the main
+    thread, where Python cannot set handlers, it does nothing. Processes forked meanwhile ignore all but SIGTERM, so
+    that a Ctrl-C, which the terminal sends to all, leaves data workers alive until the last step is done.
 
     Attributes:
         signal: The number of the first signal that came; None before that.
@@ -48,10 +51,12 @@ class Interrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._previous.items():
+        previous, self._previous = self._previous, {}
+        for number, handler in previous.items():
             # None stands for a handler that was set outside Python, which Python cannot set again
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
-        self._previous = {}
+        if kind is None and self.signal in WARNINGS and callable(previous.get(signal.Signals(self.signal))):
+            os.kill(os.getpid(), self.signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:

@@ -18,6 +18,13 @@ COLLAPSED = 0.1
 #: More steps than this skipped in a row are no accident of a batch: nothing changes but the batch from one to the next.
 MOST_IN_A_ROW = 20
 
+#: From a process's tensor to that of all processes.
+type Reduce = Callable[[Tensor], Tensor]
+
+
+def _own(local: Tensor) -> Tensor:
+    return local
+
 
 class Monitor:
     """Means over an epoch's steps, accumulated without waiting for the device.
@@ -72,15 +79,16 @@ class Monitor:
             statistics["share_at_bound"] = self._bounded_scale.share_at_bound(terms.scale)  # type: ignore[attr-defined]
         return statistics
 
-    def trouble(self, of_epoch: bool = False) -> str | None:
+    def trouble(self, earliest: Reduce = _own, *, of_epoch: bool = False) -> str | None:
         """Wait for the device; a clause that says why training cannot go on, or None.
 
         Within a step, the first quantity on the way from the embedding to the gradient is named.
 
         Args:
+            earliest: takes the minimum of a tensor over processes, which all have to learn of it before they save.
             of_epoch: whether the epoch is over, of whose steps one at least should have been taken.
         """
-        first = self._first_bad()
+        first = self._first_bad(earliest)
         if first is None or self._skipped is None:
             return None
         if not self._skips:
@@ -95,16 +103,19 @@ class Monitor:
         count = 0 if self._skipped is None else int(self._skipped[0])
         return count, (self._first_bad() or "") if count else ""
 
-    def _first_bad(self) -> str | None:
+    def _first_bad(self, earliest: Reduce = _own) -> str | None:
         if self._bad_step is None:
             return None
+        never = torch.iinfo(torch.int64).max
+        first = earliest(self._bad_step.where(self._bad_step >= 0, never))
+        self._bad_step = first.where(first < never, -1)
         bad = [(step, name) for step, name in zip(self._bad_step.tolist(), self._checked, strict=True) if step >= 0]
         if not bad:
             return None
         step, name = min(bad, key=lambda one: one[0])
         return f"step {step}, first at {name}"
 
-    def means(self, reduce: Callable[[Tensor], Tensor] = lambda local: local) -> dict[str, float]:
+    def means(self, reduce: Reduce = _own) -> dict[str, float]:
         """Means over the steps since the last `reset`, by name; `reduce` averages a tensor over processes."""
         taken = self._steps - self.skipped()[0]
         if self._sums is None or not taken:
@@ -117,6 +128,10 @@ class Monitor:
         if self._skips and self._skipped is not None:
             self._skipped = self._skipped * torch.arange(2, device=self._skipped.device)  # the row goes on
             self._bad_step = None
+
+    def average(self, reduce: Reduce) -> None:
+        """Let every process have the same share of the epoch so far, so that the state of one speaks for all."""
+        self._sums = None if self._sums is None else reduce(self._sums)
 
     def state(self) -> dict[str, Any]:
         """Plain state, for a checkpoint between two steps."""

@@ -42,12 +42,13 @@ class RunFolder:
     Args:
         root: The folder that holds all runs.
         name: The run's own folder below it; may have several parts (`sweep/a`), none of them `..`.
+        create: Whether to make the folder and see whether it can be written to; of several processes, only one does.
 
     Raises:
         UserError: If the name leaves `root`, a file is in the way, or nothing can be written there.
     """
 
-    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
+    def __init__(self, root: str | os.PathLike[str], name: str, create: bool = True) -> None:
         parts = Path(name).parts
         if not parts or ".." in parts or Path(name).is_absolute():
             raise UserError(f"run.name must be the name of a folder below run.root, got {name!r}.")
@@ -58,7 +59,8 @@ class RunFolder:
         self.metrics_json = self.path / "metrics.json"
         self.curves = self.path / "curves.png"
         self._lock: TextIO | None = None
-        self._create()
+        if create:
+            self._create()
 
     def _create(self) -> None:
         try:

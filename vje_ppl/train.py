@@ -18,14 +18,16 @@ from vje_ppl import checkpoint
 from vje_ppl.build import build, build_method, count_parameters
 from vje_ppl.command import run_command
 from vje_ppl.config_identity import config_differences, default_name
-from vje_ppl.data.batches import TrainingBatches, evaluation_batches
+from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
 from vje_ppl.data.hold_out import load_data
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.devices import launch, uses_channels_last
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN, has_labels
+from vje_ppl.evaluation.shards import Shards
 from vje_ppl.foreign_state import TRAINING, check_state
 from vje_ppl.method import VJE, Method, method_name
+from vje_ppl.peers import watched
 from vje_ppl.random_state import seed_everything
 from vje_ppl.run_folder import RunFolder
 from vje_ppl.table import format_pairs
@@ -65,10 +67,23 @@ def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
     _check_batch_size(config, module)
     loggers = build(config.logger, "logger") if "_target_" in config.logger else None
     fabric = launch(config.trainer, module, loggers)
+    with watched(fabric):
+        return _train_together(config, resolved, data, augment, module, fabric)
 
-    folder = RunFolder(config.run.root, config.run.name or default_name(resolved, _readable_name(data)))
+
+def _train_together(
+    config: DictConfig,
+    resolved: dict[str, Any],
+    data: ImageData,
+    augment: Any,
+    module: Method,
+    fabric: Fabric,
+) -> int:
+    name = config.run.name or default_name(resolved, _readable_name(data))
+    folder = RunFolder(config.run.root, name, create=fabric.is_global_zero)
     if fabric.is_global_zero:
         folder.lock()
+    fabric.barrier()  # from here on the folder is there, and nobody else's
     try:
         state = _saved_state(config, resolved, data, folder, fabric)
         loop = _training_loop(config, resolved, data, augment, module, fabric, folder)
@@ -110,14 +125,16 @@ def _training_loop(
         world_size=fabric.world_size,
     )
 
-    def preprocessed(images: ImageSet) -> Any:
-        return evaluation_batches(images, augment.evaluation, batch_size=config.batch_size, device=fabric.device)
+    def preprocessed(images: ImageSet, share: Share) -> Any:
+        size, device = config.batch_size, fabric.device
+        return evaluation_batches(images, augment.evaluation, batch_size=size, device=device, share=share)
 
+    shards = Shards(fabric.global_rank, fabric.world_size)
     return TrainingLoop(
         fabric,
         module,
         batches,
-        OnlineKNN(data, config.knn, preprocessed) if has_labels(data) else None,
+        OnlineKNN(data, config.knn, preprocessed, shards) if has_labels(data) else None,
         folder,
         config,
         {
@@ -231,7 +248,7 @@ def _saved_state(
     if latest is None:
         return None
     check_state(latest.state, latest.path, TRAINING)
-    if latest.warning:
+    if latest.warning and fabric.is_global_zero:
         print(f"warning: {latest.warning}", flush=True)
     differences = config_differences(latest.state["config"], resolved)
     was, now = latest.state["data"]["images"], len(data.train)

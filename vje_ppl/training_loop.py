@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vje_ppl import checkpoint
+from vje_ppl.agreed_signal import AgreedSignal
 from vje_ppl.curves import draw_curves
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.errors import UserError
@@ -25,7 +26,7 @@ from vje_ppl.method import Method
 from vje_ppl.monitor import Monitor, collapse_warning
 from vje_ppl.random_state import random_states, set_random_states
 from vje_ppl.run_folder import RunFolder
-from vje_ppl.training_step import TrainingStep
+from vje_ppl.training_step import TrainingStep, share_buffers
 
 Row = dict[str, Any]
 
@@ -90,14 +91,16 @@ class TrainingLoop:
             if not self.history:
                 self._record({"epoch": 0, "step": 0, **self._evaluate(first=True)})
                 self._save()
-            while self.epoch < self.epochs and interrupt.signal is None:
-                self._train_epoch(lambda: interrupt.signal is not None)
-            if interrupt.signal is not None:
+            agreed, number = AgreedSignal(self._fabric.world_size), None
+            while self.epoch < self.epochs and number is None:
+                number = self._train_epoch(lambda: agreed(interrupt.signal))
+            if number is not None:
                 self._save()
                 self._say(f"interrupted: state saved in {self._folder.path}; the same command goes on from there")
-        return interrupt.exit_code
+        return 0 if number is None else 128 + number
 
-    def _train_epoch(self, stop: Callable[[], bool]) -> None:
+    def _train_epoch(self, signal: Callable[[], int | None]) -> int | None:
+        """Train to the end of the epoch, or until there is a signal; returns that."""
         trainer = self._config.trainer
         before = time.perf_counter()
         for batch in self._batches.epoch(self.epoch, self._step_in_epoch):
@@ -115,13 +118,15 @@ class TrainingLoop:
                 self._stop_if_not_finite()
             if trainer.checkpoint_every and self._step % trainer.checkpoint_every == 0:
                 self._save()
-            if stop():
-                return
+            number = signal()
+            if number is not None:
+                return number
         self._end_epoch()
+        return None
 
     def _end_epoch(self) -> None:
         self._stop_if_not_finite(of_epoch=True)
-        means = self._monitor.means(lambda local: cast(Tensor, self._fabric.all_reduce(local)))
+        means = self._monitor.means(self._mean)
         skipped, first = self._monitor.skipped()
         clock = self._clock
         self.epoch, self._step_in_epoch = self.epoch + 1, 0
@@ -147,21 +152,22 @@ class TrainingLoop:
         self._save()
 
     def _evaluate(self, first: bool = False) -> Row:
-        """k-NN accuracies, where this epoch has them; only the first process computes them."""
+        """k-NN accuracies, where this epoch has them, in the first process; all of them embed the images."""
         every = self._config.knn.every
         due = every and (first or self.epoch % every == 0 or self.epoch == self.epochs)
         if self._knn is None or not due:
             return {}
-        row: Row = {}
-        if self._fabric.is_global_zero:
-            with self._fabric.autocast():
-                row = self._knn.embeddings(self._plain)
-            if first:
-                row |= {"knn/pixels": self._knn.pixels(), "knn/untrained_z": row["knn/z"]}
-                row |= {"knn/untrained_mu": row["knn/mu"]} if "knn/mu" in row else {}
-            else:
-                row |= {key: value for key, value in self.history[0].items() if key in BASELINES}
-        self._fabric.barrier()
+        share_buffers(self._plain)
+        with self._fabric.autocast():
+            row: Row = self._knn.embeddings(self._plain)
+        pixels = {"knn/pixels": self._knn.pixels()} if first else {}
+        if not row:  # not the first process
+            return row
+        if first:
+            row |= pixels | {"knn/untrained_z": row["knn/z"]}
+            row |= {"knn/untrained_mu": row["knn/mu"]} if "knn/mu" in row else {}
+        else:
+            row |= {key: value for key, value in self.history[0].items() if key in BASELINES}
         return row
 
     def _record(self, row: Row) -> None:
@@ -177,7 +183,7 @@ class TrainingLoop:
             self._say(_line(row, self.epochs))
 
     def _stop_if_not_finite(self, of_epoch: bool = False) -> None:
-        trouble = self._monitor.trouble(of_epoch)
+        trouble = self._monitor.trouble(self._earliest, of_epoch=of_epoch)
         if trouble:
             raise UserError(
                 f"{trouble[0].upper()}{trouble[1:]}; the last good checkpoint is "
@@ -199,9 +205,18 @@ class TrainingLoop:
     def _save(self) -> None:
         self._stop_if_not_finite()
         self._stop_if_parameters_are_not_finite()
+        self._monitor.average(self._mean)
         if self._fabric.is_global_zero:
             checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
         self._fabric.barrier()
+
+    def _mean(self, local: Tensor) -> Tensor:
+        """The mean over processes."""
+        return cast(Tensor, self._fabric.all_reduce(local))
+
+    def _earliest(self, local: Tensor) -> Tensor:
+        """The minimum over processes."""
+        return cast(Tensor, self._fabric.all_reduce(local, reduce_op="min"))
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, in tensors and plain containers."""

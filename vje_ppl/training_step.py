@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from vje_ppl.build import build
@@ -125,3 +125,10 @@ def prepare[M: Method](fabric: Fabric, module: M, trainer: DictConfig, channels_
     if trainer.compile:
         cast(nn.Module, module.encoder).compile()
     return module
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give the first process's buffers, such as running statistics, to all of them, as each training step does."""
+    if distributed.is_available() and distributed.is_initialized():
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, src=0)

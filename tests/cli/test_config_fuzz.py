@@ -19,7 +19,7 @@ from tests.cases import composed
 from tests.cli.conftest import one_sentence
 from tests.cli.test_evaluate import command
 from tests.test_configs import OPTIONS
-from vje_ppl.run_folder import leaves
+from vje_ppl.config_identity import leaves
 from vje_ppl.train import main
 
 #: An epoch of two steps on 32 images, with networks that take no time where the configuration does not change them.

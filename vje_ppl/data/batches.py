@@ -6,6 +6,7 @@ view, and not on how many images go through the network at once.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -127,8 +128,27 @@ class TrainingBatches:
                 yield TrainingBatch(step, raw.index, views, arrived - start, time.perf_counter() - arrived)
 
 
+@dataclass(frozen=True)
+class Share:
+    """The batches of an evaluation that are one process's: every `world_size`-th `together` of them.
+
+    Attributes:
+        rank: the process, from 0.
+        world_size: number of processes.
+        together: consecutive batches that stay together.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    together: int = 1
+
+    def of(self, count: int) -> list[int]:
+        """Which of `count` batches these are, in order."""
+        return [number for number in range(count) if number // self.together % self.world_size == self.rank]
+
+
 def evaluation_batches(
-    images: ImageSet, preprocess: Preprocess, *, batch_size: int, device: torch.device
+    images: ImageSet, preprocess: Preprocess, *, batch_size: int, device: torch.device, share: Share = Share()
 ) -> Iterator[tuple[Int64[Tensor, " n"], Float[Tensor, "n C size size"]]]:
     """Goes through all images once, in order, without randomness.
 
@@ -137,6 +157,7 @@ def evaluation_batches(
         preprocess: how they are prepared.
         batch_size: images per batch; the last batch may be smaller.
         device: where they are prepared and returned.
+        share: which batches, where several processes share them.
 
     Yields:
         Which images these are, [n], and the images, [n, C, size, size]. Files that are skipped are left out.
@@ -144,7 +165,7 @@ def evaluation_batches(
     Raises:
         UserError: if an image is too small, or if a file cannot be used.
     """
-    starts = range(0, len(images), batch_size)
+    starts = [batch_size * number for number in share.of(math.ceil(len(images) / batch_size))]
     if isinstance(images, InMemoryImages):
         for start in starts:
             pixels = images.images[start : start + batch_size].to(device, non_blocking=True)
@@ -162,7 +183,7 @@ def evaluation_batches(
 
 
 def evaluation_views(
-    images: ImageSet, augment: Augment, *, views: int, seed: int, device: torch.device
+    images: ImageSet, augment: Augment, *, views: int, seed: int, device: torch.device, share: Share = Share()
 ) -> Iterator[tuple[Int64[Tensor, " n"], list[Float[Tensor, "n C size size"]]]]:
     """Goes through all images once, in order, a block at a time: the prepared image first, then its random views.
 
@@ -174,6 +195,7 @@ def evaluation_views(
         views: random views of an image, V; 0: none.
         seed: of the random views, non-negative; not the training seed itself, whose views the network has seen.
         device: where they are made and returned.
+        share: which blocks, where several processes share them.
 
     Yields:
         Which images these are, [n], and 1 + V batches, each [n, C, size, size]. Files that are skipped are left out.
@@ -181,15 +203,16 @@ def evaluation_views(
     Raises:
         UserError: if an image is too small, or if a file cannot be used.
     """
-    prepared = evaluation_batches(images, augment.evaluation, batch_size=BLOCK, device=device)
+    prepared = evaluation_batches(images, augment.evaluation, batch_size=BLOCK, device=device, share=share)
     if not views:
         yield from ((index, [view]) for index, view in prepared)
         return
-    blocks = [np.arange(start, min(start + BLOCK, len(images))) for start in range(0, len(images), BLOCK)]
+    numbers = share.of(math.ceil(len(images) / BLOCK))
+    blocks = [np.arange(BLOCK * number, min(BLOCK * (number + 1), len(images))) for number in numbers]
     reader = _reader(images, augment, seed, views, device)
     try:
         ahead = next(prepared, None)
-        for number, (block, raw) in enumerate(zip(blocks, reader.read(0, iter(blocks)), strict=True)):
+        for number, block, raw in zip(numbers, blocks, reader.read(0, iter(blocks)), strict=True):
             if ahead is None or int(ahead[0][0]) // BLOCK != number:
                 continue  # every file of the block was skipped
             index, view = ahead

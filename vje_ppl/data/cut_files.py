@@ -130,7 +130,9 @@ def collate_cuts(items: list[FileCuts]) -> BatchOfCuts:
 
 def start_worker(_: int) -> None:
     """Leaves stopping to the training process, which must be able to save before its workers are gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in ("SIGINT", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, number):
+            signal.signal(getattr(signal, number), signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         # A SIGTERM that goes to a whole process group, as from SLURM or `timeout`, works after a grace period.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

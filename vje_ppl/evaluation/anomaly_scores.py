@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from vje_ppl.evaluation.density_scores import DensityScores
 from vje_ppl.evaluation.program_scores import ProgramScores, Scores
 from vje_ppl.evaluation.score_kinds import Score, ScoreKind
 from vje_ppl.evaluation.score_options import ScoreOptions
+from vje_ppl.evaluation.shards import WHOLE, Part, Shards
 from vje_ppl.evaluation.subject import Subject
 from vje_ppl.evaluation.view_pairs import CLEAN, single_views
 from vje_ppl.evaluation.yardsticks import Yardsticks
@@ -40,6 +42,7 @@ class AnomalyScorer:
         training: features of M training images without augmentation by name, (M, D) each.
         options: how scores are computed.
         device: where.
+        shards: the processes that share the images; only the first one gets scores.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class AnomalyScorer:
         training: dict[str, Float[Tensor, "M D"]],
         options: ScoreOptions,
         device: torch.device,
+        shards: Shards = WHOLE,
     ) -> None:
+        self._shards = shards
         self._subject, self._augment, self._options, self._device = subject, augment, options, device
         self._yardsticks = {name: Yardsticks(one, options.neighbours, device) for name, one in training.items()}
         self._density = None if subject.density is None else DensityScores(subject.density, options)
@@ -62,40 +67,41 @@ class AnomalyScorer:
         """Score images.
 
         Returns:
-            Which images were scored, [N], each once, and their scores.
+            Which images were scored, [N], each once, and their scores; in other processes than the first, none.
 
         Raises:
             UserError: if a score is not finite.
         """
-        seen, parts = [], defaultdict(list)
+        seen, parts = [torch.empty(0, dtype=torch.int64)], defaultdict(list)
+        for index, scores in self._shards.gathered(self._scored(images)):
+            seen.append(index)
+            for kind, values in scores.items():
+                parts[kind].append(values)
+        return torch.cat(seen), [Score(kind, _finite(kind, torch.cat(part))) for kind, part in parts.items()]
+
+    def _scored(self, images: ImageSet) -> Iterator[Part]:
         for index, views in self._batches(images):
             z = torch.stack([self._subject.embed(view).float() for view in views])
             posterior = self._infer(z)
             scores = {} if self._program is None else self._program(z, posterior, index)
             scores |= {} if self._density is None else self._density(z)
-            seen.append(index)
-            for kind, values in {**scores, **self._distances(z, posterior)}.items():
-                parts[kind].append(values.double().cpu())
-        return torch.cat(seen), [Score(kind, _finite(kind, torch.cat(part))) for kind, part in parts.items()]
+            scores |= self._distances(z, posterior)
+            yield index, {kind: values.double() for kind, values in scores.items()}
 
     def _infer(self, z: Float[Tensor, "V N D"]) -> Any:
         posterior = self._subject.infer(z.flatten(0, 1))
         return None if posterior is None else map_posterior(posterior, lambda one: one.unflatten(0, z.shape[:2]))
 
     def _batches(self, images: ImageSet) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """Blocks of images, as many together as `batch_size` and memory have room for."""
+        """This process's share of the images, as many blocks together as `batch_size` and memory have room for."""
         views, options = 1 + self._options.augmentations, self._options
         room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._subject.dim))
         together = max(1, room // BLOCK)
         seed = stream_seed(options.seed, _VIEWS)
-        waiting: list[tuple[Tensor, list[Tensor]]] = []
-        for block in evaluation_views(images, self._augment, views=views - 1, seed=seed, device=self._device):
-            waiting.append(block)
-            if len(waiting) == together:
-                yield _joined(waiting)
-                waiting = []
-        if waiting:
-            yield _joined(waiting)
+        share = self._shards.share(together)
+        blocks = evaluation_views(images, self._augment, views=views - 1, seed=seed, device=self._device, share=share)
+        for _, group in groupby(blocks, lambda block: int(block[0][0]) // (BLOCK * together)):
+            yield _joined(list(group))
 
     def _distances(self, z: Float[Tensor, "V N D"], posterior: Any) -> Scores:
         flat = None if posterior is None else map_posterior(posterior, lambda one: one.flatten(0, 1))

@@ -21,9 +21,11 @@ from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.pixels import raw_pixels
 from vje_ppl.evaluation.representations import Features, Representation, extract
+from vje_ppl.evaluation.shards import WHOLE, Shards
 from vje_ppl.evaluation.subject import Subject, trained_subject, untrained_subject
 from vje_ppl.loading import TrainedRun, load
 from vje_ppl.printable import printable
+from vje_ppl.processes import is_first
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,7 @@ class EvaluatedRun:
         augment: how its views are made.
         device: where to compute.
         subject: its encoder and program.
+        shards: the processes that share the work on images; only the first one gets results.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class EvaluatedRun:
     augment: Augment
     device: torch.device
     subject: Subject
+    shards: Shards = WHOLE
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -67,18 +71,23 @@ class EvaluatedRun:
         return {"epoch": self.run.epoch, "epochs": self.run.config.trainer.epochs}
 
     def prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
-        """(index, prepared images), batch by batch."""
+        """(index, prepared images), batch by batch; this process's share of them."""
         return evaluation_batches(
-            images, self.augment.evaluation, batch_size=self.options.batch_size, device=self.device
+            images,
+            self.augment.evaluation,
+            batch_size=self.options.batch_size,
+            device=self.device,
+            share=self.shards.share(),
         )
 
     def features(self, subject: Subject, images: ImageSet) -> Features:
         """Features of a set of images."""
-        return extract(subject, self.prepared(images), len(images), self.options.features_mb, self.folder)
+        megabytes = self.options.features_mb
+        return extract(subject, self.prepared(images), len(images), megabytes, self.folder, self.shards)
 
     def pixels(self, images: ImageSet) -> Features:
         """Raw pixels of a set of images, as features."""
-        index, pixels = raw_pixels(images, self.data.image_size)
+        index, pixels = raw_pixels(images, self.data.image_size, self.shards)
         return Features(index, {"pixels": pixels})
 
     def representations(self, kind: str) -> Iterator[Representation]:
@@ -86,6 +95,9 @@ class EvaluatedRun:
 
         Args:
             kind: the evaluation that asks, for the error.
+
+        Yields:
+            Each of them in the first process, none in the others, which take part in computing them.
 
         Raises:
             UserError: if there are no labels.
@@ -110,7 +122,7 @@ class EvaluatedRun:
             labels = bank.labels[ours.images], test.labels[theirs.images]  # type: ignore[index]
             self._cache[encoder] = [
                 Representation(encoder, name, ours.by_name[name], labels[0], theirs.by_name[name], labels[1])
-                for name in ours.by_name
+                for name in (ours.by_name if self.shards.is_first else ())
             ]
         return self._cache[encoder]
 
@@ -120,17 +132,19 @@ class EvaluatedRun:
         return replace(self, folder=folder, run=run, subject=trained_subject(run), _cache={})
 
 
-def open_run(options: DictConfig) -> EvaluatedRun:
+def open_run(options: DictConfig, device: torch.device | None = None, shards: Shards = WHOLE) -> EvaluatedRun:
     """Load the run and its data.
 
     Args:
         options: the configuration of `configs/evaluate.yaml`.
+        device: where to compute; by default, what the options say.
+        shards: the processes that share the work on images.
 
     Raises:
         UserError: if there is no run, its data are not where they were, or they are of another size.
     """
     folder = Path(options.run)
-    device = _device(options.device)
+    device = chosen_device(options.device) if device is None else device
     run = load(folder, str(device), options.trust_targets)
     changes = {} if options.data.root is None else {"root": options.data.root}
     if changes and "root" not in run.config.data:
@@ -145,19 +159,25 @@ def open_run(options: DictConfig) -> EvaluatedRun:
     )
     if trained_on != found:
         raise UserError(f"The run was trained on images of {trained_on}, and its data are now of {found}.")
-    return EvaluatedRun(folder, options, run, data, augment, device, trained_subject(run))
+    return EvaluatedRun(folder, options, run, data, augment, device, trained_subject(run), shards)
 
 
 def say(stage: str, line: str) -> None:
-    """One line of progress."""
-    print(f"{stage:<10}{printable(line)}", flush=True)
+    """One line of progress, of the first process alone."""
+    if is_first():
+        print(f"{stage:<10}{printable(line)}", flush=True)
 
 
 def _shape(channels: list[float], size: int) -> str:
     return f"{len(channels)} channel(s) and {size}×{size} pixels"
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """The device of an option; auto is a GPU where there is one.
+
+    Raises:
+        UserError: for a device that is unknown or not there.
+    """
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"device expects auto, cpu or cuda, got {name}.")
     if name == "cuda" and not torch.cuda.is_available():

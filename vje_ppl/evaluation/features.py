@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from vje_ppl.evaluation.shards import WHOLE, Part, Shards
 from vje_ppl.method import Method
 from vje_ppl.moments import moments
 
@@ -31,16 +32,30 @@ class Features(NamedTuple):
 
 
 @torch.no_grad()
-def extract_features(module: Method, batches: Iterable[tuple[Tensor, Tensor]]) -> Features:
-    """Embed batches of (index, images) with the module in evaluation mode; its mode is restored afterwards."""
+def extract_features(
+    module: Method, batches: Iterable[tuple[Tensor, Tensor]], shards: Shards = WHOLE
+) -> Features | None:
+    """Embed batches of (index, images) with the module in evaluation mode; its mode is restored afterwards.
+
+    Args:
+        module: what embeds them.
+        batches: the images, each once; this process's share of them.
+        shards: the processes that share them.
+
+    Returns:
+        The features of all images in the first process, None in the others.
+    """
     training, program = module.training, module.program
     module.eval()
     try:
-        rows = []
-        for index, images in batches:
-            z = module.embed(images)
-            found = () if program is None else moments(program.guide.infer(z))
-            rows.append([index.cpu(), *(one.float().cpu() for one in (z, *found))])
+        rows = [(index, *found.values()) for index, found in shards.gathered(_embedded(module, program, batches))]
     finally:
         module.train(training)
-    return Features(*(torch.cat(column) for column in zip(*rows, strict=True)))
+    return Features(*(torch.cat(column) for column in zip(*rows, strict=True))) if shards.is_first else None
+
+
+def _embedded(module: Method, program: Any, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Part]:
+    for index, images in batches:
+        z = module.embed(images)
+        found = () if program is None else moments(program.guide.infer(z))
+        yield index, {place: one.float() for place, one in enumerate((z, *found))}

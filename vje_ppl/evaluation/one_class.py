@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -70,6 +71,8 @@ def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
         for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
             say("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
             rows += _rows(_trained_on(evaluated, test.classes[label], name), test, label)
+    if not evaluated.shards.is_first:
+        return Outcome([])
     rows += _means(rows)
     figure = one_class_figure(rows, evaluated.folder.resolve().name)
     return Outcome(rows, table=one_class_table(rows), notes=(NOTE,), pictures={"one_class.png": figure})
@@ -100,7 +103,7 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
         "batch_size": batch_size,
         "trainer.epochs": config.trainer.epochs if options.one_class.epochs is None else options.one_class.epochs,
         "trainer.device": options.device,
-        "trainer.devices": 1,
+        "trainer.devices": options.devices,
         "trainer.num_nodes": 1,
         "knn.every": 0,
         "logger": {},
@@ -119,8 +122,10 @@ def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> Evaluate
     images = select_class(evaluated.data.train, only_class)
     config = class_config(evaluated, only_class, name, len(images))
     folder = evaluated.folder / FOLDER / name
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with open_no_link(folder / "train.log", "a") as log, redirect_stdout(log):
+    if evaluated.shards.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+    said = folder / "train.log" if evaluated.shards.is_first else Path(os.devnull)
+    with open_no_link(said, "a") as log, redirect_stdout(log):
         code = train(config)
     if code:
         say("one class", f"interrupted: the same command goes on with {folder}")
@@ -133,6 +138,8 @@ def _rows(evaluated: EvaluatedRun, test: ImageSet, label: int) -> list[dict[str,
     assert test.labels is not None
     assert test.classes is not None
     index, scores = scorer(evaluated)(test)
+    if not evaluated.shards.is_first:
+        return []
     is_normal = (test.labels[index] == label).numpy()
     if is_normal.all() or not is_normal.any():
         raise UserError(

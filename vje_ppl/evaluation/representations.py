@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
+from vje_ppl.evaluation.shards import WHOLE, Shards
 from vje_ppl.evaluation.stored_rows import stored_rows
 from vje_ppl.evaluation.subject import Subject
 
@@ -59,23 +60,33 @@ class Representation:
 
 
 def extract(
-    subject: Subject, batches: Iterable[tuple[Tensor, Tensor]], most: int, memory_mb: float, folder: Path
+    subject: Subject,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    most: int,
+    memory_mb: float,
+    folder: Path,
+    shards: Shards = WHOLE,
 ) -> Features:
     """Embeds batches of (index, prepared images).
 
     Args:
         subject: what embeds them.
-        batches: the images, each once.
+        batches: the images, each once; this process's share of them.
         most: how many images there are at most.
         memory_mb: megabytes of features to hold in memory; larger sets lie in a nameless file.
         folder: where such a file lies.
+        shards: the processes that share the images.
+
+    Returns:
+        The features of all images in the first process, of none in the others.
     """
-    matrices = {name: stored_rows(most, subject.dim, memory_mb, folder) for name in subject.feature_names}
-    images, count = torch.empty(most, dtype=torch.int64), 0
-    for index, prepared in batches:
+    room = most if shards.is_first else 0
+    matrices = {name: stored_rows(room, subject.dim, memory_mb, folder) for name in subject.feature_names}
+    images, count = torch.empty(room, dtype=torch.int64), 0
+    for index, found in shards.gathered((index, subject.features(prepared)) for index, prepared in batches):
         rows = slice(count, count + len(index))
-        images[rows] = index.cpu()
-        for name, values in subject.features(prepared).items():
-            matrices[name][rows] = values.cpu()
+        images[rows] = index
+        for name, values in found.items():
+            matrices[name][rows] = values
         count += len(index)
     return Features(images[:count], {name: matrix[:count] for name, matrix in matrices.items()})

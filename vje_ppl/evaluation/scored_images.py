@@ -36,18 +36,25 @@ def score_options(options: DictConfig) -> ScoreOptions:
 
 
 def scorer(evaluated: EvaluatedRun) -> Callable[[ImageSet], Scored]:
-    """Learns what the scores compare with from the run's training images; returns what scores a set of images."""
+    """Learns what the scores compare with from the run's training images; returns what scores a set of images.
+
+    Where several processes share the work, all of them call it, and only the first one gets scores.
+    """
     options = score_options(evaluated.options)
     training = at_most(evaluated.data.train, evaluated.options.scores.bank)
     subjects = {"trained": evaluated.subject, "untrained": evaluated.untrained}
     banks = {name: evaluated.features(subject, training).by_name for name, subject in subjects.items()}
     pixels = evaluated.pixels(training).by_name["pixels"]
-    of_program = AnomalyScorer(evaluated.subject, evaluated.augment, banks["trained"], options, evaluated.device)
+    shards = evaluated.shards
+    bank = shards.everywhere(banks["trained"])
+    of_program = AnomalyScorer(evaluated.subject, evaluated.augment, bank, options, evaluated.device, shards)
 
     def score(images: ImageSet) -> Scored:
         index, scores = of_program(images)
         plain = {"untrained": evaluated.features(evaluated.untrained, images).by_name["z"]}
         plain["none"] = evaluated.pixels(images).by_name["pixels"]
+        if not shards.is_first:
+            return index, []
         compared = {"untrained": ("z", banks["untrained"]["z"]), "none": ("pixels", pixels)}
         for encoder, (features, bank) in compared.items():
             scores += distance_scores(bank, plain[encoder], features, encoder, options.neighbours, evaluated.device)

@@ -1,0 +1,86 @@
+"""The processes that a launcher outside has started for one command: torchrun's, or the tasks of a SLURM step."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from torch import distributed
+
+from vje_ppl.errors import UserError
+
+_FIRST_PORT, _PORTS = 15_000, 10_000
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How many processes there are, where, and who tells each of them its rank.
+
+    Attributes:
+        starter: what started them, in words.
+        per_node: processes on each machine.
+        nodes: machines.
+        environment: answers Fabric's questions.
+    """
+
+    starter: str
+    per_node: int
+    nodes: int
+    environment: ClusterEnvironment
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.per_node * self.nodes
+
+
+def started_processes() -> Processes | None:
+    """The processes among which this one was started; None where it was started alone, as from a shell.
+
+    An allocation of SLURM is not yet several processes: in a batch script, in a shell that `salloc` or `srun --pty`
+    opened, and under `srun --ntasks=1`, a command runs once, as on any machine.
+
+    Raises:
+        UserError: if SLURM's tasks are not as many on each node.
+    """
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        per_node, count = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        return Processes("torchrun", per_node, count // per_node, TorchElasticEnvironment())
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # which `srun` sets for what it starts, and nothing else
+    return _slurm_tasks(tasks) if tasks > 1 and "SLURM_PROCID" in os.environ else None
+
+
+def _slurm_tasks(tasks: int) -> Processes:
+    nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
+    layout = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")  # such as 4(x2) or 4,3
+    if tasks % nodes or re.fullmatch(rf"{tasks // nodes}(\(x{nodes}\))?", layout or str(tasks // nodes)) is None:
+        raise UserError(
+            f"SLURM has started {tasks} tasks on {nodes} nodes as {layout}, and each node needs as many as any other; "
+            "give srun --ntasks-per-node=..."
+        )
+    # Fabric reads the numbers of the allocation, of which a step may be a part.
+    os.environ |= {"SLURM_NTASKS": str(tasks), "SLURM_NTASKS_PER_NODE": str(tasks // nodes), "SLURM_NNODES": str(nodes)}
+    if "SLURM_STEP_NODELIST" in os.environ:
+        address = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
+        os.environ.setdefault("MASTER_ADDR", address)
+    job, step = (int(os.environ.get(name, "0")) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    os.environ.setdefault("MASTER_PORT", str(_FIRST_PORT + (job + 101 * step) % _PORTS))  # steps may run side by side
+    return Processes("SLURM", tasks // nodes, nodes, SLURMEnvironment())
+
+
+def alone() -> list[ClusterEnvironment]:
+    """What tells Fabric that this process was started by itself, where SLURM is there; elsewhere Fabric sees it."""
+    return [LightningEnvironment()] if "SLURM_NTASKS" in os.environ or shutil.which("srun") else []
+
+
+def is_first() -> bool:
+    """Whether this is the process that prints and writes: the first of several, or the only one."""
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
