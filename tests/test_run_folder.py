@@ -30,7 +30,15 @@ CONFIG = {
     "batch_size": 256,
     "data": {"_target_": "vje_ppl.data.digits", "root": None, "download": False, "workers": 2, "subset": None},
     "optimizer": {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8},
-    "trainer": {"device": "auto", "devices": 1, "num_nodes": 1, "epochs": 30, "progress": True, "checkpoint_every": 0},
+    "trainer": {
+        "device": "auto",
+        "devices": 1,
+        "num_nodes": 1,
+        "accumulate": 1,
+        "epochs": 30,
+        "progress": True,
+        "checkpoint_every": 0,
+    },
     "logger": {},
 }
 
@@ -208,6 +216,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         "trainer.device",
         "trainer.devices",
         "trainer.num_nodes",
+        "trainer.accumulate",
         "trainer.progress",
         "trainer.checkpoint_every",
     ],

@@ -39,6 +39,7 @@ WITHOUT_EFFECT = frozenset(
         "trainer.device",
         "trainer.devices",
         "trainer.num_nodes",
+        "trainer.accumulate",
         "trainer.progress",
         "trainer.checkpoint_every",
     }
