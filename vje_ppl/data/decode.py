@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+
+from vje_ppl.data.image_files import ImageFile
 
 type Box = tuple[float, float, float, float]  # top, left, height, width in pixels
 
@@ -31,7 +34,7 @@ class UnreadableImageError(Exception):
         self.sentence = f"{problem}; {remedy}, or set data.on_error=skip to leave such files out."
 
 
-def read_image(path: str, channels: int) -> UInt8[np.ndarray, "C H W"]:
+def read_image(path: ImageFile, channels: int) -> UInt8[np.ndarray, "C H W"]:
     """Decodes a whole image.
 
     Args:
@@ -41,25 +44,25 @@ def read_image(path: str, channels: int) -> UInt8[np.ndarray, "C H W"]:
     Raises:
         UnreadableImageError: if the file is missing, truncated, damaged or no image.
     """
-    with _naming(path), Image.open(path) as opened:
+    with _naming(path), Image.open(_source(path)) as opened:
         image = _converted(_upright(opened), channels)
     return _channels_first(image)
 
 
-def read_size(path: str) -> tuple[int, int]:
+def read_size(path: ImageFile) -> tuple[int, int]:
     """Reads the height and width of an image from its header.
 
     Raises:
         UnreadableImageError: if the file is missing or no image.
     """
-    with _naming(path), Image.open(path) as opened:
+    with _naming(path), Image.open(_source(path)) as opened:
         width, height = opened.size
         sideways = _orientation(opened) >= 5
     return (width, height) if sideways else (height, width)
 
 
 def read_cuts(
-    path: str, channels: int, size: int, choose_boxes: Callable[[int, int], Sequence[Box]]
+    path: ImageFile, channels: int, size: int, choose_boxes: Callable[[int, int], Sequence[Box]]
 ) -> UInt8[np.ndarray, "V C size size"]:
     """Decodes an image once and cuts boxes out of it, each resized with antialiasing.
 
@@ -77,7 +80,7 @@ def read_cuts(
     """
     with ExitStack() as stack:
         with _naming(path):
-            opened = stack.enter_context(Image.open(path))
+            opened = stack.enter_context(Image.open(_source(path)))
             image = _upright(opened)
         width, height = image.size
         if min(width, height) < size:
@@ -96,6 +99,10 @@ def read_cuts(
                 decoded_share = 1.0 if draft is None else draft[1][2] / width
             image = _converted(image, channels)
     return np.stack([_cut(image, box, size, decoded_share) for box in boxes])
+
+
+def _source(path: ImageFile) -> str | BytesIO:
+    return path if isinstance(path, str) else BytesIO(path.read())
 
 
 def _cut(image: Image.Image, box: Box, size: int, share: float) -> np.ndarray:
@@ -134,7 +141,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
+def _naming(path: ImageFile) -> Iterator[None]:
     """Turns whatever Pillow stumbles on into a sentence that names the file."""
     try:
         yield
