@@ -7,9 +7,14 @@ import json
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from PIL import Image
 
 from vje_ppl.benchmark import __main__ as command
+from vje_ppl.benchmark.decoding import TwoViews, decoding_pieces, usual_transform
+from vje_ppl.benchmark.photographs import SIZES, write_photographs
 from vje_ppl.benchmark.step import objective_pieces
+from vje_ppl.build import build
+from vje_ppl.data import StreamedImages, TrainingBatches
 
 OVERRIDES = ["encoder=small_resnet", "augment=cifar", "batch_size=8"]
 
@@ -42,3 +47,39 @@ def test_report_holds_results_targets_and_machine(tmp_path, capsys, monkeypatch)
     assert [row["target"] for row in report["targets"]] == ["<= 1.5", "<= 0.02", "<= 1.25"]
     assert report["machine"]["cores"] >= 1
     assert "over the bare encoder" in capsys.readouterr().out
+
+
+def test_photographs_are_of_imagenets_sizes_and_differ(tmp_path):
+    paths = write_photographs(tmp_path, 8)
+    assert {path.parent.name for path in paths} == {"china", "flower"}
+    sizes = []
+    for path in paths:
+        with Image.open(path) as photo:
+            assert photo.format == "JPEG"
+            sizes.append(photo.size)
+    assert set(sizes) == set(SIZES)
+    assert len({path.read_bytes() for path in paths}) == len(paths)
+
+
+def test_both_decoding_pipelines_make_the_same_number_of_views(tmp_path):
+    with initialize_config_module("vje_ppl.configs", version_base="1.3"):
+        config = compose("train", ["data=imagenet"])
+    pieces = decoding_pieces(config, tmp_path, workers=0, device=torch.device("cpu"), size=32, images=8)
+    assert {name: (piece(), piece()) for name, piece in pieces.items()} == {"ours": (16, 16), "torchvision": (16, 16)}
+
+
+def test_both_decoding_pipelines_normalize_alike(tmp_path):
+    """Views of one recipe have about the same mean and spread, whichever library made them."""
+    with initialize_config_module("vje_ppl.configs", version_base="1.3"):
+        config = compose("train", ["data=imagenet"])
+    paths = write_photographs(tmp_path, 16)
+    augment = build(config.augment, "augment", channels=3, image_size=32)
+    images = StreamedImages(paths, workers=0)
+    batches = TrainingBatches(images, augment, batch_size=16, seed=0, device=torch.device("cpu"))
+    ours = torch.cat([view for epoch in range(4) for batch in batches.epoch(epoch) for view in batch.views])
+    dataset = TwoViews(paths, usual_transform(32))
+    theirs = torch.stack([view for _ in range(4) for index in range(16) for view in dataset[index]])
+    assert ours.shape == theirs.shape
+    # 128 views each, whose means vary by about 0.6, spreads by 0.3: five standard errors of a difference.
+    assert abs(ours.mean() - theirs.mean()) < 5 * 0.6 * (2 / 128) ** 0.5
+    assert abs(ours.std() - theirs.std()) < 5 * 0.3 * (2 / 128) ** 0.5

@@ -37,6 +37,7 @@ def changed(key, value):
         "trainer.device",
         "trainer.devices",
         "trainer.num_nodes",
+        "trainer.accumulate",
         "trainer.progress",
         "trainer.checkpoint_every",
         "trainer.on_nonfinite",

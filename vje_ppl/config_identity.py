@@ -20,6 +20,7 @@ WITHOUT_EFFECT = frozenset(
         "trainer.device",
         "trainer.devices",
         "trainer.num_nodes",
+        "trainer.accumulate",
         "trainer.progress",
         "trainer.checkpoint_every",
         "trainer.on_nonfinite",  # a run that stops for it goes on with the other

@@ -41,7 +41,8 @@ class Method(nn.Module, ABC):
     A subclass has the encoder as `encoder`, which `trainer.compile` compiles.
 
     Attributes:
-        least_images: images in a batch without which there is no loss.
+        least_images: images in a batch without which there is no loss; above 1, the method compares the images of a
+            batch, which then cannot go through it in parts (`trainer.accumulate`).
         remedy: what may help when embeddings collapse, after "try".
     """
 

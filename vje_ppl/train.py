@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from vje_ppl import checkpoint
+from vje_ppl.accumulation import check_accumulation
 from vje_ppl.build import build, build_method, count_parameters
 from vje_ppl.command import run_command
 from vje_ppl.config_identity import config_differences, default_name
@@ -67,6 +68,7 @@ def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
     _check_batch_size(config, module)
     loggers = build(config.logger, "logger") if "_target_" in config.logger else None
     fabric = launch(config.trainer, module, loggers)
+    check_accumulation(config.trainer.accumulate, config.batch_size, fabric.world_size, module)
     with watched(fabric):
         return _train_together(config, resolved, data, augment, module, fabric)
 
@@ -91,7 +93,7 @@ def _train_together(
             loop.load_state(state)
         if fabric.is_global_zero:
             folder.write_config(resolved)
-            print(_headline(data, module, fabric, folder, state), flush=True)
+            print(_headline(config, data, module, fabric, folder, state), flush=True)
         finished = state is not None and state["finished"]
         code = 0 if finished else loop.fit()
         if code == 0 and fabric.is_global_zero:
@@ -126,7 +128,7 @@ def _training_loop(
     )
 
     def preprocessed(images: ImageSet, share: Share) -> Any:
-        size, device = config.batch_size, fabric.device
+        size, device = _images_at_once(config), fabric.device
         return evaluation_batches(images, augment.evaluation, batch_size=size, device=device, share=share)
 
     shards = Shards(fabric.global_rank, fabric.world_size)
@@ -183,6 +185,7 @@ def _check(config: DictConfig) -> None:
         "trainer.views": 2,
         "trainer.log_every": 1,
         "trainer.num_nodes": 1,
+        "trainer.accumulate": 1,
     }
     for key, least in at_least.items():
         value = OmegaConf.select(config, key)
@@ -214,16 +217,27 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _images_at_once(config: DictConfig) -> int:
+    """Images that evaluation takes at once: as many as training does."""
+    return max(1, config.batch_size // config.trainer.accumulate)
+
+
 def _check_batch_size(config: DictConfig, module: Method) -> None:
-    if config.batch_size == 1 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+    if config.batch_size == config.trainer.accumulate and _has_batch_statistics(module):
+        key = "batch_size" if config.batch_size == 1 else f"batch_size={config.batch_size} trainer.accumulate"
         raise UserError(
-            "batch_size=1 has no batch statistics, which norm=batch needs; give batch_size=2 or more, or norm=group."
+            f"{key}={config.trainer.accumulate} has no batch statistics, which norm=batch needs; give "
+            f"batch_size={2 * config.batch_size} or more, or norm=group."
         )
     if config.batch_size < module.least_images:
         raise UserError(
             f"{type(module).__name__} compares images of a batch, so batch_size expects at least "
             f"{module.least_images}, got {config.batch_size}."
         )
+
+
+def _has_batch_statistics(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
 def _saved_state(
@@ -261,7 +275,9 @@ def _saved_state(
     return latest.state
 
 
-def _headline(data: ImageData, module: Method, fabric: Fabric, folder: RunFolder, state: Any) -> str:
+def _headline(
+    config: DictConfig, data: ImageData, module: Method, fabric: Fabric, folder: RunFolder, state: Any
+) -> str:
     where = f"{fabric.world_size} × {fabric.device.type}, {'bf16' if 'bf16' in _precision(fabric) else 'float32'}"
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
     lines = [
@@ -269,6 +285,11 @@ def _headline(data: ImageData, module: Method, fabric: Fabric, folder: RunFolder
         f"data    {data.name}: {len(data.train)} images to learn from, {held}",
         f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
     ]
+    if config.trainer.accumulate > 1:
+        at_once = config.batch_size // (config.trainer.accumulate * fabric.world_size)
+        lines.append(f"steps   of {config.batch_size} images, {at_once} at once on each device")
+        if _has_batch_statistics(module):
+            lines[-1] += ", which is what batch statistics are of; norm=group has none"
     if not has_labels(data):
         lines.append("k-NN    skipped: it needs labels for training and test images, and these have none")
     if state is not None:

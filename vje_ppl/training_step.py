@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
+from vje_ppl.accumulation import AccumulatedTerms, parts_of
 from vje_ppl.build import build
 from vje_ppl.errors import UserError
 from vje_ppl.finiteness import Finiteness, gradient_norm
@@ -22,6 +23,10 @@ from vje_ppl.schedule import learning_rate_factor
 
 class TrainingStep:
     """Forward, backward and update on one batch of views, with the learning rate and the noise of its step.
+
+    With `trainer.accumulate` above 1, the batch goes through the network in as many parts, one after the other, whose
+    gradients add up to that of the mean over the whole batch; so activations of one part are in memory at a time, and
+    processes exchange gradients once a step. Batch statistics, where there are any, are those of a part.
 
     Args:
         fabric: a launched Fabric; module and optimizer are moved to its device here.
@@ -43,6 +48,7 @@ class TrainingStep:
         optimizer = _optimizer(config.optimizer, module)
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
         self._after_step = module.after_step
+        self._parts = config.trainer.get("accumulate", 1)  # which runs of earlier versions do not have
         self._module, self.optimizer = fabric.setup(module, optimizer)
         self._parameters = list(module.parameters())
         skips = config.trainer.on_nonfinite == "skip"
@@ -52,7 +58,7 @@ class TrainingStep:
 
     def __call__(self, step: int, views: Iterable[Tensor]) -> Terms:
         """Take step number `step`, from 0, on this process's share of the views, V times (n, C, H, W)."""
-        config, views = self._config, tuple(views)
+        views = tuple(views)
         factor = learning_rate_factor(step, self._steps, self._warmup)
         for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = lr * factor
@@ -60,9 +66,7 @@ class TrainingStep:
         self._module.train()
         if self._rollback is not None:
             self._rollback.begin()
-        with KeyedNoise(config.seed, step, (first, first + len(views[0])), config.batch_size):
-            terms: Terms = self._module(*views)
-        self._fabric.backward(terms.loss)
+        terms = self._gradient(step, first, views)
         self.finiteness = self._look(terms, self._clip())
         if self._rollback is None:
             self._advance(step)
@@ -70,6 +74,30 @@ class TrainingStep:
             self._rollback.step(self.finiteness.any_bad, lambda: self._advance(step))
         self.optimizer.zero_grad(set_to_none=True)
         return terms
+
+    def _gradient(self, step: int, first: int, views: tuple[Tensor, ...]) -> Terms:
+        """Add the gradient of the mean loss of these views, whose rows in the global batch begin at `first`."""
+        if self._parts == 1:
+            terms = self._forward(step, first, views)
+            self._fabric.backward(terms.loss)
+            return terms
+        whole: AccumulatedTerms | None = None
+        for number, (row, part) in enumerate(parts_of(views, self._parts)):
+            with self._fabric.no_backward_sync(self._module, enabled=number < self._parts - 1):
+                terms = self._forward(step, first + row, part)
+                self._fabric.backward(terms.loss / self._parts)
+            if whole is None:
+                whole = AccumulatedTerms(terms)
+            else:
+                whole.add(terms)
+            del terms  # and with it the graph, before the next part builds its own
+        assert whole is not None
+        return whole
+
+    def _forward(self, step: int, first: int, views: tuple[Tensor, ...]) -> Terms:
+        rows = (first, first + len(views[0]))
+        with KeyedNoise(self._config.seed, step, rows, self._config.batch_size):
+            return self._module(*views)
 
     def load_optimizer(self, state: dict[str, Any]) -> None:
         """Go on with an optimizer's state."""

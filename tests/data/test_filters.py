@@ -7,6 +7,7 @@ from torchvision.transforms import functional as torchvision_functional
 from torchvision.transforms.functional import InterpolationMode
 
 from vje_ppl.data.transforms import GaussianBlur, GaussianNoise, RandomAffine
+from vje_ppl.data.transforms.blur import in_groups, tap_by_tap
 from vje_ppl.errors import UserError
 
 FLOAT = torch.finfo(torch.float32).eps
@@ -25,6 +26,16 @@ def test_blur_equals_torchvisions(sigma, side):
     theirs = torchvision_functional.gaussian_blur(images(side=side), [2 * reach + 1] * 2, [sigma, sigma])
     # Two passes over at most 13 weights and values of at most 1.
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2 * 13 * 4 * FLOAT)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.45, 1.0, 2.0])
+def test_blur_is_the_same_tap_by_tap_and_in_groups(sigma):
+    kernel = np.exp(-0.5 * (np.arange(-6, 7, dtype=np.float32) / sigma) ** 2)
+    kernel /= kernel.sum()
+    in_one_go = in_groups(images(), torch.from_numpy(np.stack([kernel] * 3)))
+    for image, expected in zip(images(), in_one_go, strict=True):
+        # Sums of 13 products of numbers up to 1, in float32, twice.
+        torch.testing.assert_close(tap_by_tap(image, kernel), expected, rtol=0, atol=26 * 6e-8)
 
 
 def test_blur_leaves_unchosen_images_untouched():

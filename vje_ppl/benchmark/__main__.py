@@ -15,7 +15,7 @@ import torch
 from hydra import compose
 from omegaconf import DictConfig
 
-from vje_ppl.benchmark import memory, step, throughput
+from vje_ppl.benchmark import decoding, memory, step, throughput
 from vje_ppl.build import build_joint_embedding
 from vje_ppl.command import run_command
 from vje_ppl.devices import launch
@@ -30,6 +30,7 @@ TARGETS = [
     ("images_over_simsiam", ">=", 2.0, "images/s over SimSiam with lightly's pipeline, in float32"),
     ("images_over_simsiam_both_float32", ">=", None, "the same, with ours in float32 and its memory format as well"),
     ("images_over_simsiam_our_precision", ">=", 1.2, "images/s over SimSiam in our precision and memory format"),
+    ("decoding_over_torchvision", ">=", 1.5, "JPEG to two views of 224 pixels, images/s over torchvision's pipeline"),
     ("peak_memory_gb", "<=", 1.5, "peak memory of a run on 50,000 images of 32 × 32, in GB"),
 ]
 
@@ -47,6 +48,7 @@ def benchmark(config: DictConfig) -> int:
     measures = {
         "step": lambda: step.measure(training, fabric, config.seconds),
         "throughput": lambda: throughput.measure(training, fabric, config.seconds),
+        "decoding": lambda: decoding.measure(fabric.device, config.seconds, config.workers or os.cpu_count() or 1),
         "memory": lambda: memory.measure(fabric.device.type),
     }
     results: dict[str, Any] = {}

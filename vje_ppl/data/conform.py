@@ -30,8 +30,9 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
         The images, unlabelled, and in words what was done.
     """
     if isinstance(images, StreamedImages):
-        files = [images.path(index) for index in range(len(images))]
-        same = StreamedImages(files, channels=channels, workers=images.workers, skip_unreadable=images.skip_unreadable)
+        same = StreamedImages(
+            images.files, channels=channels, workers=images.workers, skip_unreadable=images.skip_unreadable
+        )
         return same, f"read with {channels} channel(s)"
     assert isinstance(images, InMemoryImages)
     pixels = images.images

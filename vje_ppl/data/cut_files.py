@@ -87,7 +87,7 @@ class RandomCuts(Dataset[FileCuts]):
             rngs = [keyed_generator(Stream.IMAGE_BOXES, self._seed, epoch, index, view) for view in range(self._views)]
             return [tuple(self._augment.draw_boxes(rng, 1, height, width)[0].tolist()) for rng in rngs]
 
-        return read_cuts(self._images.path(index), self._images.channels, self._augment.size, draw_boxes)
+        return read_cuts(self._images.files[index], self._images.channels, self._augment.size, draw_boxes)
 
 
 class CentralCuts(Dataset[FileCuts]):
@@ -104,7 +104,7 @@ class CentralCuts(Dataset[FileCuts]):
 
     def __getitem__(self, index: int) -> FileCuts:
         """Reads an image, or says that it was skipped."""
-        path, channels, size = self._images.path(index), self._images.channels, self._preprocess.size
+        path, channels, size = self._images.files[index], self._images.channels, self._preprocess.size
         try:
             pixels = read_cuts(path, channels, size, self._center_box)
         except UnreadableImageError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
+
+from vje_ppl.data.image_files import FileNames, ImageFiles
 
 
 class ImageSet(ABC):
@@ -75,8 +76,11 @@ class InMemoryImages(ImageSet):
 class StreamedImages(ImageSet):
     """Image files, decoded by workers batch by batch.
 
+    Attributes:
+        files: the files.
+
     Args:
-        paths: the files, [N].
+        paths: the files, [N]; or `ImageFiles`, where they lie inside larger files.
         labels: class indices, [N].
         classes: class names.
         channels: 1 or 3: what the files are converted to.
@@ -86,7 +90,7 @@ class StreamedImages(ImageSet):
 
     def __init__(
         self,
-        paths: Sequence[str | Path],
+        paths: Sequence[str | Path] | ImageFiles,
         labels: Int64[Tensor, " N"] | None = None,
         classes: tuple[str, ...] | None = None,
         *,
@@ -94,9 +98,7 @@ class StreamedImages(ImageSet):
         workers: int = 2,
         skip_unreadable: bool = False,
     ) -> None:
-        # One block of bytes: a list of a million strings would be copied page by page into every forked worker,
-        # because reading a Python object writes its reference count.
-        self._names = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        self.files = paths if isinstance(paths, ImageFiles) else FileNames(paths)
         self.labels = labels
         self.classes = classes
         self.channels = channels
@@ -105,16 +107,16 @@ class StreamedImages(ImageSet):
         self._check_labels()
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.files)
 
     def path(self, index: int) -> str:
-        """Returns the file name of image `index`."""
-        return os.fsdecode(self._names[index])
+        """Returns the file name of image `index`, or what else it is called."""
+        return str(self.files[index])
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> StreamedImages:
         """Returns the files at `indices`, in that order, with their labels."""
         return StreamedImages(
-            [self.path(int(index)) for index in indices],
+            self.files.select(indices),
             self._select_labels(indices),
             self.classes,
             channels=self.channels,

@@ -118,4 +118,4 @@ class Cuts(RawBatch):
 
     def view(self, augment: Augment, key: ViewKey) -> Float[Tensor, "n C size size"]:
         """Maps colours, filters and normalizes."""
-        return augment.finish(self._pixels[:, key.view].float(), key)
+        return augment.finish(self._pixels[:, key.view], key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
         "trainer.device": options.device,
         "trainer.devices": options.devices,
         "trainer.num_nodes": 1,
+        "trainer.accumulate": math.gcd(batch_size, config.trainer.get("accumulate", 1)),
         "knn.every": 0,
         "logger": {},
         "resume": options.resume,
@@ -113,7 +115,7 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
     if options.data.root is not None:
         changes["data.root"] = options.data.root
     for key, value in changes.items():
-        OmegaConf.update(config, key, value, merge=False)
+        OmegaConf.update(config, key, value, merge=False, force_add=True)
     return config
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vje_ppl.data.image_set import ImageData
-from vje_ppl.data.loaders.files import file_options, first_size, open_images
+from vje_ppl.data.loaders.files import FileOptions, file_options, first_size, open_images
 from vje_ppl.data.loaders.scan import FoundImages, find_images
 from vje_ppl.data.selection import select_class, stratified_hold_out, subset_indices
 from vje_ppl.errors import UserError
@@ -48,41 +48,54 @@ def image_folder(
     folder = Path(root).absolute()
     if not folder.is_dir():
         raise UserError(f"data=image_folder expects images in the folder {folder}, which does not exist.")
-    if image_size is not None and image_size < 1:
-        raise UserError(f"data.image_size must be at least 1 pixel, got {image_size}.")
     options = file_options(channels, workers, on_error, memory_mb)
     train, test = _find_splits(folder, test_fraction)
-    train = train.select(subset_indices(len(train.paths), subset))
+    return image_data(folder.name, train, test, options, subset, image_size, only_class)
 
+
+def image_data(
+    name: str,
+    train: FoundImages,
+    test: FoundImages | None,
+    options: FileOptions,
+    subset: int | None,
+    image_size: int | None,
+    only_class: str | int | None,
+) -> ImageData:
+    """The data set that images found anywhere make; arguments as in `image_folder`."""
+    if image_size is not None and image_size < 1:
+        raise UserError(f"data.image_size must be at least 1 pixel, got {image_size}.")
+    train = train.select(subset_indices(len(train.paths), subset))
     train_images = open_images(train, options)
     test_images = None if test is None else open_images(test, options)
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
     bank = None if train.classes is None else train_images
     chosen = select_class(train_images, only_class)
-    return ImageData(folder.name, chosen, bank, test_images, channels, size, num_classes)
+    return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes)
 
 
 def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
     subfolders = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     # Further folders mean that `train` is a class, of railways say.
     if "train" not in subfolders or not subfolders <= {"train", *TEST_FOLDERS}:
-        return _hold_out(find_images(folder), test_fraction)
+        return hold_out(find_images(folder), test_fraction)
     train = find_images(folder / "train")
     test_folder = next((name for name in TEST_FOLDERS if name in subfolders), None)
     if test_folder is None:
-        return _hold_out(train, test_fraction)
-    return train, _align_labels(find_images(folder / test_folder), train, folder / test_folder)
+        return hold_out(train, test_fraction)
+    return train, align_labels(find_images(folder / test_folder), train, folder / test_folder)
 
 
-def _hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
+def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
+    """Training images, and the share of each class that is held out; None of images without labels."""
     if found.labels is None:
         return found, None
     train, test = stratified_hold_out(found.labels, test_fraction)
     return found.select(train), found.select(test) if len(test) else None
 
 
-def _align_labels(test: FoundImages, train: FoundImages, folder: Path) -> FoundImages:
+def align_labels(test: FoundImages, train: FoundImages, folder: object) -> FoundImages:
     """The test images with labels that index the training classes; unlabelled where either part is."""
     if test.classes is None or test.labels is None or train.classes is None:
         return FoundImages(test.paths, None, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from vje_ppl.data.image_files import ImageFiles
 from vje_ppl.errors import UserError
 
 EXTENSIONS = frozenset(
@@ -21,19 +22,21 @@ class FoundImages:
     """Image files, in the order of their names.
 
     Attributes:
-        paths: the files, N of them.
+        paths: the files, N of them, by their paths or wherever else they lie.
         labels: class indices, [N], or None where the files lie in one folder.
         classes: names of the class folders, sorted, or None.
     """
 
-    paths: list[str]
+    paths: list[str] | ImageFiles
     labels: Int64[np.ndarray, " N"] | None
     classes: tuple[str, ...] | None
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> FoundImages:
         """Returns the files at `indices`, in that order."""
         labels = None if self.labels is None else self.labels[indices]
-        return FoundImages([self.paths[index] for index in indices], labels, self.classes)
+        paths = self.paths
+        chosen = paths.select(indices) if isinstance(paths, ImageFiles) else [paths[index] for index in indices]
+        return FoundImages(chosen, labels, self.classes)
 
 
 def find_images(folder: Path) -> FoundImages:

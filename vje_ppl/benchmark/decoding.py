@@ -1,0 +1,125 @@
+"""From JPEG files to augmented views: ours against torchvision's usual pipeline, image by image."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose
+from omegaconf import DictConfig
+from PIL import Image, ImageFilter
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vje_ppl.benchmark.photographs import write_photographs
+from vje_ppl.benchmark.timing import alternate
+from vje_ppl.build import build
+from vje_ppl.data.batches import TrainingBatches
+from vje_ppl.data.image_set import StreamedImages
+
+#: Files that are written, images in an epoch of the benchmark, which goes through the files again and again, and views.
+FILES, IMAGES, VIEWS = 64, 256, 2
+
+
+class TwoViews(Dataset):
+    """Image files as torchvision's ImageFolder opens them, each through a random transform twice.
+
+    Args:
+        paths: the files.
+        transform: from an image to a view.
+    """
+
+    def __init__(self, paths: list[Path], transform: Callable[[Image.Image], Tensor]) -> None:
+        self._paths, self._transform = paths, transform
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        """Decodes the file once."""
+        with Image.open(self._paths[index]) as opened:
+            image = opened.convert("RGB")
+        return [self._transform(image) for _ in range(VIEWS)]
+
+
+class PillowBlur:
+    """MoCo v2's blur, by Pillow's own filter: several times as fast as torchvision's on a Pillow image.
+
+    Source: facebookresearch/moco, moco/loader.py.
+    """
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Blurs by a standard deviation of 0.1 to 2 pixels."""
+        return image.filter(ImageFilter.GaussianBlur(float(torch.empty(()).uniform_(0.1, 2.0))))
+
+
+def usual_transform(size: int) -> Callable[[Image.Image], Tensor]:
+    """MoCo v2's augmentation in torchvision's transforms of Pillow images: the recipe of augment=imagenet."""
+    from torchvision import transforms
+
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(size, scale=(0.2, 1.0)),
+            transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            transforms.RandomGrayscale(p=0.2),
+            transforms.RandomApply([PillowBlur()], p=0.5),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+
+
+def decoding_pieces(
+    config: DictConfig, folder: Path, workers: int, device: torch.device, size: int = 224, images: int = IMAGES
+) -> dict[str, Callable[[], int]]:
+    """An epoch of either pipeline, from files to views on the device; each returns the number of views.
+
+    Both have the same files, batches and number of workers, which are kept from one epoch to the next and idle while
+    the other pipeline runs.
+
+    Args:
+        config: a training configuration, of which `augment` counts.
+        folder: an empty folder, for the files.
+        workers: decoding processes of each.
+        device: where views have to arrive.
+        size: side of a view in pixels.
+        images: images in an epoch.
+    """
+    files = write_photographs(folder, min(FILES, images))
+    paths = files * (images // len(files))
+    augment = build(config.augment, "augment", channels=3, image_size=size)
+    batch_size = min(64, images)
+    streamed = StreamedImages(paths, workers=workers)
+    batches = TrainingBatches(streamed, augment, batch_size=batch_size, seed=0, device=device, views=VIEWS)
+    loader: DataLoader = DataLoader(
+        TwoViews(paths, usual_transform(size)),
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+    epochs = count()
+
+    def ours() -> int:
+        return sum(len(view) for batch in batches.epoch(next(epochs)) for view in batch.views)
+
+    def torchvision() -> int:
+        return sum(len(view) for views in loader for view in (one.to(device, non_blocking=True) for one in views))
+
+    return {"ours": ours, "torchvision": torchvision}
+
+
+def measure(device: torch.device, seconds: float, workers: int) -> dict[str, Any]:
+    """Images per second of both, each through two views, and their ratio, from epochs in turn."""
+    config = compose("train", ["data=imagenet"])
+    with tempfile.TemporaryDirectory() as folder:
+        times = alternate(decoding_pieces(config, Path(folder), workers, device), 6 * seconds, device)
+    rates = {f"decoding_{name}_images_per_s": IMAGES / time for name, time in times.items()}
+    return {"decoding_over_torchvision": times["torchvision"] / times["ours"], **rates, "decoding_workers": workers}

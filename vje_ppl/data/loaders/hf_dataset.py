@@ -1,0 +1,159 @@
+"""A folder that Hugging Face's `datasets` saved."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from vje_ppl.data.image_files import ImageFiles, StoredFile
+from vje_ppl.data.image_set import ImageData
+from vje_ppl.data.loaders.files import file_options
+from vje_ppl.data.loaders.image_folder import TEST_FOLDERS, align_labels, hold_out, image_data
+from vje_ppl.data.loaders.scan import FoundImages
+from vje_ppl.errors import UserError
+
+
+class TableCell(StoredFile):
+    """An image in a row of a data set.
+
+    Args:
+        table: the data set, of one column, whose images are not decoded.
+        row: which row.
+    """
+
+    def __init__(self, table: Any, row: int) -> None:
+        self._table, self._row = table, row
+
+    def __str__(self) -> str:
+        return f"in row {self._row} of split {self._table.split or 'train'}"
+
+    def read(self) -> bytes:
+        """The whole file: its bytes in the table, or the file that the table points to."""
+        (cell,) = self._table[self._row].values()
+        if cell is None:
+            raise OSError("the cell is empty")
+        return Path(cell["path"]).read_bytes() if cell["bytes"] is None else cell["bytes"]
+
+
+class TableCells(ImageFiles):
+    """Images of a data set, whose table is mapped into memory and not read.
+
+    Args:
+        table: as in `TableCell`.
+        rows: which rows, [N].
+    """
+
+    def __init__(self, table: Any, rows: Int64[np.ndarray, " N"]) -> None:
+        self._table, self._rows = table, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> TableCell:
+        return TableCell(self._table, int(self._rows[index]))
+
+    def select(self, indices: Int64[np.ndarray, " M"]) -> TableCells:
+        """The images at `indices`, in that order."""
+        return TableCells(self._table, self._rows[indices])
+
+
+def hf_dataset(
+    root: str | None,
+    train: str = "train",
+    test: str | None = None,
+    label: str | None = None,
+    subset: int | None = None,
+    on_error: str = "raise",
+    workers: int = 2,
+    test_fraction: float = 0.1,
+    image_size: int | None = None,
+    channels: int = 3,
+    memory_mb: float = 512.0,
+    only_class: str | int | None = None,
+) -> ImageData:
+    """Opens what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; nothing is downloaded, no script is run.
+
+    Images stay encoded in the table, of which the library reads any row at any time; workers decode them as they do
+    files. So images are numbered and shuffled like any others.
+
+    Args:
+        root: the folder.
+        train: the split to train on, where there are several.
+        test: the split to test on; None: `test`, `val`, `valid` or `validation`, the first with labels, or else a
+            share of each class is held out.
+        label: the column of labels; None: the only one of class labels.
+        subset: number of training images to keep; None: all.
+        on_error: `raise` or `skip`: what to do about images that cannot be used.
+        workers: decoding processes, for images that are not held in memory.
+        test_fraction: share of each class to hold out where there is no test split, in (0, 1).
+        image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
+        channels: 1 (grey) or 3 (RGB): what the images are converted to.
+        memory_mb: how many megabytes of pixels may be held in memory.
+        only_class: train on the images of one class alone, by name or number; None: on all classes.
+    """
+    if importlib.util.find_spec("datasets") is None:
+        raise UserError(
+            "data=hf_dataset needs Hugging Face's library datasets, which is not installed; "
+            'pip install "vje_ppl[datasets]".'
+        )
+    if root is None:
+        raise UserError("data=hf_dataset needs to know where the data set was saved; give data.root=<folder>.")
+    folder = Path(root).absolute()
+    options = file_options(channels, workers, on_error, memory_mb)
+    splits = _splits(folder, train)
+    for wanted in (train, test):
+        if wanted is not None and wanted not in splits:
+            raise UserError(f"{folder} has no split {wanted}; its splits are {', '.join(splits)}: give data.train=...")
+    training = _found(folder, splits[train], label)
+    names = TEST_FOLDERS if test is None else (test,)
+    for name in names:
+        if name in splits and name != train:
+            found = _found(folder, splits[name], label)
+            if found.labels is not None or test is not None:
+                testing = align_labels(found, training, f"the split {name} of {folder}")
+                return image_data(folder.name, training, testing, options, subset, image_size, only_class)
+    return image_data(folder.name, *hold_out(training, test_fraction), options, subset, image_size, only_class)
+
+
+def _splits(folder: Path, train: str) -> dict[str, Any]:
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        opened = load_from_disk(str(folder))
+    except Exception as error:  # each kind of damage has its own class
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"data=hf_dataset expects in {folder} what save_to_disk of Hugging Face's datasets wrote, and it cannot be "
+            f"opened ({reason})."
+        ) from error
+    return dict(opened) if isinstance(opened, DatasetDict) else {train: opened}
+
+
+def _found(folder: Path, table: Any, label: str | None) -> FoundImages:
+    from datasets import ClassLabel, Image
+
+    images = [name for name, feature in table.features.items() if isinstance(feature, Image)]
+    if len(images) != 1:
+        raise UserError(
+            f"{folder} should have one column of images, and has {len(images)} among {', '.join(table.features)}; cast "
+            "the right one to datasets.Image and save the data set anew."
+        )
+    cells = table.select_columns(images).cast_column(images[0], Image(decode=False)).with_format(None)
+    files = TableCells(cells, np.arange(len(table)))
+    named = [name for name, feature in table.features.items() if isinstance(feature, ClassLabel)]
+    column = label or (named[0] if len(named) == 1 else None)
+    if column is None:
+        return FoundImages(files, None, None)
+    if column not in table.features:
+        raise UserError(f"data.label={label} is no column of {folder}; the columns are {', '.join(table.features)}.")
+    values = np.asarray(table.select_columns([column]).with_format("numpy")[:][column])
+    feature = table.features[column]
+    if isinstance(feature, ClassLabel):
+        hidden = bool((values < 0).any())  # as in test sets whose labels are kept secret
+        return FoundImages(files, None if hidden else values.astype(np.int64), None if hidden else tuple(feature.names))
+    classes, labels = np.unique(values, return_inverse=True)
+    return FoundImages(files, labels.astype(np.int64), tuple(str(name) for name in classes))
