@@ -43,7 +43,7 @@ def _escaped(line: str) -> str:
 
 
 def _literal(text: str) -> str:
-    return f":py:obj:`{text}`" if _NAME.fullmatch(text) else f"``{text}``"
+    return f":py:obj:`.{text}`" if _NAME.fullmatch(text) else f"``{text}``"  # the dot: in whichever module
 
 
 def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
