@@ -32,7 +32,7 @@ Rows = list[tuple[str, ...]]
 def tables() -> dict[str, str]:
     """Every table of the page by name, as Markdown."""
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-    wide, narrow = count([*SETTING, WIDE]), count([*SETTING, NARROW])
+    wide, narrow = count((*SETTING, WIDE)), count((*SETTING, NARROW))
     budgets = {
         f"{device.name.split()[0]}{title}": Budget(counts, device)
         for device in (A100, H100)

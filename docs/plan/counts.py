@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyro
@@ -89,7 +90,8 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         return compose("train", overrides=list(overrides))
 
 
-def count(overrides: Sequence[str], side: int = SIDE) -> Counts:
+@cache
+def count(overrides: tuple[str, ...], side: int = SIDE) -> Counts:
     """Count a training step of a configuration on images of `side` pixels, with bf16 autocast as on a GPU.
 
     Nothing is computed: the tensors are torch's fake ones, so that a model of any size is counted in seconds.
