@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torchvision.datasets import CIFAR10
 
-from tests.documentation.commands import RUN, _run_here
+from tests.documentation.commands import BUDGETS, RUN, _run_here
 
 
 def _photographs(count: int, side: int) -> list[Image.Image]:
@@ -67,7 +67,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory):
     patch = pytest.MonkeyPatch()
     _write_cifar(folder / "cifar", patch)
     with _WorkingIn(folder):
-        _run_here("vje_ppl.train", ["run.name=first", "trainer.epochs=2", "knn.every=0"])
+        _run_here("vje_ppl.train", ["run.name=first", *BUDGETS["train"]])  # as the page on starting has it
     shutil.copytree(folder / "runs/first", folder / "runs" / RUN)
     yield folder
     patch.undo()
