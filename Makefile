@@ -7,7 +7,7 @@ ARGS ?=
 # Processes that share the tests, of about 2 GB each.
 JOBS ?= 2
 
-.PHONY: train test lint types format bench slow clean
+.PHONY: train test lint types format bench docs slow clean
 
 train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
@@ -35,8 +35,13 @@ format: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m vje_ppl.benchmark $(ARGS)
 
+# A warning fails; needs no network. Reads from site/index.html, without a server.
+docs: .venv/ready
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto -d build/doctrees -b html docs site
+	@echo "site/index.html"
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist docs/api site *.egg-info
 
 .venv/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "vje_ppl needs Python 3.12 or newer, and none is on the path; install one, or give PYTHON=/path/to/python."; exit 1; }

@@ -107,6 +107,7 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
         "trainer.devices": options.devices,
         "trainer.num_nodes": 1,
         "trainer.accumulate": math.gcd(batch_size, config.trainer.get("accumulate", 1)),
+        "trainer.on_nonfinite": config.trainer.get("on_nonfinite", "stop"),
         "knn.every": 0,
         "logger": {},
         "resume": options.resume,

@@ -1,0 +1,1 @@
+"""What the site needs of Sphinx and Sphinx does not bring."""
