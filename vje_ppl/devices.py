@@ -66,13 +66,14 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true",
             "start fewer, use the device cpu, or have SLURM show all GPUs of a node to each task (--gpus-per-node=..., "
             "not --gpus-per-task)."
         )
+    plugins: list[Any] = [*alone()] if started is None else [started.environment]
     fabric = Fabric(
         accelerator=device,
         devices=devices,
         num_nodes=nodes,
         precision=precision,
         loggers=loggers,
-        plugins=alone() if started is None else [started.environment],
+        plugins=plugins,
     )
     if started is None and isinstance(fabric.strategy, DDPStrategy):
         _check_no_sweep(fabric.strategy.num_processes)
