@@ -57,6 +57,8 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true",
     """
     for log in (fabric_log, logging.getLogger("lightning.fabric.utilities.distributed")):
         log.setLevel(logging.WARNING)  # the run's own first lines say what Fabric would
+    if isinstance(devices, int) and devices < 1:
+        raise UserError(f"the number of devices expects auto or a whole number of at least 1, got {devices}.")
     started = started_processes()
     if started is not None:
         devices, nodes = started.per_node, started.nodes
