@@ -20,7 +20,7 @@ class AgreedSignal:
     """
 
     def __init__(self, processes: int) -> None:
-        self._group = distributed.new_group(backend="gloo") if processes > 1 else None
+        self._group: Any = distributed.new_group(backend="gloo") if processes > 1 else None
         self._on_the_way: tuple[Any, torch.Tensor] | None = None
 
     def __call__(self, own: int | None) -> int | None:

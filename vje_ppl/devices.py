@@ -57,6 +57,8 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true",
     """
     for log in (fabric_log, logging.getLogger("lightning.fabric.utilities.distributed")):
         log.setLevel(logging.WARNING)  # the run's own first lines say what Fabric would
+    if isinstance(devices, int) and devices < 1:
+        raise UserError(f"the number of devices expects auto or a whole number of at least 1, got {devices}.")
     started = started_processes()
     if started is not None:
         devices, nodes = started.per_node, started.nodes
@@ -66,13 +68,14 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true",
             "start fewer, use the device cpu, or have SLURM show all GPUs of a node to each task (--gpus-per-node=..., "
             "not --gpus-per-task)."
         )
+    plugins: list[Any] = [*alone()] if started is None else [started.environment]
     fabric = Fabric(
         accelerator=device,
         devices=devices,
         num_nodes=nodes,
         precision=precision,
         loggers=loggers,
-        plugins=alone() if started is None else [started.environment],
+        plugins=plugins,
     )
     if started is None and isinstance(fabric.strategy, DDPStrategy):
         _check_no_sweep(fabric.strategy.num_processes)

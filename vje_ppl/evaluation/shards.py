@@ -36,7 +36,7 @@ class Shards:
 
     def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         self._rank, self._world_size = rank, world_size
-        self._group = distributed.new_group(backend="gloo", timeout=_PATIENCE) if world_size > 1 else None
+        self._group: Any = distributed.new_group(backend="gloo", timeout=_PATIENCE) if world_size > 1 else None
         self.is_first = rank == 0
 
     def share(self, together: int = 1) -> Share:
