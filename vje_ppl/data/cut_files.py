@@ -71,7 +71,7 @@ class RandomCuts(Dataset[FileCuts]):
     @property
     def known_skips(self) -> set[str]:
         """Warnings of unreadable files that were given already."""
-        return self._images.known_skips
+        return self._images.known_skips["training"]
 
     def __getitem__(self, key: tuple[int, int]) -> FileCuts:
         """Reads an image; where unreadable files are skipped, the next readable one after it takes its place."""
@@ -110,7 +110,7 @@ class CentralCuts(Dataset[FileCuts]):
     @property
     def known_skips(self) -> set[str]:
         """Warnings of unreadable files that were given already."""
-        return self._images.known_skips
+        return self._images.known_skips["evaluation"]
 
     def __getitem__(self, index: int) -> FileCuts:
         """Reads an image, or says that it was skipped."""

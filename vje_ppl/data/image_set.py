@@ -84,7 +84,8 @@ class StreamedImages(ImageSet):
         skip_unreadable: whether an unreadable file is passed over with a warning; otherwise it is an error.
 
     Attributes:
-        known_skips: warnings already given, which selections share, so that each evaluation does not repeat them.
+        known_skips: warnings already given, in training and in evaluation; selections share them, so that each
+            evaluation does not repeat them.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class StreamedImages(ImageSet):
         self.channels = channels
         self.workers = workers
         self.skip_unreadable = skip_unreadable
-        self.known_skips: set[str] = set()
+        self.known_skips: dict[str, set[str]] = {"training": set(), "evaluation": set()}
         self._check_labels()
 
     def __len__(self) -> int:
