@@ -26,7 +26,7 @@ def start(folder, *overrides):
 
 def finish(folder, *overrides):
     process = start(folder, *overrides)
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=1800)
     assert process.returncode == 0, errors
     return output
 

@@ -68,6 +68,11 @@ class RandomCuts(Dataset[FileCuts]):
         self._seed = seed
         self._views = views
 
+    @property
+    def known_skips(self) -> set[str]:
+        """Warnings of unreadable files that were given already."""
+        return self._images.known_skips["training"]
+
     def __getitem__(self, key: tuple[int, int]) -> FileCuts:
         """Reads an image; where unreadable files are skipped, the next readable one after it takes its place."""
         epoch, wanted = key
@@ -101,6 +106,11 @@ class CentralCuts(Dataset[FileCuts]):
     def __init__(self, images: StreamedImages, preprocess: Preprocess) -> None:
         self._images = images
         self._preprocess = preprocess
+
+    @property
+    def known_skips(self) -> set[str]:
+        """Warnings of unreadable files that were given already."""
+        return self._images.known_skips["evaluation"]
 
     def __getitem__(self, index: int) -> FileCuts:
         """Reads an image, or says that it was skipped."""

@@ -30,7 +30,7 @@ class FileLoader:
         if workers < 0:
             raise UserError(f"data.workers must be 0 or more, got {workers}.")
         self._keys = _Keys()
-        self._known_skips: set[str] = set()
+        self._known_skips = cuts.known_skips
         self._loader = DataLoader(
             cuts,
             batch_sampler=self._keys,
@@ -66,7 +66,7 @@ class FileLoader:
             raise
         finally:
             warn_of_skips([message for message in skipped if message not in self._known_skips])
-            self._known_skips |= skipped.keys()
+            self._known_skips.update(skipped)
 
     def close(self) -> None:
         """Ends the workers; nothing can be read any more."""

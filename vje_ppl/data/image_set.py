@@ -86,6 +86,10 @@ class StreamedImages(ImageSet):
         channels: 1 or 3: what the files are converted to.
         workers: decoding processes; 0 decodes in the training process.
         skip_unreadable: whether an unreadable file is passed over with a warning; otherwise it is an error.
+
+    Attributes:
+        known_skips: warnings already given, in training and in evaluation; selections share them, so that each
+            evaluation does not repeat them.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class StreamedImages(ImageSet):
         self.channels = channels
         self.workers = workers
         self.skip_unreadable = skip_unreadable
+        self.known_skips: dict[str, set[str]] = {"training": set(), "evaluation": set()}
         self._check_labels()
 
     def __len__(self) -> int:
@@ -115,7 +120,7 @@ class StreamedImages(ImageSet):
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> StreamedImages:
         """Returns the files at `indices`, in that order, with their labels."""
-        return StreamedImages(
+        selected = StreamedImages(
             self.files.select(indices),
             self._select_labels(indices),
             self.classes,
@@ -123,6 +128,8 @@ class StreamedImages(ImageSet):
             workers=self.workers,
             skip_unreadable=self.skip_unreadable,
         )
+        selected.known_skips = self.known_skips
+        return selected
 
 
 @dataclass(frozen=True, eq=False)

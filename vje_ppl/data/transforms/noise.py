@@ -21,8 +21,10 @@ class GaussianNoise(Filter):
     """
 
     def __init__(self, std: float = 0.05) -> None:
-        if not 0 <= std <= 100:
-            raise UserError(f"the noise's std must be from 0 to 100, got {std}.")
+        if not std >= 0:
+            raise UserError(f"the noise's std must be at least 0, got {std}.")
+        if std > 100:
+            raise UserError(f"the noise's std must be at most 100, got {std}.")
         self.std = std
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "N C H W"]:
