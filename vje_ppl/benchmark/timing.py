@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 Piece = Callable[[], object]
 
 
-def alternate(pieces: dict[str, Piece], seconds: float, device: torch.device) -> dict[str, float]:
+def alternate(pieces: Mapping[str, Piece], seconds: float, device: torch.device) -> dict[str, float]:
     """Run the pieces in turn, A B A B ..., so that a drift of the machine's speed meets all of them.
 
     Args:

@@ -203,4 +203,4 @@ def _members(shard: str, tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
     for member in tar:
         if member.isreg() and not member.name.startswith("__"):
             yield {"fname": member.name, "data": member, "__url__": shard}
-        tar.members = []  # type: ignore[assignment]  # else every header stays in memory
+        tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
