@@ -104,7 +104,8 @@ def names_a_loader(config: DictConfig, group: str) -> None:
 
 
 def composes_a_launcher(config: DictConfig, group: str) -> None:
-    assert config == composed(f"run.root={config.run.root}")  # nothing of the run itself, nor of its name, depends on where it runs
+    # Nothing of the run itself, nor of its name, depends on where it runs.
+    assert config == composed(f"run.root={config.run.root}")
 
 
 CHECKS: dict[str, Callable[[DictConfig, str], None]] = {
