@@ -151,6 +151,9 @@ def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -
 
 
 def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
+    for key in ("_partial_", "_recursive_"):
+        if not isinstance(node.get(key, False), bool):
+            raise UserError(f"{path}.{key} expects true or false, got {node[key]}.")
     given = {key: value for key, value in node.items() if not isinstance(value, dict)}
     found = unfit(located, given) if callable(located) else None
     if found is not None:

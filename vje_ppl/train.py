@@ -189,8 +189,10 @@ def _check(config: DictConfig) -> None:
     }
     for key, least in at_least.items():
         value = OmegaConf.select(config, key)
-        if not _is_whole(value) or not least <= value < 2**63:
-            raise UserError(f"{key} expects a whole number of at least {least}, below 2**63, got {value}.")
+        if not _is_whole(value) or value < least:
+            raise UserError(f"{key} expects a whole number of at least {least}, got {value}.")
+        if value >= 2**63:
+            raise UserError(f"{key} expects a whole number below 2**63, got {value}.")
     if config.trainer.views > MOST_VIEWS:
         raise UserError(f"trainer.views expects {MOST_VIEWS} views of an image at most, got {config.trainer.views}.")
     devices = config.trainer.devices
