@@ -25,7 +25,7 @@ extensions = [
     "extensions.reference",
 ]
 root_doc = "index"
-exclude_patterns = ["extensions"]
+exclude_patterns = ["results", "extensions"]
 html_theme = "furo"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from vje_ppl.curves import COLOURS, FAINT, LEVEL_STYLES
 from vje_ppl.evaluation.picture_style import head, new_figure, tidy
@@ -17,7 +18,9 @@ FEATURES = {"knn/z": ("z", "solid"), "knn/mu": ("μ", (0, (4, 1.5)))}
 def figure_3(results: Results) -> Product:
     """Curves of weighted k-NN accuracy, mean over seeds with a band of one standard deviation."""
     blocks = results.study.blocks
-    figure = new_figure(4.6 * len(blocks), 3.4, results.study.title, "mean over seeds; band: one standard deviation")
+    seeds = {record["seed"] for record in results.records.values()}
+    note = "mean over seeds; band: one standard deviation" if len(seeds) > 1 else "one seed" * len(seeds)
+    figure = new_figure(4.6 * len(blocks), 3.4, results.study.title, note)
     table = []
     for place, block in enumerate(blocks):
         axes = figure.add_subplot(1, len(blocks), place + 1)
@@ -49,10 +52,11 @@ def figure_3(results: Results) -> Product:
         if levels:
             level = 100 * levels[0]["metrics"]["knn/pixels"]
             axes.axhline(level, color=FAINT, linewidth=1.0, linestyle=LEVEL_STYLES[0], label="raw pixels")
-            axes.legend(frameon=False, fontsize=8)
+            axes.legend(fontsize=8, facecolor="white", edgecolor="none", framealpha=0.9)
         head(axes, f"k-NN on {block.name}", setting)
         tidy(axes, grid="both")
         axes.set_xlabel("epoch", fontsize=8, color=FAINT)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return Product(list(_rows(results)), table, figure)
 
 
