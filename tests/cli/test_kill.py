@@ -80,6 +80,7 @@ def test_signalled_run_ends_as_if_undisturbed(tmp_path, straight, number):
     compare(straight, final_state(tmp_path / "runs" / "killed"))
 
 
+@pytest.mark.slow
 def test_kill_9_with_workers_and_bf16(tmp_path):
     draw = np.random.default_rng(0)
     for number in range(48):
