@@ -9,7 +9,9 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,12 @@ def tables() -> dict[str, str]:
     }
 
 
+def _row(budgets: Sequence[Budget], name: str, value: Callable[[Budget], str]) -> tuple[str, ...]:
+    return (name, *map(value, budgets))
+
+
 def _counted(*budgets: Budget) -> Rows:
-    def row(name: str, value: Any) -> tuple[str, ...]:
-        return (name, *(value(budget) for budget in budgets))
+    row = partial(_row, budgets)
 
     return [
         row("parameters of the encoder", lambda b: f"{b.counts.encoder / 1e6:.1f} M"),
@@ -100,8 +105,7 @@ def _stated() -> Rows:
 def _one_machine(budgets: list[Budget], measured: dict[str, Any]) -> Rows:
     decode = measured["decoding"]["images_per_s_per_core"]
 
-    def row(name: str, value: Any) -> tuple[str, ...]:
-        return (name, *(value(budget) for budget in budgets))
+    row = partial(_row, budgets)
 
     return [
         row("a step at the peak rate of arithmetic", lambda b: f"{1e3 * b.arithmetic:.0f} ms"),
@@ -148,8 +152,7 @@ def _grown(counts: Any, measured: dict[str, Any]) -> Rows:
     ]
     decode = measured["decoding"]["images_per_s_per_core"]
 
-    def row(name: str, value: Any) -> tuple[str, ...]:
-        return (name, *(value(budget) for budget in budgets))
+    row = partial(_row, budgets)
 
     return [
         row("images a step, and on a device", lambda b: f"{b.batch:,}, {b.share:.0f}"),
