@@ -10,30 +10,11 @@ import warnings
 import pytest
 from omegaconf import OmegaConf
 
+from tests.test_config_identity import CONFIG
 from vje_ppl import run_folder
 from vje_ppl.config_identity import config_digest
 from vje_ppl.errors import UserError
 from vje_ppl.run_folder import RunFolder, read_config, write_atomically
-
-CONFIG = {
-    "run": {"name": None, "root": "runs/"},
-    "seed": 0,
-    "resume": "auto",
-    "debug": False,
-    "batch_size": 256,
-    "data": {"_target_": "vje_ppl.data.digits", "root": None, "download": False, "workers": 2, "subset": None},
-    "optimizer": {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8},
-    "trainer": {
-        "device": "auto",
-        "devices": 1,
-        "num_nodes": 1,
-        "accumulate": 1,
-        "epochs": 30,
-        "progress": True,
-        "checkpoint_every": 0,
-    },
-    "logger": {},
-}
 
 
 def fork(work):
