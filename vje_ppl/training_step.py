@@ -35,8 +35,8 @@ class TrainingStep:
         steps_per_epoch: optimization steps in an epoch.
 
     Attributes:
-        finiteness: whether loss and gradient of the last step were finite, over all processes. Where they were not,
-            and `trainer.on_nonfinite` is `skip`, the step was not taken.
+        finiteness: whether loss and gradient of the last step were finite. Where they were not in any process, and
+            `trainer.on_nonfinite` is `skip`, the step was not taken in any.
     """
 
     finiteness: Finiteness
@@ -116,7 +116,8 @@ class TrainingStep:
 
     def _look(self, terms: Terms, norm: Tensor) -> Finiteness:
         seen = Finiteness.of({**terms.checked(), "the loss": terms.loss, "the gradient": norm})
-        return seen.over_processes() if self._fabric.world_size > 1 else seen
+        together = self._rollback is not None and self._fabric.world_size > 1  # else the monitor asks, now and then
+        return seen.over_processes() if together else seen
 
     def _advance(self, step: int) -> None:
         self.optimizer.step()
