@@ -5,6 +5,8 @@ import hashlib
 import pickle
 import re
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -248,6 +250,25 @@ def test_download_happens_on_request_only_and_once(tmp_path, write_cifar, monkey
     assert downloads == []
     assert len(cifar10(str(tmp_path), download=True).train) == 30
     assert downloads == [str(tmp_path)]
+
+
+def test_one_process_downloads_and_the_others_wait_for_its_files(tmp_path, write_cifar, monkeypatch):
+    fetched, inside = [], []
+
+    def download(self):  # as torchvision's own: nothing is fetched where the files are whole
+        inside.append(1)
+        assert len(inside) == 1
+        if not self._check_integrity():
+            write_cifar(CIFAR10, "labels", [str(number) for number in range(10)])
+            time.sleep(0.3)  # in which the others would come in
+            fetched.append(self.root)
+        inside.pop()
+
+    monkeypatch.setattr(CIFAR10, "download", download)
+    with ThreadPoolExecutor(4) as pool:  # a lock is of an open file, so that threads exclude each other as processes do
+        sizes = list(pool.map(lambda _: len(cifar10(str(tmp_path), download=True).train), range(4)))
+    assert sizes == [30] * 4
+    assert len(fetched) == 1
 
 
 def test_failed_download_is_one_sentence(tmp_path, monkeypatch):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+
+from filelock import FileLock
 
 from vje_ppl.errors import UserError
 
 
 def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, folder: str, download: bool) -> T:
     """Reads a data set, or says what is missing and how to get it.
+
+    Processes that are to download the same one wait for the first of them, and then find its files.
 
     Args:
         read: reads the data set, after downloading it if its argument is true.
@@ -30,7 +35,8 @@ def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, fol
             f"or download it with `{command}`."
         )
     try:
-        return read(download)
+        with _alone(root, name) if download else nullcontext():
+            return read(download)
     except UserError:
         raise
     except (RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
@@ -44,3 +50,9 @@ def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, fol
             f"the files of {name} in {expected} are incomplete or damaged ({reason}); download them again with "
             f"`{command}`."
         ) from error
+
+
+def _alone(root: Path, name: str) -> FileLock:
+    """A lock that the kernel drops with the process that holds it, however it ends."""
+    root.mkdir(parents=True, exist_ok=True)
+    return FileLock(root / f".{name}.lock")
