@@ -38,7 +38,7 @@ def auroc(value: float, headline: bool = True) -> dict:
     rows += [distance | {"encoder": "trained", "features": "z", "auroc": value - 0.1}]
     rows += [distance | {"encoder": "untrained", "features": "z", "auroc": 0.6}]
     rows += [distance | {"encoder": "none", "features": "pixels", "auroc": 0.7}]
-    return {"evaluation": {"one_class": rows}}
+    return {"evaluation": {"one_class": rows + [row | {"class": "mean"} for row in rows]}}
 
 
 def test_accuracy_is_mean_and_sample_deviation_over_seeds():
@@ -79,6 +79,17 @@ def test_what_was_not_run_says_so():
     assert found.about() == ["digits: digits, 100 images to learn from; 2 epochs; seed 0.", "cifar10: not run."]
 
 
+def test_models_of_one_class_say_how_many_images_they_learn_from():
+    found = results(
+        block("digits", "vje", sweep={CLASS: (3, 8)}),
+        records={
+            ("digits", "vje", 0, 3): auroc(0.9) | {"metrics": {"data": {"name": "digits", "images": 1400}}},
+            ("digits", "vje", 0, 8): auroc(0.9) | {"metrics": {"data": {"name": "digits", "images": 900}}},
+        },
+    )
+    assert found.about() == ["digits: digits, 900 to 1,400 images to learn from; 2 epochs; seed 0."]
+
+
 def test_a_clipped_k_is_told():
     found = results(block("digits", "vje"), records={("digits", "vje", 0): accuracies(0.5, k=69)})
     assert knn_linear(found).notes == ("k is at most half the smallest class: on digits it is 69 for 200.",)
@@ -95,6 +106,7 @@ def test_one_class_means_are_over_seeds_with_all_classes():
     )
     product = one_class(found)
     lines = {(line["method"], line["score"]): line for line in product.table}
+    assert len(lines) == len(product.table)
     headline = lines["vje", "conditional ★"]
     assert headline["3"] == f"70.0 ± {100 * statistics.stdev([0.9, 0.5]):.1f}"
     assert headline["8"] == "70.0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,22 @@ class Results:
         for block in self.study.blocks:
             records = [one for variant in block.variants for one in self.of(block.name, variant)]
             seeds = sorted({one["seed"] for one in records})
-            data = {(one["metrics"]["data"]["name"], one["metrics"]["data"]["images"]) for one in records}
-            images = ", ".join(f"{name}, {count:,} images to learn from" for name, count in sorted(data))
+            images = ", ".join(_images(records))
             epochs = sorted({one["metrics"]["epoch"] for one in records})
             budget = f"{' or '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}" if epochs else ""
             of = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else NOT_RUN
             lines.append(f"{block.name}: {'; '.join(filter(None, [images, block.about, budget, of]))}.")
         return lines
+
+
+def _images(records: Sequence[Record]) -> Iterator[str]:
+    """What was learned from, by the data's name; models of one class learn from as many images as it has."""
+    counts: dict[str, list[int]] = {}
+    for one in records:
+        counts.setdefault(one["metrics"]["data"]["name"], []).append(one["metrics"]["data"]["images"])
+    for name, found in sorted(counts.items()):
+        least, most = min(found), max(found)
+        yield f"{name}, {least:,}{f' to {most:,}' * (most > least)} images to learn from"
 
 
 @dataclass(frozen=True, eq=False)

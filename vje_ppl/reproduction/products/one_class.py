@@ -61,15 +61,20 @@ def _methods(results: Results, block: str, variants: list[str]) -> Iterator[tupl
         records = results.of(block, variant)
         every += records
         if records:
-            have = [_key(row) for row in records[0]["evaluation"]["one_class"]]
+            have = [_key(row) for row in _of_class(records[0])]
             shown = [(score, views) for score, views in SHOWN]
             of_z = [key for key in have if key[0] == "trained" and key[2] in (None, "z") and (key[1], key[3]) in shown]
             yield variant, records, sorted(of_z, key=lambda key: shown.index((key[1], key[3])))
     first = [one for one in every if one["variant"] == every[0]["variant"]]
     for encoder, features in REFERENCES if first else ():
         distances = [(encoder, score, features, "clean") for score in ("knn_distance", "nearest_cosine", "mahalanobis")]
-        have = [_key(row) for row in first[0]["evaluation"]["one_class"]]
+        have = [_key(row) for row in _of_class(first[0])]
         yield "untrained" if encoder == "untrained" else "raw pixels", first, [key for key in distances if key in have]
+
+
+def _of_class(record: Record) -> list[Any]:
+    """The scores of the record's one class, without their mean over the classes of the run, which is the same."""
+    return [row for row in record["evaluation"]["one_class"] if row["class"] != "mean"]
 
 
 def _key(row: Any) -> Key:
@@ -77,7 +82,7 @@ def _key(row: Any) -> Key:
 
 
 def _find(record: Record, key: Key) -> Any:
-    return next((row for row in record["evaluation"]["one_class"] if _key(row) == key), None)
+    return next((row for row in _of_class(record) if _key(row) == key), None)
 
 
 def _value(record: Record, key: Key) -> float | None:
@@ -103,6 +108,4 @@ def _mean_over_classes(records: list[Record], key: Key, classes: list[Any]) -> t
 
 def _rows(results: Results) -> Iterator[dict[str, Any]]:
     for record in results.records.values():
-        for row in record["evaluation"].get("one_class", ()):
-            if row["class"] != "mean":
-                yield cell_facts(record) | row
+        yield from (cell_facts(record) | row for row in _of_class(record))
