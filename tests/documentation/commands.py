@@ -3,7 +3,7 @@
 | command | at once | in the slow tests |
 | --- | --- | --- |
 | python -m vje_ppl.X ... | composed, its sweep at its first values | run, with the overrides of `BUDGETS` appended |
-| the same with hydra/launcher=... | composed | nothing: there is no cluster |
+| the same with hydra/launcher=... or launcher=slurm | composed | nothing: there is no cluster |
 | torchrun or srun, or a script that starts with #! | parsed by bash, what it starts composed | nothing: no cluster |
 | sbatch X | X is a file of the page | nothing |
 | python docs/X.py ... | X is there | run in a copy of the folder |
@@ -66,11 +66,15 @@ BUDGETS: dict[str, tuple[str, ...]] = {
     "export": ("images=4",),
 }
 
+_SHORT_OF_A_CLUSTER = ("data.image_size=32", "data.workers=1", "guide.network.width=1")
+
 #: What is appended to a training on other images than the digits: a few photographs in the layout that the data have.
 STAND_INS: dict[str, tuple[str, ...]] = {
     "image_folder": ("data.root=photos", "data.image_size=32", "data.subset=null"),
     "cifar10": ("data.root=cifar", "data.download=false", "data.subset=null"),
-    "imagenet": ("data.root=imagenet", "data.image_size=32", "data.workers=1", "guide.network.width=1"),
+    "imagenet": ("data.root=imagenet", *_SHORT_OF_A_CLUSTER),
+    "webdataset": _SHORT_OF_A_CLUSTER,
+    "hf_dataset": _SHORT_OF_A_CLUSTER,
 }
 SMALL_BATCH = ("batch_size=8", "trainer.precision=32", "trainer.checkpoint_every=null")
 
@@ -98,7 +102,7 @@ class ModuleCommand:
     @property
     def needs_a_cluster(self) -> bool:
         """Whether another launcher than Hydra's own starts it."""
-        return any(override.startswith("hydra/launcher=") for override in self.overrides)
+        return any(one.startswith(("hydra/launcher=", "launcher=slurm")) for one in self.overrides)
 
     def value(self, key: str) -> str | None:
         """The last value that the overrides give to a key."""

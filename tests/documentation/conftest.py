@@ -10,13 +10,17 @@ import shutil
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
+import webdataset
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torchvision.datasets import CIFAR10
 
 from tests.documentation.commands import BUDGETS, RUN, _run_here
+
+CLASSES = ("blossom", "palace")
 
 
 def _photographs(count: int, side: int) -> list[Image.Image]:
@@ -33,9 +37,29 @@ def _photographs(count: int, side: int) -> list[Image.Image]:
 def _write_folders(root: Path, splits: tuple[str, ...], suffix: str) -> None:
     for split in splits:
         for number, cut in enumerate(_photographs(16, 48)):
-            path = root / split / ("blossom", "palace")[number % 2] / f"{number}.{suffix}"
+            path = root / split / CLASSES[number % 2] / f"{number}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             cut.save(path, "JPEG")
+
+
+def _write_large_sets(root: Path) -> None:
+    """The folders of `imagenet` as shards, and as tables that `datasets` saved."""
+    paths = {split: sorted((root / "imagenet" / split).glob("*/*.JPEG")) for split in ("train", "val")}
+    (root / "shards").mkdir()
+    for split, files in paths.items():
+        with webdataset.ShardWriter(str(root / "shards" / f"photos-{split}-%06d.tar"), maxcount=8, verbose=0) as shards:
+            for path in files:
+                label = str(CLASSES.index(path.parent.name))
+                shards.write({"__key__": path.stem, "jpg": path.read_bytes(), "cls": label.encode()})
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    tables = {
+        split: datasets.Dataset.from_dict(
+            {"image": [str(path) for path in files], "label": [CLASSES.index(path.parent.name) for path in files]},
+            features=features,
+        )
+        for split, files in paths.items()
+    }
+    datasets.DatasetDict(tables).save_to_disk(str(root / "saved"))
 
 
 def _write_cifar(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -64,6 +88,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("workshop")
     _write_folders(folder / "photos", ("",), "jpg")
     _write_folders(folder / "imagenet", ("train", "val"), "JPEG")
+    _write_large_sets(folder)
     patch = pytest.MonkeyPatch()
     _write_cifar(folder / "cifar", patch)
     with _WorkingIn(folder):
