@@ -12,7 +12,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from vje_ppl import checkpoint
 from vje_ppl.accumulation import check_accumulation
@@ -32,11 +31,10 @@ from vje_ppl.peers import watched
 from vje_ppl.random_state import seed_everything
 from vje_ppl.run_folder import RunFolder
 from vje_ppl.table import format_pairs
+from vje_ppl.train_options import check_batch_size, check_options, has_batch_statistics
 from vje_ppl.training_loop import TrainingLoop
 from vje_ppl.training_step import prepare
 
-MOST_VIEWS = 64  # of an image; pairs of views grow with the square
-LARGEST = 1e30  # a number beyond it is a slip, and near the end of single precision
 KNN = {"knn/z": "z", "knn/mu": "μ"}
 VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
 
@@ -54,7 +52,7 @@ def train(config: DictConfig) -> int:
         UserError: for anything that the person who typed can mend.
     """
     resolved = _resolved(config)
-    _check(config)
+    check_options(config)
     pyro.enable_validation(config.debug)
     with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
         return _train(config, resolved)
@@ -65,7 +63,7 @@ def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
     data = load_data(config)
     augment = build(config.augment, "augment", channels=data.channels, image_size=data.image_size)
     module = build_method(config, data.channels, augment.size)
-    _check_batch_size(config, module)
+    check_batch_size(config, module)
     loggers = build(config.logger, "logger") if "_target_" in config.logger else None
     fabric = launch(config.trainer, module, loggers)
     check_accumulation(config.trainer.accumulate, config.batch_size, fabric.world_size, module)
@@ -172,74 +170,9 @@ def _readable_name(data: ImageData) -> str:
     return "-".join(part for part in parts if part)
 
 
-def _check(config: DictConfig) -> None:
-    """Numbers that only the training loop uses; the parts check their own."""
-    at_least = {
-        "seed": 0,
-        "batch_size": 1,
-        "knn.every": 0,
-        "knn.k": 1,
-        "knn.bank": 1,
-        "knn.queries": 1,
-        "trainer.epochs": 0,
-        "trainer.views": 2,
-        "trainer.log_every": 1,
-        "trainer.num_nodes": 1,
-        "trainer.accumulate": 1,
-    }
-    for key, least in at_least.items():
-        value = OmegaConf.select(config, key)
-        if not _is_whole(value) or value < least:
-            raise UserError(f"{key} expects a whole number of at least {least}, got {value}.")
-        if value >= 2**63:
-            raise UserError(f"{key} expects a whole number below 2**63, got {value}.")
-    if config.trainer.views > MOST_VIEWS:
-        raise UserError(f"trainer.views expects {MOST_VIEWS} views of an image at most, got {config.trainer.views}.")
-    devices = config.trainer.devices
-    if devices != "auto" and not (_is_whole(devices) and devices >= 1):
-        raise UserError(f"trainer.devices expects a whole number of at least 1, or auto, got {devices}.")
-    if not isinstance(config.trainer.compile, bool):
-        raise UserError(f"trainer.compile expects true or false, got {config.trainer.compile}.")
-    if config.trainer.progress not in (True, False, "auto"):
-        raise UserError(f"trainer.progress expects auto, true or false, got {config.trainer.progress}.")
-    temperature = config.knn.temperature
-    if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not 0 < temperature < LARGEST:
-        raise UserError(f"knn.temperature expects a number above 0, got {temperature}.")
-    if not isinstance(config.trainer.warmup, int | float) or not 0 <= config.trainer.warmup <= 1:
-        raise UserError(f"trainer.warmup expects a share of the run, from 0 to 1, got {config.trainer.warmup}.")
-    if config.trainer.on_nonfinite not in ("stop", "skip"):
-        raise UserError(f"trainer.on_nonfinite expects stop or skip, got {config.trainer.on_nonfinite}.")
-    for key in ("trainer.clip", "trainer.checkpoint_every"):
-        value = OmegaConf.select(config, key)
-        if value is not None and not (isinstance(value, int | float) and 0 < value < LARGEST):
-            raise UserError(f"{key} expects a number above 0, or null, got {value}.")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _images_at_once(config: DictConfig) -> int:
     """Images that evaluation takes at once: as many as training does."""
     return max(1, config.batch_size // config.trainer.accumulate)
-
-
-def _check_batch_size(config: DictConfig, module: Method) -> None:
-    if config.batch_size == config.trainer.accumulate and _has_batch_statistics(module):
-        key = "batch_size" if config.batch_size == 1 else f"batch_size={config.batch_size} trainer.accumulate"
-        raise UserError(
-            f"{key}={config.trainer.accumulate} has no batch statistics, which norm=batch needs; give "
-            f"batch_size={2 * config.batch_size} or more, or norm=group."
-        )
-    if config.batch_size < module.least_images:
-        raise UserError(
-            f"{type(module).__name__} compares images of a batch, so batch_size expects at least "
-            f"{module.least_images}, got {config.batch_size}."
-        )
-
-
-def _has_batch_statistics(module: nn.Module) -> bool:
-    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
 def _saved_state(
@@ -290,7 +223,7 @@ def _headline(
     if config.trainer.accumulate > 1:
         at_once = config.batch_size // (config.trainer.accumulate * fabric.world_size)
         lines.append(f"steps   of {config.batch_size} images, {at_once} at once on each device")
-        if _has_batch_statistics(module):
+        if has_batch_statistics(module):
             lines[-1] += ", which is what batch statistics are of; norm=group has none"
     if not has_labels(data):
         lines.append("k-NN    skipped: it needs labels for training and test images, and these have none")
