@@ -14,7 +14,8 @@ from tests.test_config_identity import CONFIG
 from vje_ppl import run_folder
 from vje_ppl.config_identity import config_digest
 from vje_ppl.errors import UserError
-from vje_ppl.run_folder import RunFolder, read_config, write_atomically
+from vje_ppl.files import write_atomically
+from vje_ppl.run_folder import RunFolder, read_config
 
 
 def fork(work):

@@ -17,8 +17,8 @@ from vje_ppl.comparison.selection import OUTPUT, common_folder, find_runs
 from vje_ppl.comparison.table import Table, make_table
 from vje_ppl.config_identity import canonical_json
 from vje_ppl.errors import UserError
+from vje_ppl.files import explain, write_atomically
 from vje_ppl.printable import LAYOUT, printable
-from vje_ppl.run_folder import explain, write_atomically
 
 SEEDS = ("together", "separate")
 

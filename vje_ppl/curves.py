@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from vje_ppl.run_folder import write_atomically
+from vje_ppl.files import write_atomically
 
 Rows = Sequence[Mapping[str, Any]]
 

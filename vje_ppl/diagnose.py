@@ -39,7 +39,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.evaluation.evaluate_options import listed
 from vje_ppl.evaluation.evaluated_run import say
 from vje_ppl.evaluation.picture_style import save
-from vje_ppl.run_folder import write_atomically
+from vje_ppl.files import json_lines, write_atomically
 
 REPORT, NUMBERS, DATATREE = "diagnosis.html", "diagnosis.json", "diagnosis.nc"
 VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "numpyro", "jax", "arviz", "numpy")
@@ -246,7 +246,7 @@ def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: floa
         "seconds": seconds,
         "sections": {section.name: _plain(section) for section in diagnosis.sections},
     }
-    write_atomically(folder / NUMBERS, json.dumps(numbers, indent=1, default=_number).encode())
+    write_atomically(folder / NUMBERS, json_lines(numbers))
 
 
 def _plain(section: Section) -> Mapping[str, Any]:
@@ -255,11 +255,6 @@ def _plain(section: Section) -> Mapping[str, Any]:
         for one in section.verdicts
     ]
     return {"title": section.title, "verdicts": verdicts, "rows": list(section.rows), "notes": list(section.notes)}
-
-
-def _number(value: Any) -> Any:
-    """NumPy's numbers as Python's."""
-    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _summary(sections: Sequence[Section]) -> str:

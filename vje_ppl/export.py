@@ -18,8 +18,8 @@ from vje_ppl.exporting.model_card import model_card
 from vje_ppl.exporting.onnx_graph import compare, write_onnx
 from vje_ppl.exporting.safetensors_export import MODEL, write_model, write_tensors
 from vje_ppl.exporting.torchvision_names import torchvision_state
+from vje_ppl.files import write_atomically
 from vje_ppl.loading import TrainedRun, load
-from vje_ppl.run_folder import write_atomically
 
 
 def export(config: DictConfig) -> None:

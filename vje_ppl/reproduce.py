@@ -17,6 +17,7 @@ from vje_ppl.command import run_command
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.evaluate_options import listed
 from vje_ppl.evaluation.picture_style import save
+from vje_ppl.files import write_atomically
 from vje_ppl.reproduction.cell import Cell, cells_of
 from vje_ppl.reproduction.pool import Done, Workers, run_cells
 from vje_ppl.reproduction.products.ablation import ablation
@@ -28,7 +29,6 @@ from vje_ppl.reproduction.products.one_class import one_class
 from vje_ppl.reproduction.products.tuning import tuning
 from vje_ppl.reproduction.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduction.study import read_study
-from vje_ppl.run_folder import write_atomically
 from vje_ppl.table import format_table
 
 FIGURES: dict[str, Callable[[Results], Product]] = {"2": figure_2, "3": figure_3, "4": figure_4}

@@ -101,7 +101,7 @@ NODES = {
     "another run": {"_target_": "vje_ppl.load", "run": "{folder}", "trust_targets": True},
     "another training": {"_target_": "vje_ppl.train.train", "config": {}},
     "data of another run": {"_target_": "vje_ppl.data.hold_out.load_data", "config": {"x": {"_target_": "evil.run"}}},
-    "what writes files": {"_target_": "vje_ppl.run_folder.write_atomically", "path": "{canary}", "data": "x"},
+    "what writes files": {"_target_": "vje_ppl.files.write_atomically", "path": "{canary}", "data": "x"},
     "globals of a method": {"_target_": "vje_ppl.encoders.MLP.forward.__globals__.__getitem__", "_args_": ["x"]},
     "a method of a part": {"_target_": "vje_ppl.encoders.MLP.load_state_dict", "state_dict": {}},
     "a private function": {"_target_": "vje_ppl.encoders._initialize", "module": None},

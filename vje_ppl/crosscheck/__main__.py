@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from omegaconf import DictConfig
 
 from vje_ppl.command import run_command
 from vje_ppl.errors import UserError
-from vje_ppl.run_folder import write_atomically
+from vje_ppl.files import json_lines, write_atomically
 from vje_ppl.table import format_table
 
 FAILED = 1
@@ -47,8 +45,7 @@ def crosscheck(config: DictConfig) -> int:
         "seconds": seconds,
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
     }
-    text = json.dumps(_finite(report), indent=2, ensure_ascii=False)
-    write_atomically(output, f"{text}\n".encode())
+    write_atomically(output, json_lines(report))
     print(f"\n{'every row passes' if report['passed'] else 'FAILED'} after {seconds:.0f} s; written to {output}")
     return 0 if report["passed"] else FAILED
 
@@ -120,15 +117,6 @@ def _configure_jax(device: str) -> None:
 def _progress(line: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-
-
-def _finite(value: Any) -> Any:
-    """What JSON can hold: infinities and NaN become text."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> None:

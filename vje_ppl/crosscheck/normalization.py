@@ -29,8 +29,8 @@ from scipy.special import gammaln, logsumexp
 
 from vje_ppl.distributions import DiagonalStudentT, UnitNormal
 from vje_ppl.distributions.student_t import StudentT
+from vje_ppl.files import write_atomically
 from vje_ppl.models.likelihoods.polar_student_t import factorized
-from vje_ppl.run_folder import write_atomically
 
 #: Log density in nats of points (M, D), shape (M,).
 LogDensity = Callable[[np.ndarray], np.ndarray]

@@ -24,6 +24,7 @@ from vje_ppl.crosscheck.rounded import Rounded, as_rounded
 from vje_ppl.crosscheck.twins import build_model, twin
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.data.hold_out import load_data
+from vje_ppl.files import write_atomically
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.loading import TrainedRun, load
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
@@ -31,7 +32,6 @@ from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
 from vje_ppl.objective import SymmetricConditionalELBO
-from vje_ppl.run_folder import write_atomically
 
 
 @dataclass(frozen=True)

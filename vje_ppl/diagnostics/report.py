@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vje_ppl.diagnostics.section import Level, Picture, Section
 from vje_ppl.evaluation.picture_style import png
-from vje_ppl.run_folder import write_atomically
+from vje_ppl.files import write_atomically
 
 #: Dots an inch: twice the 96 at which a page counts its pixels, so that pictures stay sharp on dense screens.
 DPI = 192

@@ -26,7 +26,7 @@ from vje_ppl.evaluation.one_class_picture import one_class_figure
 from vje_ppl.evaluation.outcome import Outcome
 from vje_ppl.evaluation.score_tables import one_class_table
 from vje_ppl.evaluation.scored_images import scorer
-from vje_ppl.run_folder import open_no_link
+from vje_ppl.files import open_no_link
 from vje_ppl.train import train
 
 FOLDER = "one_class"

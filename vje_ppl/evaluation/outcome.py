@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from vje_ppl.errors import UserError
-from vje_ppl.run_folder import write_atomically
+from vje_ppl.files import write_atomically
 
 REPORT = "evaluation.json"
 

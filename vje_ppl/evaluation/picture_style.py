@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vje_ppl.curves import FAINT, INK, TickNumbers
-from vje_ppl.run_folder import write_atomically
+from vje_ppl.files import write_atomically
 
 
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from vje_ppl.errors import UserError
-from vje_ppl.run_folder import explain
+from vje_ppl.files import explain
 
 
 def stored_rows(count: int, dim: int, memory_mb: float, folder: Path) -> Float32[Tensor, "count dim"]:

@@ -13,8 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vje_ppl.errors import UserError
+from vje_ppl.files import write_atomically
 from vje_ppl.loading import TrainedRun
-from vje_ppl.run_folder import write_atomically
 
 #: The file in an export that holds everything.
 MODEL = "model.safetensors"

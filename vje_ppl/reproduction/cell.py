@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.config_identity import canonical_json, config_digest
 from vje_ppl.errors import UserError
+from vje_ppl.files import write_atomically
 from vje_ppl.reproduction.study import Block, Study
-from vje_ppl.run_folder import write_atomically
 
 #: What an evaluation depends on, beside the run.
 ASKED = ("eval", "seed", "images", "knn", "linear", "scores", "one_class", "ood")

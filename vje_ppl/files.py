@@ -1,0 +1,113 @@
+"""Files that are there whole or not at all, and what to say where they cannot be written.
+
+A file is written beside its final name and moved there whole, so that a reader, or a process killed while it writes,
+never leaves half a file behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from vje_ppl.errors import UserError
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Writes a file so that, at any moment, `path` holds either what it held before or all of `data`.
+
+    One process at a time may write a given path.
+
+    Raises:
+        UserError: If it cannot be written; what was there before is untouched and no temporary file is left.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        try:
+            temporary.unlink(missing_ok=True)  # of a process killed here
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {explain(error)}.") from error
+
+
+def open_no_link(path: Path, mode: str) -> TextIO:
+    """Opens a file of ours for writing; a link in its place, as a folder from elsewhere may hold, is not followed.
+
+    Args:
+        path: the file.
+        mode: as for `open`, such as "a".
+
+    Raises:
+        OSError: if it cannot be opened, or is a link.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
+    return cast(TextIO, open(path, mode, encoding="utf-8", opener=opener))
+
+
+def explain(error: OSError) -> str:
+    """What is wrong with a place for files, and what to do, as the end of a sentence."""
+    fault = (error.strerror or str(error)).lower()
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return f"{fault}; free some space there or set run.root to a folder on another disk"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"{fault}; make it writable or set run.root to a folder that is"
+        case errno.ELOOP:
+            return "it is a link to another place; remove the link"
+        case errno.EEXIST | errno.ENOTDIR:
+            return f"a file is in the way ({_in_the_way(error)}); move it or set run.root or run.name to another folder"
+        case _:
+            return f"{fault}; set run.root to another folder if this lasts"
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder, as after a rename, have reached the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks have no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def json_lines(value: Any) -> bytes:
+    """Indented JSON; infinities and NaN, which JSON lacks, become null, and NumPy's numbers Python's.
+
+    Args:
+        value: nested mappings, sequences, texts and numbers.
+    """
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _in_the_way(error: OSError) -> Path:
+    path = Path(error.filename or "")
+    return next((part for part in (path, *path.parents) if part.exists() and not part.is_dir()), path)
