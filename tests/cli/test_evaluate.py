@@ -84,7 +84,7 @@ def test_accuracy_has_rows_for_pixels_and_the_untrained_network(run):
     assert [(row["k"], row["k_asked"]) for row in knn[:2]] == [(smallest // 2, 200), (smallest // 2, 30)]
     assert all(row["temperature"] == 0.1 and row["bank"] == 400 and row["queries"] == 359 for row in knn)
     for row in linear:
-        assert row["lr"] in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+        assert row["lr"] in (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
         assert row["hold_out_top1"][f"{row['lr']:g}"] == max(row["hold_out_top1"].values())
 
 

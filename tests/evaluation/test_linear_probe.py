@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from vje_ppl.evaluation.linear_probe import LinearRecipe, _fit, linear_probe
+from vje_ppl.evaluation.linear_probe import LinearRecipe, LinearResult, _fit, linear_probe
 
 CPU = torch.device("cpu")
 
@@ -67,6 +67,20 @@ def test_the_smallest_learning_rate_is_chosen_among_equals():
     found = probed(train, test, LinearRecipe((0.1, 0.01, 0.3), epochs=20, batch_size=32))
     assert set(found.hold_out_top1.values()) == {1.0}
     assert found.learning_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "chosen", "expected"),
+    [
+        pytest.param({0.1: 0.9, 0.01: 0.8, 1.0: 0.7}, 0.1, False, id="inside"),
+        pytest.param({0.1: 0.8, 0.01: 0.9, 1.0: 0.7}, 0.01, True, id="lower end"),
+        pytest.param({0.1: 0.8, 0.01: 0.7, 1.0: 0.9}, 1.0, True, id="upper end"),
+        pytest.param({0.1: 0.9, 0.01: 0.9, 1.0: 0.7}, 0.01, False, id="tie with the neighbour"),
+        pytest.param({0.1: 0.9}, 0.1, False, id="one alone"),
+    ],
+)
+def test_a_choice_at_the_end_of_the_grid_is_told(accuracy, chosen, expected):
+    assert LinearResult(0.5, 0.9, chosen, accuracy).at_edge is expected
 
 
 def test_a_learning_rate_trains_as_if_it_were_alone():

@@ -32,7 +32,7 @@ class LinearRecipe:
         seed: of the order of the rows.
     """
 
-    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    learning_rates: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     epochs: int = 100
     batch_size: int = 256
     hold_out: float = 0.1
@@ -54,6 +54,14 @@ class LinearResult:
     top5: float
     learning_rate: float
     hold_out_top1: dict[float, float]
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the smallest or largest learning rate beats its neighbour, so that the grid may end too early."""
+        rates = sorted(self.hold_out_top1)
+        edges = {rates[0]: rates[1:2], rates[-1]: rates[-2:-1]}
+        inside = edges.get(self.learning_rate, [])
+        return any(self.hold_out_top1[self.learning_rate] > self.hold_out_top1[rate] for rate in inside)
 
 
 def linear_probe(

@@ -46,7 +46,8 @@ def evaluate_linear(evaluated: EvaluatedRun) -> Outcome:
             recipe=recipe,
             device=evaluated.device,
         )
-        say("linear", f"{one.label}: lr {result.learning_rate:g} of {list(recipe.learning_rates)}")
+        edge = ", an end of the grid: widen linear.lr to see whether it goes on" if result.at_edge else ""
+        say("linear", f"{one.label}: lr {result.learning_rate:g} of {list(recipe.learning_rates)}{edge}")
         rows.append(
             {
                 **one.row,
@@ -57,6 +58,7 @@ def evaluate_linear(evaluated: EvaluatedRun) -> Outcome:
                 "schedule": "cosine",
                 "hold_out": recipe.hold_out,
                 "hold_out_top1": {f"{rate:g}": value for rate, value in result.hold_out_top1.items()},
+                "lr_at_edge": result.at_edge,
                 "best_hold_out": result.hold_out_top1[result.learning_rate],
                 "train": len(one.bank_labels),
                 "test": len(one.test_labels),
