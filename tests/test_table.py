@@ -1,4 +1,4 @@
-from vje_ppl.table import format_pairs, format_table
+from vje_ppl.table import format_pairs, format_table, markdown_table
 
 
 def test_table_aligns_numbers_right_and_text_left():
@@ -30,3 +30,14 @@ def test_numbers_keep_four_digits():
 def test_pairs_align_their_values():
     assert format_pairs({"ELBO (nats)": -12.5, "μ": "x"}) == "ELBO (nats)  -12.5\nμ            x"
     assert format_pairs({}) == ""
+
+
+def test_markdown_has_the_same_columns():
+    rows = [{"run": "a", "k-NN": 0.123456}, {"run": "b", "seeds": 2}]
+    assert markdown_table(rows).splitlines() == [
+        "| run | k-NN | seeds |",
+        "| --- | --- | --- |",
+        "| a | 0.1235 | — |",
+        "| b | — | 2 |",
+    ]
+    assert markdown_table([]) == ""

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from vje_ppl.command import run_command
 from vje_ppl.devices import start
 from vje_ppl.evaluation.accuracy_picture import accuracy_figure
-from vje_ppl.evaluation.evaluate_options import check_options, listed
+from vje_ppl.evaluation.evaluate_options import DEPENDS, check_options, listed
 from vje_ppl.evaluation.evaluated_run import EvaluatedRun, chosen_device, open_run
 from vje_ppl.evaluation.offline_knn import evaluate_knn
 from vje_ppl.evaluation.offline_linear import evaluate_linear
@@ -23,16 +23,16 @@ from vje_ppl.evaluation.ood import evaluate_ood
 from vje_ppl.evaluation.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluation.picture_style import save
 from vje_ppl.evaluation.shards import Shards
+from vje_ppl.files import write_atomically
 from vje_ppl.method import method_name
 from vje_ppl.peers import watched
-from vje_ppl.table import format_table
+from vje_ppl.table import format_table, markdown_table
 
-#: What can be evaluated, by name, and the keys of the configuration that it depends on.
-KINDS: dict[str, tuple[Callable[[EvaluatedRun], Outcome], tuple[str, ...]]] = {
-    "knn": (evaluate_knn, ("images", "knn")),
-    "linear": (evaluate_linear, ("images", "linear", "seed")),
-    "one_class": (evaluate_one_class, ("images", "scores", "one_class", "seed")),
-    "ood": (evaluate_ood, ("images", "scores", "ood", "seed")),
+KINDS: dict[str, Callable[[EvaluatedRun], Outcome]] = {
+    "knn": evaluate_knn,
+    "linear": evaluate_linear,
+    "one_class": evaluate_one_class,
+    "ood": evaluate_ood,
 }
 VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "scikit-learn", "numpy")
 
@@ -49,7 +49,7 @@ def evaluate(config: DictConfig) -> int:
     Raises:
         UserError: for options that are none, a missing run, or data that an evaluation cannot use.
     """
-    check_options(config, tuple(KINDS))
+    check_options(config)
     pyro.enable_validation(config.debug)
     fabric = start(chosen_device(config.device).type, config.devices)
     with (
@@ -61,23 +61,22 @@ def evaluate(config: DictConfig) -> int:
         read_report(evaluated.folder)  # a damaged one is better known before the work than after it
         if shards.is_first:
             print(_headline(evaluated), flush=True)
-        pictures = [picture for kind in listed(config.eval) for picture in _evaluate(evaluated, kind)]
+        files = [name for kind in listed(config.eval) for name in _evaluate(evaluated, kind)]
     if shards.is_first:
-        print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(pictures)])}")
+        print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(files)])}")
     return 0
 
 
 def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
-    """One kind of evaluation, written, printed and drawn; returns the names of the pictures."""
-    run, keys = KINDS[kind]
+    """One kind of evaluation, written, printed and drawn; returns the names of table and pictures."""
     start = time.perf_counter()
-    outcome = run(evaluated)
+    outcome = KINDS[kind](evaluated)
     if not evaluated.shards.is_first:  # which has no results
         return []
     result = {
         "epoch": evaluated.run.epoch,
         "epochs": evaluated.run.config.trainer.epochs,
-        "options": {key: _plain(evaluated.options[key]) for key in keys},
+        "options": {key: _plain(evaluated.options[key]) for key in DEPENDS[kind]},
         "device": evaluated.device.type,
         "seconds": time.perf_counter() - start,
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
@@ -85,13 +84,16 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
         "rows": outcome.rows,
     }
     report = write_report(evaluated.folder, _facts(evaluated), kind, result)
+    table = f"{kind}.md"
+    text = "\n".join([markdown_table(outcome.shown()), "", *outcome.notes, ""])
+    write_atomically(evaluated.folder / table, text.encode())
     print("\n".join(["", format_table(outcome.shown()), *outcome.notes]), flush=True)
     pictures = dict(outcome.pictures)
     if kind in ("knn", "linear"):
         pictures["accuracy.png"] = accuracy_figure(report, evaluated.folder.name)
     for name, figure in pictures.items():
         save(figure, evaluated.folder / name)
-    return list(pictures)
+    return [table, *pictures]
 
 
 def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:

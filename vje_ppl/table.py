@@ -1,4 +1,4 @@
-"""The plain text table that a finished run prints."""
+"""Tables of a finished run: plain text to print, and Markdown."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = 
     return "\n".join(_line(line, widths, to_right) for line in lines)
 
 
+def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """The same rows as a table in Markdown.
+
+    Args:
+        rows: A mapping a line; the columns are all their keys, in order of first appearance.
+
+    Returns:
+        Lines without a final newline; an empty string for no rows.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if not columns:
+        return ""
+    cells = [columns, ["---"] * len(columns), *([_shown(row.get(column), "—") for column in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
 def format_pairs(pairs: Mapping[str, object]) -> str:
     """Aligns names and values, a pair a line, without a header."""
     width = max(map(len, pairs), default=0)
@@ -43,10 +59,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, missing: str = "-") -> str:
     match value:
         case None:
-            return "-"
+            return missing
         case float():
             return f"{value:.4g}"
         case _:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,6 +10,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.scored_images import score_options
+
+#: What can be evaluated, and the keys of the configuration that it depends on.
+DEPENDS = {
+    "knn": ("images", "knn"),
+    "linear": ("images", "linear", "seed"),
+    "one_class": ("images", "scores", "one_class", "seed"),
+    "ood": ("images", "scores", "ood", "seed"),
+}
 
 #: Whole numbers and their least value; null where it is allowed.
 _AT_LEAST = {
@@ -27,19 +35,18 @@ _AT_LEAST = {
 _AT_LEAST_OR_NULL = {"images.bank": 2, "images.test": 1, "one_class.epochs": 0, "one_class.batch_size": 1}
 
 
-def check_options(config: DictConfig, kinds: Sequence[str]) -> None:
+def check_options(config: DictConfig) -> None:
     """Refuse what cannot be meant, with one sentence.
 
     Args:
         config: the composed configuration of `configs/evaluate.yaml`.
-        kinds: the evaluations that there are.
 
     Raises:
         UserError: for the first mistake.
     """
     if not config.run:
         raise UserError("run expects the folder of a trained run; give run=runs/<name>.")
-    wanted = listed(config.eval)
+    wanted, kinds = listed(config.eval), list(DEPENDS)
     for kind in wanted:
         if kind not in kinds:
             near = get_close_matches(str(kind), kinds, n=1)

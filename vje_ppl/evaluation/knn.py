@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
+from sklearn.metrics import accuracy_score
 from torch import Tensor
 
 from vje_ppl.errors import UserError
@@ -111,9 +113,9 @@ def knn_accuracy(
         chunk=chunk,
         device=device,
     )
-    top1, top5 = (int(((ranks >= 0) & (ranks < best)).sum()) for best in (1, 5))
-    count = len(query_labels)
-    return KNNResult(top1 / count, top5 / count, k, float(temperature), len(bank_labels), count)
+    found = [((ranks >= 0) & (ranks < best)).numpy() for best in (1, 5)]
+    top1, top5 = (float(accuracy_score(np.ones_like(hit), hit)) for hit in found)
+    return KNNResult(top1, top5, k, float(temperature), len(bank_labels), len(query_labels))
 
 
 @torch.no_grad()

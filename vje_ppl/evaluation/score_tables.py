@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Rows = Sequence[dict[str, Any]]
@@ -12,7 +12,7 @@ MOST_CLASSES = 12
 MEAN = "mean"
 
 
-def label(row: dict[str, Any]) -> str:
+def label(row: Mapping[str, Any]) -> str:
     """A score as tables and pictures name it."""
     name = str(row["score"])
     if row["features"] is not None:
@@ -35,7 +35,7 @@ def one_class_table(rows: Rows) -> list[dict[str, Any]]:
     for same in by_score.values():
         few = len(same) <= MOST_CLASSES + 1
         classes = {row["class"]: row["auroc"] for row in same if few or row["class"] == MEAN}
-        lines.append(_setting(same[0]) | classes)
+        lines.append(setting(same[0]) | classes)
     return lines
 
 
@@ -44,12 +44,13 @@ def ood_table(rows: Rows) -> list[dict[str, Any]]:
     titles = {"auroc": "AUROC", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out", "fpr95": "FPR95"}
     counts = {"n_in": "n_in", "n_out": "n_out"}
     return [
-        {"out": row["out"]} | _setting(row) | {title: row[key] for key, title in (titles | counts).items()}
+        {"out": row["out"]} | setting(row) | {title: row[key] for key, title in (titles | counts).items()}
         for row in headline_first(rows)
     ]
 
 
-def _setting(row: dict[str, Any]) -> dict[str, Any]:
+def setting(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Which score a line is of, and how it was computed."""
     return {
         "score": label(row) + (" (headline)" if row["headline"] else ""),
         "views": row["views"],
