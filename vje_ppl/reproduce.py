@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from vje_ppl.reproduction.products.one_class import one_class
 from vje_ppl.reproduction.products.tuning import tuning
 from vje_ppl.reproduction.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduction.study import read_study
-from vje_ppl.table import format_table
+from vje_ppl.table import format_table, markdown_table
 
 FIGURES: dict[str, Callable[[Results], Product]] = {"2": figure_2, "3": figure_3, "4": figure_4}
 TABLES: dict[str, Callable[[Results], Product]] = {
@@ -138,8 +139,8 @@ def _write(results: Results, product: Product, out: Path, config: DictConfig) ->
     out.mkdir(parents=True, exist_ok=True)
     name = results.study.name
     about = results.about()
-    if product.table:
-        print("\n".join(["", format_table(product.table)]))
+    for table in _tables(product):
+        print(f"\n{format_table(table)}")
     if about or product.notes:
         print("\n".join(["", *about, *product.notes]))
     save(product.figure, out / f"{name}.png")
@@ -162,14 +163,13 @@ def _csv(rows: Sequence[Any]) -> str:
 
 
 def _markdown(product: Product, about: Sequence[str]) -> str:
-    columns = list(dict.fromkeys(key for row in product.table for key in row))
-    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"] if columns else []
-    lines += [f"| {' | '.join(_cell(row.get(column)) for column in columns)} |" for row in product.table]
-    return "\n".join([*lines, "", *(f"- {one}" for one in (*about, *product.notes)), ""])
+    tables = [line for table in _tables(product) for line in (markdown_table(table), "")]
+    return "\n".join([*tables, *(f"- {one}" for one in (*about, *product.notes)), ""])
 
 
-def _cell(value: Any) -> str:
-    return "—" if value is None else str(value)
+def _tables(product: Product) -> list[list[Mapping[str, Any]]]:
+    """The table, in as many parts as it has kinds of lines."""
+    return [list(alike) for _, alike in groupby(product.table, key=tuple)]
 
 
 def _exact(results: Results, config: DictConfig) -> str:

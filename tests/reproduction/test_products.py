@@ -26,18 +26,24 @@ def accuracies(z: float, mu: float | None = None, k: int = 200) -> dict:
     kinds = {("trained", "z"): z, ("untrained", "z"): 0.2, ("none", "pixels"): 0.3}
     kinds |= {} if mu is None else {("trained", "mu"): mu}
     rows = [{"encoder": e, "features": f, "top1": value} for (e, f), value in kinds.items()]
-    knn = [row | {"k_asked": asked, "k": min(k, asked)} for row in rows for asked in (200, 30)]
+    knn = [row | {"k_asked": asked, "k": min(k, asked), "temperature": 0.1} for row in rows for asked in (200, 30)]
     return {"evaluation": {"knn": knn, "linear": [row | {"top1": row["top1"] + 0.1} for row in rows]}}
 
 
 def auroc(value: float, headline: bool = True) -> dict:
-    shared = {"class": "x", "encoder": "trained", "features": None, "views": "augmented-augmented"}
+    how = {"S": 16, "augmentations": 4, "k": None}
+    shared = how | {"class": "x", "encoder": "trained", "features": None, "views": "augmented-augmented"}
     rows = [shared | {"score": "conditional", "headline": headline, "auroc": value}]
     rows += [shared | {"score": "kl", "headline": False, "auroc": 0.1}]
-    distance = {"score": "knn_distance", "views": "clean", "headline": False, "class": "x"}
+    distance = how | {"score": "knn_distance", "views": "clean", "headline": False, "class": "x", "k": 5}
     rows += [distance | {"encoder": "trained", "features": "z", "auroc": value - 0.1}]
     rows += [distance | {"encoder": "untrained", "features": "z", "auroc": 0.6}]
     rows += [distance | {"encoder": "none", "features": "pixels", "auroc": 0.7}]
+    untrained = {("untrained", "z"): 0.6, ("none", "pixels"): 0.7}
+    rows += [
+        distance | {"score": "mahalanobis", "encoder": encoder, "features": features, "auroc": value}
+        for (encoder, features), value in untrained.items()
+    ]
     return {"evaluation": {"one_class": rows + [row | {"class": "mean"} for row in rows]}}
 
 
@@ -68,7 +74,7 @@ def test_accuracy_is_mean_and_sample_deviation_over_seeds():
     assert lines["untrained", "z"]["k-NN, k = 200"] == "20.0 ± 0.0"
     assert lines["raw pixels", "pixels"]["linear"] == "40.0"
     assert len(product.rows) == 3 * (8 + 4) + 6 + 3
-    assert not product.notes
+    assert product.notes == ("Weighted k-NN with T = 0.1.",)
 
 
 def test_what_was_not_run_says_so():
@@ -92,7 +98,10 @@ def test_models_of_one_class_say_how_many_images_they_learn_from():
 
 def test_a_clipped_k_is_told():
     found = results(block("digits", "vje"), records={("digits", "vje", 0): accuracies(0.5, k=69)})
-    assert knn_linear(found).notes == ("k is at most half the smallest class: on digits it is 69 for 200.",)
+    product = knn_linear(found)
+    assert product.notes[1:] == ("k is at most half the smallest class: on digits it is 69 for 200.",)
+    heads = [axes.get_title(loc="right") for axes in product.figure.axes]
+    assert heads == ["k-NN, k = 69", "k-NN, k = 30", "linear"]
 
 
 def test_one_class_means_are_over_seeds_with_all_classes():
@@ -114,8 +123,22 @@ def test_one_class_means_are_over_seeds_with_all_classes():
     assert lines["vje", "knn_distance of z"]["mean"] == "70.0"
     assert lines["untrained", "knn_distance of z"]["mean"] == "60.0"
     assert lines["raw pixels", "knn_distance of raw pixels"]["mean"] == "70.0"
-    assert not [key for key in lines if key[0] == "simsiam" or "kl" in key[1]]
-    assert len(product.rows) == 3 * 5
+    assert not [key for key in lines if key[1] and "kl" in key[1]]
+    assert (headline["S"], headline["augmentations"], lines["vje", "knn_distance of z"]["k"]) == (16, 4, 5)
+    not_run = lines["simsiam", None]
+    assert (not_run["3"], not_run["8"], not_run["mean"], not_run["seeds"]) == ("not run", "not run", "not run", 0)
+    assert len(product.rows) == 3 * 7
+
+
+def test_a_class_that_was_not_run_says_so():
+    found = results(
+        block("digits", "vje", sweep={CLASS: (3, 8)}),
+        block("cifar10", "vje", sweep={CLASS: ("cat",)}),
+        records={("digits", "vje", 0, 3): auroc(0.9)},
+    )
+    lines = {line["data"]: line for line in reversed(one_class(found).table)}
+    assert [lines["digits"][key] for key in ("3", "8", "mean")] == ["90.0", "not run", "not run"]
+    assert (lines["cifar10"]["cat"], "3" in lines["cifar10"]) == ("not run", False)
 
 
 def test_figure_4_leaves_out_a_cell_that_lacks_a_class():
@@ -135,12 +158,16 @@ def test_figure_4_leaves_out_a_cell_that_lacks_a_class():
     (image,) = product.figure.axes[0].images
     np.testing.assert_allclose(image.get_array().filled(np.nan), [[55, np.nan], [55, np.nan]])
     assert [row["auroc"] for row in product.rows] == [0.5, 0.6, 0.9, 0.5, 0.6]
+    assert product.notes[1:] == [
+        "digits: beside it, the Mahalanobis distance has 60.0 on the untrained network's z and 70.0 on raw pixels."
+    ]
 
 
 def test_figure_3_draws_the_mean_of_each_epoch():
     def curve(*values: float) -> dict:
         rows = [{"epoch": float(epoch), "knn/z": value} for epoch, value in enumerate(values)]
-        return {"history": rows, "metrics": {"knn/k": 30, "knn/temperature": 0.1, "knn/pixels": 0.3}}
+        level = {"knn/pixels": 0.3, "knn/untrained_z": values[0]}
+        return {"history": rows, "metrics": {"knn/k": 30, "knn/temperature": 0.1} | level}
 
     found = results(
         block("cifar10", "simsiam", seeds=(0, 1)),
@@ -149,7 +176,12 @@ def test_figure_3_draws_the_mean_of_each_epoch():
     product = figure_3(found)
     line = product.figure.axes[0].lines[0]
     np.testing.assert_allclose(line.get_xydata(), [[0, 20], [1, 30]])  # the third epoch has one seed alone
-    assert product.table[0]["last epoch"] == f"30.0 ± {100 * statistics.stdev([0.2, 0.4]):.1f}"
+    spread = f"± {100 * statistics.stdev([0.2, 0.4]):.1f}"
+    assert [(line["method"], line["last epoch"]) for line in product.table] == [
+        ("simsiam", f"30.0 {spread}"),
+        ("untrained", f"20.0 {spread}"),
+        ("raw pixels", "30.0"),
+    ]
 
 
 def test_figure_2_is_the_loss_of_scipy_and_its_slope():
@@ -165,12 +197,13 @@ def test_figure_2_is_the_loss_of_scipy_and_its_slope():
 
 
 def test_ablation_gives_accuracy_and_kl_of_each_change():
-    metrics = {"knn/z": 0.5, "knn/mu": 0.4, "kl": 12.34, "knn/k": 30, "knn/temperature": 0.1}
+    metrics = {"knn/z": 0.5, "knn/mu": 0.4, "kl": 12.34, "knn/k": 30, "knn/temperature": 0.1, "knn/pixels": 0.3}
     found = results(block("digits", "base", "nu_2"), records={("digits", "base", 0): {"metrics": metrics}})
     product = ablation(found)
     assert product.table == [
         {"data": "digits", "change": "base", "k-NN z": "50.0", "k-NN μ": "40.0", "KL": "12.3", "seeds": 1},
         {"data": "digits", "change": "nu_2", "k-NN z": "not run", "k-NN μ": "not run", "KL": None, "seeds": 0},
+        {"data": "digits", "change": "raw pixels", "k-NN z": "30.0", "k-NN μ": None, "KL": None, "seeds": 1},
     ]
     assert product.notes == ["digits: weighted k-NN with k = 30, T = 0.1."]
 
@@ -179,12 +212,13 @@ def test_tuning_names_the_best_rate():
     found = results(
         block("cifar10", "vje", sweep={"optimizer.lr": (0.001, 0.01)}),
         records={
-            ("cifar10", "vje", 0, 0.001): {"metrics": {"knn/z": 0.4}},
+            ("cifar10", "vje", 0, 0.001): {"metrics": {"knn/z": 0.4, "knn/untrained_z": 0.2}},
             ("cifar10", "vje", 0, 0.01): {"metrics": {"knn/z": 0.3}},
         },
     )
     assert tuning(found).table == [
-        {"data": "cifar10", "method": "vje", "lr 0.001": "40.0", "lr 0.01": "30.0", "best lr": "0.001"}
+        {"data": "cifar10", "method": "vje", "lr 0.001": "40.0", "lr 0.01": "30.0", "best lr": "0.001"},
+        {"data": "cifar10", "method": "untrained", "lr 0.001": "20.0", "lr 0.01": "20.0", "best lr": None},
     ]
 
 

@@ -60,9 +60,10 @@ def test_where_images_lie_changes_no_name_and_what_is_computed_does():
     (here,), (there,) = (cells(SMALL, sources={"digits": {"data": "image_folder", "data.root": root}}) for root in "ab")
     assert here.file_name == there.file_name
     assert here.run_name == there.run_name
-    for train, evaluate in (({"trainer.epochs": 3}, {}), ({}, {"knn.k": [7]}), ({"seed": 9}, {})):
+    same = [({"seed": 9}, {}), ({}, {"linear.lr": [0.1]})]  # a study's seeds go before, and it asks for no probe
+    for train, evaluate in ({"trainer.epochs": 3}, {}), ({}, {"knn.k": [7]}), *same:
         (other,) = cells(SMALL, train, evaluate, {"digits": {"data": "image_folder", "data.root": "a"}})
-        assert (other.file_name == here.file_name) == ("seed" in train)  # a study's seeds go before
+        assert (other.file_name == here.file_name) == ((train, evaluate) in same)
 
 
 @pytest.mark.parametrize("value", [2, 0.5, "plain", "with space", "a=b", [1, 2], ["x"], True, None, "it's"], ids=str)

@@ -17,11 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.config_identity import canonical_json, config_digest
 from vje_ppl.errors import UserError
+from vje_ppl.evaluation.evaluate_options import DEPENDS
 from vje_ppl.files import write_atomically
 from vje_ppl.reproduction.study import Block, Study
-
-#: What an evaluation depends on, beside the run.
-ASKED = ("eval", "seed", "images", "knn", "linear", "scores", "one_class", "ood")
 
 #: Columns of the history that a record keeps.
 KEPT = ("epoch", "knn/z", "knn/mu", "knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
@@ -65,8 +63,9 @@ class Cell:
     @cached_property
     def file_name(self) -> str:
         """The name of its record: by what is computed, not by where the data lie or which device computes."""
-        asked = {key: self.asked[key] for key in ASKED if key in self.asked}
-        text = canonical_json([config_digest(self.config), asked])
+        kinds = self.asked.get("eval", ())
+        asked = {key: self.asked[key] for kind in kinds for key in DEPENDS[kind]}
+        text = canonical_json([config_digest(self.config), sorted(kinds), asked])
         return f"{self.block}-{self.variant}-{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
     @property

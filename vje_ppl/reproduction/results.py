@@ -106,6 +106,11 @@ def over_seeds(records: Iterable[Record], value: Callable[[Record], float | None
     return Statistic(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None), len(values)
 
 
+def one_a_seed(records: Sequence[Record]) -> list[Record]:
+    """The first record of each seed: what has not been trained is the same for all methods, but for the draw."""
+    return list({record["seed"]: record for record in reversed(records)}.values())
+
+
 def text(statistic: Statistic | None, factor: float = 100.0, digits: int = 1) -> str | None:
     """`43.2 ± 0.4`, in percent unless told otherwise; None where there is none."""
     if statistic is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vje_ppl.reproduction.products.dots import Line, dots
+from vje_ppl.reproduction.products.references import references
 from vje_ppl.reproduction.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
 
 MEASURES = {"k-NN z": "knn/z", "k-NN μ": "knn/mu"}
@@ -26,6 +27,11 @@ def ablation(results: Results) -> Product:
                 | {"KL": text(kl, factor=1.0), "seeds": len(records)}
             )
             lines.append(Line(block.name, variant, {name: value for name, (value, _) in found.items() if value}))
+        every = [one for variant in block.variants for one in results.of(block.name, variant)]
+        for name, _, reference, count in references(every):
+            nothing = dict.fromkeys([*MEASURES, "KL"])
+            shown = {"k-NN z": text(reference), "seeds": count}
+            table.append({"data": block.name, "change": name} | nothing | shown)
     drawn = dots(lines, list(MEASURES), f"{results.study.title}: top-1, %")
     notes = []
     for block in results.study.blocks:

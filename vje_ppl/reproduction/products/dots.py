@@ -12,17 +12,29 @@ from vje_ppl.comparison.rows import Statistic
 from vje_ppl.curves import COLOURS, FAINT
 from vje_ppl.evaluation.picture_style import head, names, new_figure, tidy
 
+#: What the colours of `colour_of` say.
+MEANINGS = {COLOURS[0]: "blue: VJE", COLOURS[1]: "orange: baselines", FAINT: "grey: nothing learned"}
+
 ROW, MARGIN, WIDTH = 0.24, 0.75, 3.0  # inches
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: where it stands, its name, its figures by measure, as shares, and its colour."""
+    """One line of the table.
+
+    Attributes:
+        panel: where it stands.
+        name: what it is called.
+        values: its figures by measure, as shares.
+        colour: its colour.
+        seeds: how many its means are over.
+    """
 
     panel: str
     name: str
     values: Mapping[str, Statistic]
     colour: str = COLOURS[0]
+    seeds: int = 1
 
 
 def colour_of(method: str) -> str:
@@ -32,7 +44,14 @@ def colour_of(method: str) -> str:
     return COLOURS[0] if method.startswith("vje") else COLOURS[1]
 
 
-def dots(lines: Sequence[Line], measures: Sequence[str], title: str, *, one_scale: bool = False) -> Figure:
+def dots(
+    lines: Sequence[Line],
+    measures: Sequence[str],
+    title: str,
+    *,
+    one_scale: bool = False,
+    heads: Mapping[tuple[str, str], str] | None = None,
+) -> Figure:
     """Means with a bar of one standard deviation to either side; in percent.
 
     Args:
@@ -40,6 +59,7 @@ def dots(lines: Sequence[Line], measures: Sequence[str], title: str, *, one_scal
         measures: columns of panels.
         title: above it all.
         one_scale: whether the panels of a data set share their scale, as values of one measure should.
+        heads: by data set and measure, what stands above a panel in place of the measure.
     """
     panels: dict[str, list[Line]] = {}
     for line in lines:
@@ -47,7 +67,9 @@ def dots(lines: Sequence[Line], measures: Sequence[str], title: str, *, one_scal
             panels.setdefault(line.panel, []).append(line)
     heights = [MARGIN + ROW * len(panel) for panel in panels.values()]
     spread = any(one.spread is not None for line in lines for one in line.values.values())
-    note = "mean over seeds; bars: one standard deviation to either side" if spread else "one seed"
+    colours = {line.colour for line in lines if line.values}
+    note = "mean over seeds, as many as in brackets; bars: one standard deviation to either side" * spread or "one seed"
+    note += "".join(f"; {meaning}" for colour, meaning in MEANINGS.items() if colour in colours and len(colours) > 1)
     figure = new_figure(1.6 + WIDTH * len(measures), 0.8 + sum(heights or [1.0]), title, note)
     if not panels:
         figure.text(0.5, 0.4, "nothing has been run yet", ha="center", color=FAINT)
@@ -58,7 +80,7 @@ def dots(lines: Sequence[Line], measures: Sequence[str], title: str, *, one_scal
         for column, measure in enumerate(measures):
             axes = figure.add_subplot(grid[row, column], sharex=first)
             first = axes if one_scale and first is None else first
-            head(axes, panel if column == 0 else "", measure)
+            head(axes, panel if column == 0 else "", (heads or {}).get((panel, measure), measure))
             for height, line in enumerate(members):
                 found = line.values.get(measure)
                 if found is None:
@@ -68,7 +90,8 @@ def dots(lines: Sequence[Line], measures: Sequence[str], title: str, *, one_scal
                     ends = [100 * (found.mean - found.spread), 100 * (found.mean + found.spread)]
                     axes.plot(ends, [height, height], color=line.colour, linewidth=1.4)
             tidy(axes, grid="both")
-            names(axes, [line.name if column == 0 else "" for line in members], "y")
+            labels = [line.name + f" ({line.seeds})" * spread for line in members]
+            names(axes, labels if column == 0 else [""] * len(labels), "y")
             axes.set_ylim(len(members) - 0.5, -0.5)
             axes.margins(x=0.08)
     return figure

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vje_ppl.curves import COLOURS, FAINT, LEVEL_STYLES
 from vje_ppl.evaluation.picture_style import head, new_figure, tidy
+from vje_ppl.reproduction.products.references import references
 from vje_ppl.reproduction.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
 
 FEATURES = {"knn/z": ("z", "solid"), "knn/mu": ("μ", (0, (4, 1.5)))}
@@ -20,7 +21,7 @@ def figure_3(results: Results) -> Product:
     blocks = results.study.blocks
     seeds = {record["seed"] for record in results.records.values()}
     note = "mean over seeds; band: one standard deviation" if len(seeds) > 1 else "one seed" * len(seeds)
-    figure = new_figure(4.6 * len(blocks), 3.4, results.study.title, note)
+    figure = new_figure(6.0 * len(blocks), 3.4, results.study.title, note)
     table = []
     for place, block in enumerate(blocks):
         axes = figure.add_subplot(1, len(blocks), place + 1)
@@ -49,10 +50,13 @@ def figure_3(results: Results) -> Product:
                 last_row = records[0]["metrics"]
                 setting = f"k = {last_row['knn/k']}, T = {last_row['knn/temperature']:g}; top-1, %"
         levels = [one for variant in block.variants for one in results.of(block.name, variant)]
+        for name, features, found, count in references(levels):
+            line = {"data": block.name, "method": name, "features": features}
+            table.append(line | {"last epoch": text(found), "epochs": None, "seeds": count})
         if levels:
             level = 100 * levels[0]["metrics"]["knn/pixels"]
             axes.axhline(level, color=FAINT, linewidth=1.0, linestyle=LEVEL_STYLES[0], label="raw pixels")
-            axes.legend(fontsize=8, facecolor="white", edgecolor="none", framealpha=0.9)
+            axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         head(axes, f"k-NN on {block.name}", setting)
         tidy(axes, grid="both")
         axes.set_xlabel("epoch", fontsize=8, color=FAINT)

@@ -47,9 +47,10 @@ def figure_4(results: Results) -> Product:
         names(axes, [f"{nu:g}" for nu in nus], "x")
         names(axes, [f"{beta:g}" for beta in betas], "y")
         axes.set_xlabel("ν", fontsize=9, color=FAINT)
-        axes.set_ylabel("β", fontsize=9, color=FAINT, rotation=0)
+        axes.set_ylabel("β", fontsize=9, color=FAINT, rotation=0, labelpad=14, va="center")
         figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=7, labelcolor=FAINT)
-    notes = ("AUROC of the headline score (conditional, augmented-augmented, S = 16, 8 pairs), mean over classes.",)
+    notes = ["AUROC of the headline score (conditional, augmented-augmented, S = 16, 8 pairs), mean over classes."]
+    notes += _references(results)
     return Product(list(_rows(results)), table, figure, notes)
 
 
@@ -65,6 +66,22 @@ def _by_seed(records: list[Record], classes: int) -> Iterator[dict[str, float]]:
         found = [value for value in values if value is not None]
         if len(found) == classes:
             yield {"auroc": sum(found) / classes}
+
+
+def _references(results: Results) -> Iterator[str]:
+    """What a distance says on the same classes without any training."""
+    for block in results.study.blocks:
+        (variant,) = block.variants
+        first = {BETA: block.sweep[BETA][0], NU: block.sweep[NU][0]}
+        records = results.of(block.name, variant, first)
+        said = []
+        for name, encoder in {"the untrained network's z": "untrained", "raw pixels": "none"}.items():
+            rows = [row_of(one, "one_class", score="mahalanobis", encoder=encoder, views="clean") for one in records]
+            values = [row["auroc"] for row in rows if row is not None]
+            if values:
+                said.append(f"{100 * sum(values) / len(values):.1f} on {name}")
+        if said:
+            yield f"{block.name}: beside it, the Mahalanobis distance has {' and '.join(said)}."
 
 
 def _rows(results: Results) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,17 @@ from typing import Any
 
 from vje_ppl.comparison.rows import Statistic
 from vje_ppl.reproduction.products.dots import Line, colour_of, dots
-from vje_ppl.reproduction.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, row_of, text
+from vje_ppl.reproduction.results import (
+    NOT_RUN,
+    Product,
+    Record,
+    Results,
+    cell_facts,
+    one_a_seed,
+    over_seeds,
+    row_of,
+    text,
+)
 
 NAMES = {"z": "z", "mu": "μ", "pixels": "pixels"}
 
@@ -29,11 +39,18 @@ def knn_linear(results: Results) -> Product:
         for block, method, features, values in lines
     ]
     drawn = [
-        Line(block, " ".join([method] + [NAMES[features]] * (features != "pixels")), _means(values), colour_of(method))
+        Line(
+            block,
+            " ".join([method] + [NAMES[features]] * (features != "pixels")),
+            _means(values),
+            colour_of(method),
+            max(count for _, count in values.values()),
+        )
         for block, method, features, values in lines
     ]
     title = f"{results.study.title}: top-1, %"
-    return Product(list(_rows(results)), table, dots(drawn, list(MEASURES), title), tuple(_notes(results)))
+    figure = dots(drawn, list(MEASURES), title, heads=_heads(results))
+    return Product(list(_rows(results)), table, figure, tuple(_notes(results)))
 
 
 Values = dict[str, tuple[Statistic | None, int]]
@@ -46,7 +63,7 @@ def _lines(results: Results) -> Iterator[tuple[str, str, str, Values]]:
             records = results.of(block.name, variant)
             for features in ("z", "mu") if any(_has_mean(one) for one in records) else ("z",):
                 yield block.name, variant, features, _values(records, "trained", features)
-        reference = _one_a_seed(every)
+        reference = one_a_seed(every)
         if reference:
             yield block.name, "untrained", "z", _values(reference, "untrained", "z")
             yield block.name, "raw pixels", "pixels", _values(reference[:1], "none", "pixels")
@@ -67,11 +84,6 @@ def _has_mean(record: Record) -> bool:
     return row_of(record, "knn", encoder="trained", features="mu") is not None
 
 
-def _one_a_seed(records: list[Record]) -> list[Record]:
-    """The first record of each seed: what has not been trained is the same for all methods, but for the draw."""
-    return list({record["seed"]: record for record in reversed(records)}.values())
-
-
 def _means(values: Values) -> dict[str, Statistic]:
     return {name: found for name, (found, _) in values.items() if found is not None}
 
@@ -85,10 +97,23 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
 
 
 def _notes(results: Results) -> Iterator[str]:
+    rows = [(record["block"], row) for record in results.records.values() for row in record["evaluation"]["knn"]]
+    for temperature in sorted({row["temperature"] for _, row in rows}):
+        yield f"Weighted k-NN with T = {temperature:g}."
     clipped: dict[str, set[str]] = {}
-    for record in results.records.values():
-        for row in record["evaluation"].get("knn", ()):
-            if row["k"] != row["k_asked"]:
-                clipped.setdefault(record["block"], set()).add(f"{row['k']} for {row['k_asked']}")
+    for block, row in rows:
+        if row["k"] != row["k_asked"]:
+            clipped.setdefault(block, set()).add(f"{row['k']} for {row['k_asked']}")
     for block, pairs in clipped.items():
         yield f"k is at most half the smallest class: on {block} it is {', '.join(sorted(pairs))}."
+
+
+def _heads(results: Results) -> dict[tuple[str, str], str]:
+    """Panels whose k is not the one that was asked for."""
+    asked = {wanted["k_asked"]: name for name, (kind, wanted) in MEASURES.items() if kind == "knn"}
+    return {
+        (record["block"], asked[row["k_asked"]]): f"k-NN, k = {row['k']}"
+        for record in results.records.values()
+        for row in record["evaluation"]["knn"]
+        if row["k_asked"] in asked and row["k"] != row["k_asked"]
+    }

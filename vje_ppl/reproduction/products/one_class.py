@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from vje_ppl.comparison.rows import Statistic
-from vje_ppl.evaluation.score_tables import label
+from vje_ppl.evaluation.score_tables import label, setting
 from vje_ppl.reproduction.products.dots import Line, colour_of, dots
-from vje_ppl.reproduction.results import Product, Record, Results, cell_facts, over_seeds, text
+from vje_ppl.reproduction.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
 
 #: The scores that the table shows, where a method has them: name and views. The CSV file has all.
 SHOWN = (
@@ -34,18 +34,22 @@ def one_class(results: Results) -> Product:
             for key in keys:
                 cells = {one: _auroc(records, key, one) for one in classes}
                 mean = _mean_over_classes(records, key, classes)
-                sample = _find(records[0], key)
-                name = label({**sample, "encoder": "trained"}) if sample else key[1]
-                star = " ★" * bool(sample and sample["headline"])
-                line: dict[str, Any] = {"data": block.name, "method": method, "score": name + star, "views": key[3]}
+                sample = {**_find(records[0], key), "encoder": "trained"}
+                name = label(sample) + " ★" * sample["headline"]
                 table.append(
-                    line
-                    | {str(one): text(found) for one, (found, _) in cells.items()}
-                    | {"mean": text(mean[0]), "seeds": mean[1]}
+                    {"data": block.name, "method": method}
+                    | setting(sample)
+                    | {"score": name}
+                    | {str(one): text(found) or NOT_RUN for one, (found, _) in cells.items()}
+                    | {"mean": text(mean[0]) or NOT_RUN, "seeds": mean[1]}
                 )
                 if mean[0] is not None:
                     values = {"mean over classes": mean[0]}
-                    lines.append(Line(block.name, f"{method}: {name}", values, colour_of(method)))
+                    lines.append(Line(block.name, f"{method}: {name}", values, colour_of(method), mean[1]))
+            if not keys:
+                nothing = dict.fromkeys(["score", "views", "S", "augmentations", "k"])
+                not_run = dict.fromkeys([*map(str, classes), "mean"], NOT_RUN)
+                table.append({"data": block.name, "method": method} | nothing | not_run | {"seeds": 0})
     notes = (
         "★ the headline score, fixed beforehand: conditional, augmented-augmented, S = 16, 8 pairs. The other class's "
         "images are the positives; higher is better, 50 is chance. A mean is over the classes shown, then over seeds.",
@@ -60,11 +64,9 @@ def _methods(results: Results, block: str, variants: list[str]) -> Iterator[tupl
     for variant in variants:
         records = results.of(block, variant)
         every += records
-        if records:
-            have = [_key(row) for row in _of_class(records[0])]
-            shown = [(score, views) for score, views in SHOWN]
-            of_z = [key for key in have if key[0] == "trained" and key[2] in (None, "z") and (key[1], key[3]) in shown]
-            yield variant, records, sorted(of_z, key=lambda key: shown.index((key[1], key[3])))
+        have = [_key(row) for row in _of_class(records[0])] if records else []
+        of_z = [key for key in have if key[0] == "trained" and key[2] in (None, "z") and (key[1], key[3]) in SHOWN]
+        yield variant, records, sorted(of_z, key=lambda key: SHOWN.index((key[1], key[3])))
     first = [one for one in every if one["variant"] == every[0]["variant"]]
     for encoder, features in REFERENCES if first else ():
         distances = [(encoder, score, features, "clean") for score in ("knn_distance", "nearest_cosine", "mahalanobis")]

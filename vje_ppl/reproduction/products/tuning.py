@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vje_ppl.reproduction.products.dots import Line, colour_of, dots
+from vje_ppl.reproduction.products.references import references
 from vje_ppl.reproduction.results import NOT_RUN, Product, Results, cell_facts, over_seeds, text
 
 RATE = "optimizer.lr"
@@ -30,6 +31,10 @@ def tuning(results: Results) -> Product:
             )
             values = {f"lr {rate:g}": one for rate, (one, _) in found.items() if one is not None}
             lines.append(Line(block.name, variant, values, colour_of(variant)))
+        every = [one for variant in block.variants for one in results.of(block.name, variant)]
+        for name, _, statistic, _ in references(every):  # the same at any rate
+            same = {f"lr {rate:g}": text(statistic) for rate in rates}
+            table.append({"data": block.name, "method": name} | same | {"best lr": None})
     measures = list(dict.fromkeys(name for line in lines for name in line.values))
     figure = dots(lines, measures or [RATE], f"{results.study.title}: top-1, %", one_scale=True)
     return Product(list(_rows(results)), table, figure)
