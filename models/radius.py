@@ -80,7 +80,7 @@ class NormalRadius(PyroModule):
 class NoRadius(PyroModule):
     """No radial site: the likelihood explains directions alone.
 
-    Source: ours, the ablation of the radial term, which the paper finds not to drive accuracy.
+    Source: ours, the ablation of the radial term.
     """
 
     def forward(

@@ -81,7 +81,7 @@ class NormalRadius:
 class NoRadius:
     """No radial site: the likelihood explains directions alone.
 
-    Source: ours, the ablation of the radial term, which the paper finds not to drive accuracy.
+    Source: ours, the ablation of the radial term.
     """
 
     def __call__(
