@@ -28,11 +28,12 @@ def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = 
     return "\n".join(_line(line, widths, to_right) for line in lines)
 
 
-def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
     """The same rows as a table in Markdown.
 
     Args:
         rows: A mapping a line; the columns are all their keys, in order of first appearance.
+        right: Columns that stand to the right.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -40,8 +41,9 @@ def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if not columns:
         return ""
-    cells = [columns, ["---"] * len(columns), *([_shown(row.get(column), "—") for column in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    rule = ["---:" if column in right else "---" for column in columns]
+    lines = [columns, rule, *([_shown(row.get(column), "—") for column in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
 def format_pairs(pairs: Mapping[str, object]) -> str:

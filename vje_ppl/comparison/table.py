@@ -13,7 +13,7 @@ from vje_ppl.comparison.measure import comparable
 from vje_ppl.comparison.rows import HASH, Row, Statistic
 from vje_ppl.errors import UserError
 from vje_ppl.method import METHOD, VJE
-from vje_ppl.table import format_table
+from vje_ppl.table import format_table, markdown_table
 
 #: Metrics by their column, and how many digits after the point are shown.
 METRICS = {"k-NN z": ("knn/z", 4), "k-NN μ": ("knn/mu", 4), "KL": ("kl", 2), "seconds": ("seconds", 1)}
@@ -58,14 +58,11 @@ class Table:
 
     def plain(self) -> str:
         """Aligned text."""
-        right = [column for column in self.columns if self._is_right(column)]
-        return format_table(self.texts(), right)
+        return format_table(self.texts(), self._right)
 
     def markdown(self) -> str:
         """A table as GitHub reads it."""
-        rule = ["---:" if self._is_right(column) else "---" for column in self.columns]
-        lines = [self.columns, rule, *(["—" if text is None else text for text in t.values()] for t in self.texts())]
-        return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+        return markdown_table(self.texts(), self._right)
 
     def csv(self) -> str:
         """All digits; the spread over seeds, and the folders of the runs, in columns of their own."""
@@ -84,9 +81,16 @@ class Table:
             writer.writerow(values)
         return text.getvalue()
 
-    def _is_right(self, column: str) -> bool:
-        texts = [text for text in (line[column] for line in self.texts()) if text is not None]
-        return column != "run" and all(_is_number(text.partition(" ± ")[0]) for text in texts)
+    @property
+    def _right(self) -> list[str]:
+        """The columns of numbers."""
+        lines = self.texts()
+
+        def is_right(column: str) -> bool:
+            texts = [line[column] for line in lines]
+            return all(_is_number(text.partition(" ± ")[0]) for text in texts if text is not None)
+
+        return [column for column in self.columns if column != "run" and is_right(column)]
 
 
 def make_table(rows: Sequence[Row], measures: Sequence[str | None], sort: str, seed_column: bool) -> Table:

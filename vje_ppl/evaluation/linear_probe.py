@@ -58,10 +58,11 @@ class LinearResult:
     @property
     def at_edge(self) -> bool:
         """Whether the smallest or largest learning rate beats its neighbour, so that the grid may end too early."""
-        rates = sorted(self.hold_out_top1)
-        edges = {rates[0]: rates[1:2], rates[-1]: rates[-2:-1]}
-        inside = edges.get(self.learning_rate, [])
-        return any(self.hold_out_top1[self.learning_rate] > self.hold_out_top1[rate] for rate in inside)
+        accuracy, rates = self.hold_out_top1, sorted(self.hold_out_top1)
+        if self.learning_rate not in (rates[0], rates[-1]):
+            return False
+        neighbour = rates[:2][-1] if self.learning_rate == rates[0] else rates[-2]
+        return accuracy[self.learning_rate] > accuracy[neighbour]
 
 
 def linear_probe(

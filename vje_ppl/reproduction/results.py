@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from vje_ppl.comparison.rows import Statistic
 from vje_ppl.reproduction.cell import Cell, read_record
-from vje_ppl.reproduction.study import Study
+from vje_ppl.reproduction.study import Block, Study
 
 NOT_RUN = "not run"
 
@@ -47,11 +47,15 @@ class Results:
             and all(cell.point.get(key) == value for key, value in (point or {}).items())
         ]
 
+    def of_block(self, block: Block) -> list[Record]:
+        """Finished records of all variants of a block."""
+        return [one for variant in block.variants for one in self.of(block.name, variant)]
+
     def about(self) -> list[str]:
         """A sentence for each block: data, budget and seeds."""
         lines = []
         for block in self.study.blocks:
-            records = [one for variant in block.variants for one in self.of(block.name, variant)]
+            records = self.of_block(block)
             seeds = sorted({one["seed"] for one in records})
             images = ", ".join(_images(records))
             epochs = sorted({one["metrics"]["epoch"] for one in records})

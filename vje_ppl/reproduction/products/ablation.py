@@ -27,8 +27,7 @@ def ablation(results: Results) -> Product:
                 | {"KL": text(kl, factor=1.0), "seeds": len(records)}
             )
             lines.append(Line(block.name, variant, {name: value for name, (value, _) in found.items() if value}))
-        every = [one for variant in block.variants for one in results.of(block.name, variant)]
-        for name, _, reference, count in references(every):
+        for name, _, reference, count in references(results.of_block(block)):
             nothing = dict.fromkeys([*MEASURES, "KL"])
             shown = {"k-NN z": text(reference), "seeds": count}
             table.append({"data": block.name, "change": name} | nothing | shown)

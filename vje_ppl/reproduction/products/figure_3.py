@@ -49,7 +49,7 @@ def figure_3(results: Results) -> Product:
             if records:
                 last_row = records[0]["metrics"]
                 setting = f"k = {last_row['knn/k']}, T = {last_row['knn/temperature']:g}; top-1, %"
-        levels = [one for variant in block.variants for one in results.of(block.name, variant)]
+        levels = results.of_block(block)
         for name, features, found, count in references(levels):
             line = {"data": block.name, "method": name, "features": features}
             table.append(line | {"last epoch": text(found), "epochs": None, "seeds": count})

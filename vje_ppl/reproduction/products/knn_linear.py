@@ -58,12 +58,11 @@ Values = dict[str, tuple[Statistic | None, int]]
 
 def _lines(results: Results) -> Iterator[tuple[str, str, str, Values]]:
     for block in results.study.blocks:
-        every = [one for variant in block.variants for one in results.of(block.name, variant)]
         for variant in block.variants:
             records = results.of(block.name, variant)
             for features in ("z", "mu") if any(_has_mean(one) for one in records) else ("z",):
                 yield block.name, variant, features, _values(records, "trained", features)
-        reference = one_a_seed(every)
+        reference = one_a_seed(results.of_block(block))
         if reference:
             yield block.name, "untrained", "z", _values(reference, "untrained", "z")
             yield block.name, "raw pixels", "pixels", _values(reference[:1], "none", "pixels")
@@ -96,8 +95,13 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
                 yield cell_facts(record) | {"evaluation": kind} | plain
 
 
+def _knn_rows(results: Results) -> list[tuple[str, Any]]:
+    """The block and every row of k-NN."""
+    return [(record["block"], row) for record in results.records.values() for row in record["evaluation"]["knn"]]
+
+
 def _notes(results: Results) -> Iterator[str]:
-    rows = [(record["block"], row) for record in results.records.values() for row in record["evaluation"]["knn"]]
+    rows = _knn_rows(results)
     for temperature in sorted({row["temperature"] for _, row in rows}):
         yield f"Weighted k-NN with T = {temperature:g}."
     clipped: dict[str, set[str]] = {}
@@ -112,8 +116,7 @@ def _heads(results: Results) -> dict[tuple[str, str], str]:
     """Panels whose k is not the one that was asked for."""
     asked = {wanted["k_asked"]: name for name, (kind, wanted) in MEASURES.items() if kind == "knn"}
     return {
-        (record["block"], asked[row["k_asked"]]): f"k-NN, k = {row['k']}"
-        for record in results.records.values()
-        for row in record["evaluation"]["knn"]
+        (block, asked[row["k_asked"]]): f"k-NN, k = {row['k']}"
+        for block, row in _knn_rows(results)
         if row["k_asked"] in asked and row["k"] != row["k_asked"]
     }

@@ -31,8 +31,7 @@ def tuning(results: Results) -> Product:
             )
             values = {f"lr {rate:g}": one for rate, (one, _) in found.items() if one is not None}
             lines.append(Line(block.name, variant, values, colour_of(variant)))
-        every = [one for variant in block.variants for one in results.of(block.name, variant)]
-        for name, _, statistic, _ in references(every):  # the same at any rate
+        for name, _, statistic, _ in references(results.of_block(block)):  # the same at any rate
             same = {f"lr {rate:g}": text(statistic) for rate in rates}
             table.append({"data": block.name, "method": name} | same | {"best lr": None})
     measures = list(dict.fromkeys(name for line in lines for name in line.values))
