@@ -14,7 +14,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from vje_ppl.crosscheck.normalization import log_integral_over_sphere
+from vje_ppl.crosscheck.quadrature import log_integral_over_sphere
 from vje_ppl.distributions import PowerSpherical, VonMisesFisher
 from vje_ppl.distributions.sphere import log_sphere_area
 from vje_ppl.polar import to_polar

@@ -1,23 +1,9 @@
-"""What the densities integrate to over the space where their observations live, by quadrature.
-
-Integrals over R^D run over direction and log-radius of the standardized vector, y = log ρ:
-
-    ∫ p(x) dx = Π_j scale_j ∫_sphere dω ∫ dy ρ^D p(loc + scale ρ ω),
-
-where the trapezoidal rule in y converges exponentially, since the integrand is analytic and decays exponentially both
-ways. For isotropic densities the integrand does not depend on ω, and one direction stands for all: any D is then one
-integral. On the unit sphere, with loc on it, an isotropic density depends on the angle θ alone,
-
-    ∫_sphere p = |S^(D−2)| ∫ sin^(D−2) θ p(θ) dθ,     θ = π / (1 + e^(−y)).
-"""
+"""What the densities integrate to over the space where their observations live, by quadrature."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -25,15 +11,17 @@ import numpy as np
 import pyro.distributions as dist
 import torch
 from scipy import stats
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 
+from vje_ppl.crosscheck.quadrature import (
+    LogDensity,
+    log_integral_of_product,
+    log_integral_over_space,
+    log_integral_over_sphere,
+)
 from vje_ppl.distributions import DiagonalStudentT, UnitNormal
 from vje_ppl.distributions.student_t import StudentT
-from vje_ppl.files import write_atomically
 from vje_ppl.models.likelihoods.polar_student_t import factorized
-
-#: Log density in nats of points (M, D), shape (M,).
-LogDensity = Callable[[np.ndarray], np.ndarray]
 
 #: Largest error of a log integral: quadrature to about 1e-12, and sums of a thousand terms of rounding.
 TOLERANCE = 1e-9
@@ -94,52 +82,6 @@ def study() -> list[Integral]:
     return [*_over_space(), *_radii(), *_over_sphere()]
 
 
-def log_integral_over_space(
-    log_density: LogDensity, loc: np.ndarray, scale: np.ndarray, tail: float, isotropic: bool = False
-) -> float:
-    """Log of the integral of a density over R^D.
-
-    Args:
-        log_density: to integrate.
-        loc: where to centre the quadrature, shape (D,).
-        scale: its scale along each feature, shape (D,).
-        tail: how fast the mass beyond ρ decays: at least as ρ^(−tail).
-        isotropic: whether the density depends on the standardized radius alone; asked for D > 3.
-
-    Raises:
-        ValueError: for D > 3 where the density is not isotropic.
-    """
-    dim = len(loc)
-    if dim > 3 and not isotropic:
-        raise ValueError(f"Quadrature in {dim} dimensions is for isotropic densities only; expected D of 2 or 3.")
-    centre, step = 0.5 * math.log(dim), min(0.1, 0.4 / math.sqrt(dim))
-    y = np.arange(centre - 40 / dim - 3, centre + 40 / min(tail, 10) + 3, step)
-    directions, log_weights = _one_direction(dim) if isotropic else _directions(dim)
-    points = loc + scale * (np.exp(y)[:, None, None] * directions)
-    values = log_density(points.reshape(-1, dim)).reshape(len(y), -1)
-    return float(logsumexp(values + dim * y[:, None] + log_weights) + math.log(step) + np.log(scale).sum())
-
-
-def log_integral_over_sphere(log_density: LogDensity, dim: int, scale: float) -> float:
-    """Log of the integral over the unit sphere of a density that is isotropic around its location (1, 0, ..., 0).
-
-    Args:
-        log_density: to integrate.
-        dim: D ≥ 2.
-        scale: about how wide the density is.
-    """
-    decay, step = dim - 1, min(0.1, 0.3 / math.sqrt(dim))
-    y = np.arange(min(math.log(scale), 0.0) - 40 / decay - 6, 40 / decay + 6, step)
-    angle = math.pi / (1 + np.exp(-y))
-    beyond = math.pi / (1 + np.exp(y))  # π − θ, without cancellation
-    points = np.zeros((len(y), dim))
-    points[:, 0], points[:, 1] = np.cos(angle), np.sin(np.minimum(angle, beyond))
-    log_jacobian = np.log(angle) + np.log(beyond) - math.log(math.pi)
-    log_sine = np.log(np.sin(np.minimum(angle, beyond)))
-    values = log_density(points) + (dim - 2) * log_sine + log_jacobian
-    return float(logsumexp(values) + math.log(step) + log_sphere_area(dim - 1))
-
-
 def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
     """Closed form of what the isotropic Student-t with location on the unit sphere integrates to there.
 
@@ -161,11 +103,6 @@ def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
         series = mpmath.hyp2f1(half, 2 * half - (nu + dim) / 2, 2 * half, argument / (argument - 1))
         log_hyp = mpmath.log(series) - half * mpmath.log1p(-argument)
         return float(log_c + area + (dim - 2) * mpmath.log(2) + beta + log_hyp)
-
-
-def log_sphere_area(dim: int) -> float:
-    """Log of the area of the unit sphere of R^dim; log 2 for dim = 1, two points."""
-    return math.log(2) + 0.5 * dim * math.log(math.pi) - float(gammaln(0.5 * dim))
 
 
 def student_t(df: float, loc: np.ndarray, scale: np.ndarray) -> LogDensity:
@@ -190,7 +127,7 @@ def _over_space() -> list[Integral]:
             if not isotropic:
                 product = factorized(torch.tensor(df, dtype=torch.float64), _tensor(loc), _tensor(scale))
                 found["factorized Student-t"].append(
-                    _log_integral_of_product(_log_density(product), loc, scale, min(df, 10))
+                    log_integral_of_product(_log_density(product), loc, scale, min(df, 10))
                 )
         unit = UnitNormal(dim, torch.zeros((), dtype=torch.float64))
         found["prior"].append(log_integral_over_space(_log_density(unit), np.zeros(dim), np.ones(dim), 10.0, isotropic))
@@ -229,81 +166,6 @@ def _over_sphere() -> list[Integral]:
         closed = [log_spherical_normalizer(df, dim, scale) for df, scale in cases]
         rows.append(_row("diagonal Student-t", f"unit sphere of R^{dim}", found, "₂F₁", closed))
     return rows
-
-
-def draw(path: Path) -> None:
-    """Draw what the isotropic Student-t on the sphere integrates to, over ν, D and scale, into a PNG file.
-
-    Raises:
-        UserError: if the file cannot be written.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from vje_ppl.curves import COLOURS, FAINT, INK
-
-    dfs, widths, scales = (1.0, 5.0, 30.0), (3, 16, 128, 512), np.geomspace(0.003, 3.0, 49)
-    figure = Figure(figsize=(10.0, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for number, df in enumerate(dfs):
-        axes = figure.add_subplot(1, len(dfs), number + 1)
-        axes.axhline(0.0, color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
-        for colour, dim in zip(COLOURS, widths, strict=False):
-            loc = np.eye(dim)[0]
-            heights = [log_integral_over_sphere(student_t(df, loc, np.full(dim, s)), dim, s) / dim for s in scales]
-            axes.semilogx(scales, heights, color=colour, linewidth=1.6, label=f"D = {dim}")
-        axes.set_title(f"ν = {df:g}", loc="left", fontsize=10.5, fontweight="bold", color=INK)
-        axes.set_xlabel("scale σ", fontsize=9, color=FAINT)
-        axes.tick_params(labelsize=8, labelcolor=FAINT)
-        axes.grid(color="#e6e6e6", linewidth=0.7)
-        axes.set_ylim(-2.0, 2.0)
-        if number == 0:
-            axes.set_ylabel("log Z / D (nats a dimension)", fontsize=9, color=FAINT)
-            axes.legend(frameon=False, fontsize=8)
-    figure.suptitle(
-        "What the isotropic Student-t integrates to on the unit sphere; dashed: a normalized density",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-        color=INK,
-    )
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120, facecolor="white")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, picture.getvalue())
-
-
-def _log_integral_of_product(log_density: LogDensity, loc: np.ndarray, scale: np.ndarray, tail: float) -> float:
-    """Over R^D with heavy tails along the axes: the double-exponential rule x = sinh(π/2 sinh u) for every feature.
-
-    Source: Takahasi and Mori, Double Exponential Formulas for Numerical Integration (1974).
-    """
-    dim, step = len(loc), 0.07
-    end = math.asinh(80 / (math.pi * tail))  # where x^(−tail) has fallen to e^(−40)
-    u = np.arange(-end, end, step)
-    inner = 0.5 * math.pi * np.sinh(u)
-    line = np.sinh(inner)
-    log_weight = np.log(0.5 * math.pi * np.cosh(u) * np.cosh(inner) * step)
-    points = np.stack(np.meshgrid(*[line] * dim, indexing="ij"), -1).reshape(-1, dim)
-    log_weights = np.ravel(sum(np.meshgrid(*[log_weight] * dim, indexing="ij")))
-    return float(logsumexp(log_density(loc + scale * points) + log_weights) + np.log(scale).sum())
-
-
-def _directions(dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes on the unit sphere of R² or R³, and log weights."""
-    azimuth = np.arange(32) * (2 * math.pi / 32)
-    circle = np.stack([np.cos(azimuth), np.sin(azimuth)], -1)
-    if dim == 2:
-        return circle, np.full(32, math.log(2 * math.pi / 32))
-    height, weight = np.polynomial.legendre.leggauss(16)
-    ring = np.sqrt(1 - height**2)[:, None, None] * circle
-    nodes = np.concatenate([ring, np.broadcast_to(height[:, None, None], (16, 32, 1))], -1)
-    return nodes.reshape(-1, 3), np.repeat(np.log(weight * 2 * math.pi / 32), 32)
-
-
-def _one_direction(dim: int) -> tuple[np.ndarray, np.ndarray]:
-    direction = np.random.default_rng(dim).standard_normal(dim)
-    return (direction / np.linalg.norm(direction))[None], np.array([log_sphere_area(dim)])
 
 
 def _log_density(distribution: Any) -> LogDensity:

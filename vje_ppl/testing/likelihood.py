@@ -9,13 +9,14 @@ import torch
 from pyro.distributions import Unit
 from torch import Tensor
 
-from vje_ppl.testing import integral
 from vje_ppl.testing.documented import is_documented
-from vje_ppl.testing.report import Failed, NotRun, Report, described
+from vje_ppl.testing.normalized import integrates_to_one
+from vje_ppl.testing.report import Failed, Report, described
 from vje_ppl.testing.run import Checks, report
 from vje_ppl.testing.stress import stress_grid
 from vje_ppl.testing.subject import Subject, given, images
 from vje_ppl.testing.traced import (
+    base_measure,
     check_gradients,
     inputs,
     log_prob,
@@ -23,7 +24,7 @@ from vje_ppl.testing.traced import (
     observed_sites,
     parameters,
     sites_of,
-    within,
+    vector_sites,
 )
 from vje_ppl.testing.twin import agrees_with_its_twin
 from vje_ppl.testing.whole import gradient_of_the_loss_is_right, images_do_not_meet, works_in_the_objective
@@ -139,7 +140,7 @@ def names_its_base_measure(subject: Subject) -> None:
         )
     if not measure.startswith("sphere"):
         return
-    for name, site in _vectors(observed_sites(subject)).items():
+    for name, site in vector_sites(observed_sites(subject)).items():
         lengths = site["value"].norm(dim=-1)
         if (lengths - 1).abs().max() > 1e-12:
             raise Failed(
@@ -261,84 +262,6 @@ def gradient_is_right(subject: Subject) -> None:
         return [log_prob(site) for site in sites_of(likelihood, *tensors).values()]
 
     check_gradients(log_probs, given, "the log-probabilities")
-
-
-def integrates_to_one(subject: Subject) -> None:
-    """Densities integrate to one over their base measure, and draws follow them.
-
-    That is the unit sphere for vectors where `base_measure` begins with "sphere", and R or R^D otherwise.
-    """
-    measure = base_measure(subject)
-    if not measure:
-        raise NotRun("there is no telling over what, without a base_measure")
-    on_sphere, reasons = measure.startswith("sphere"), []
-    # Draws tell most in few dimensions, and nothing in many; on the sphere there is quadrature.
-    dims = subject.dims if on_sphere else [dim for dim in subject.dims if dim <= 4] or [min(subject.dims)]
-    for dim in dims:
-        try:
-            _integrate(subject, dim, on_sphere)
-        except NotRun as reason:
-            reasons.append(str(reason))
-    if len(reasons) == len(dims):
-        raise NotRun(reasons[0])
-
-
-def _integrate(subject: Subject, dim: int, on_sphere: bool) -> None:
-    axis, sites = _few_sites(subject, dim)
-    vectors = _vectors(sites)
-    for name, site in sites.items():
-        if isinstance(site["fn"], Unit):
-            continue
-        if name in vectors and on_sphere:
-            _integrate_over_sphere(subject, dim, name, site["fn"], axis)
-            continue
-        space = f"R^{dim}" if name in vectors else "R"
-        advice = "correct the normalizer in log_prob, or the draws in sample, of which one is off"
-        within(*integral.by_draws(site["fn"]), f"site '{name}' over {space}", advice)
-
-
-def _integrate_over_sphere(subject: Subject, dim: int, name: str, density: Any, axis: Tensor) -> None:
-    """By quadrature over all of it, for few features; by the angle to the latent; and by draws."""
-    what = f"site '{name}' over the unit sphere of R^{dim}"
-    if dim <= 3:
-        _expect_one(integral.over_circle_or_sphere(density.log_prob, len(axis), dim), what)
-    if integral.is_zonal(density.log_prob, axis):
-        for size in (0.05, 0.5, 5.0):
-            axis, sites = _few_sites(subject, dim, size)
-            total = integral.over_sphere_by_angle(sites[name]["fn"].log_prob, axis)
-            _expect_one(total, f"{what}, at scales around {size},")
-    elif dim > 3:
-        raise NotRun(f"site '{name}' is not symmetric around the latent; check at dim=2 or 3 as well")
-    if dim <= 16:
-        advice = "by quadrature it is one, so correct the draws in sample"
-        within(*integral.over_sphere_by_draws(density, axis), f"{what}, by draws,", advice)
-
-
-def _few_sites(subject: Subject, dim: int, size: float = 1.0) -> tuple[Tensor, dict[str, Any]]:
-    """The directions of two latents, and the sites given them, at scales times a number."""
-    latent, scale, target = (one[:2] for one in inputs(dim))
-    axis = latent / latent.norm(dim=-1, keepdim=True)
-    return axis, sites_of(subject.part(dim), latent, size * scale, target)
-
-
-def _expect_one(total: Tensor, what: str) -> None:
-    off = (total - 1).abs().nan_to_num(torch.inf)
-    if off.max() > 1e-6:  # the quadrature's own error is below 1e-9
-        raise Failed(
-            f"expected {what} to integrate to one, got {total[off.argmax()].item():.6g}; correct the normalizer in "
-            "log_prob, which is over the surface of the sphere, or let base_measure name another measure."
-        )
-
-
-def base_measure(subject: Subject) -> str:
-    """What the likelihood says its densities refer to; empty where it says nothing."""
-    return str(getattr(subject.part(), "base_measure", None) or "")
-
-
-def _vectors(sites: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: site for name, site in sites.items() if len(site["fn"].event_shape) == 1 and site["fn"].event_shape[0]
-    }
 
 
 def _described(tensor: Tensor) -> str:

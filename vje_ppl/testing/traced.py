@@ -56,6 +56,18 @@ def observed_sites(subject: Subject, dim: int | None = None) -> dict[str, Any]:
     return sites_of(subject.part(dim), *inputs(dim))
 
 
+def base_measure(subject: Subject) -> str:
+    """What the likelihood says its densities refer to; empty where it says nothing."""
+    return str(getattr(subject.part(), "base_measure", None) or "")
+
+
+def vector_sites(sites: dict[str, Any]) -> dict[str, Any]:
+    """The sites that observe a vector an image, by name."""
+    return {
+        name: site for name, site in sites.items() if len(site["fn"].event_shape) == 1 and site["fn"].event_shape[0]
+    }
+
+
 def parameters(part: Any) -> dict[str, Tensor]:
     """What is learned of a part, by name."""
     return dict(part.named_parameters()) if isinstance(part, nn.Module) else {}
