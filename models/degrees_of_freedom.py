@@ -55,6 +55,10 @@ class DegreesOfFreedom(PyroModule):
         else:
             self.register_buffer("value", torch.tensor(float(value)))
 
+    def watched(self) -> Float[Tensor, ""] | None:
+        """ν where it is learned, for a run's metrics."""
+        return self(torch.float64).detach() if self.learned else None
+
     def forward(self, dtype: torch.dtype) -> Float[Tensor, "*shape"]:
         """Return ν, positive, shape (), in a dtype: that of the latents, so that normalizers are as exact as the rest.
 

@@ -56,6 +56,7 @@ def legend(axes):
             [{"epoch": 1, "loss": -2.0, "log_density": 9.0, "concentration": 3.0}],
             ["Loss", "Log density", "Concentration"],
         ),
+        ([row(1, **{"likelihood.df": 2.0, "likelihood.radius.df": 3.0})], ["Objective", "Degrees of freedom"]),
         (
             [everything(1)],
             [
@@ -80,6 +81,7 @@ def legend(axes):
         "level-only",
         "terms",
         "density",
+        "learned-tails",
         "everything",
     ],
 )

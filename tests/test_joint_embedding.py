@@ -11,6 +11,8 @@ import torch
 from pyro.infer import SVI
 from pyro.infer.elbo import ELBOModule
 from torch import Tensor, nn
+from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
+from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.models.scales import Free
 from vje_ppl.models.vje import VJE
 
@@ -173,6 +175,21 @@ def test_one_module_holds_every_parameter_once():
     assert module.guide is guide
     count = sum(1 for _ in model.parameters()) + sum(1 for _ in guide.parameters())
     assert len(list(module.parameters())) == count
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {}),
+        ({"learn_df": True}, {"likelihood.df": 2.0, "likelihood.radius.df": 2.0}),
+        ({"radius": StudentTRadius(3.0, learn_df=True)}, {"likelihood.radius.df": 3.0}),
+    ],
+    ids=["fixed", "both learned", "the radius's learned"],
+)
+def test_learned_degrees_of_freedom_are_watched_by_the_name_of_their_override(options, expected):
+    model = VJE(LearnedNormal(D), PolarStudentT(2.0, **options))
+    module = JointEmbedding(model, small_guide(D, nn.Identity()), SymmetricConditionalELBO())
+    assert module.watched() == pytest.approx(expected, rel=1e-6)  # kept in float32
 
 
 def test_a_copy_from_its_state_gives_the_same_terms():

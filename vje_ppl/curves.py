@@ -74,7 +74,8 @@ def draw_curves(rows: Rows, path: str | os.PathLike[str], title: str) -> None:
             `log_likelihood/<site>` (nats per image), or else `loss` and `term/<name>`, which add up to it; `knn/z` and
             `knn/mu` and, as level lines, `knn/pixels` and `knn/untrained_z` (shares); `spread`, `cosine`,
             `view_cosine`, `embedding_norm`, `posterior_scale`, `share_at_bound`, `log_density` (nats per image),
-            `concentration`, `lr` and `images_per_s`. `wait_share` is noted beside the last.
+            `concentration`, degrees of freedom that are learned (`<part>.df`), `lr` and `images_per_s`. `wait_share` is
+            noted beside the last.
         path: The file to write.
         title: What stands above it all.
 
@@ -129,6 +130,8 @@ def _panels(rows: Rows) -> Iterator[Panel]:
     yield Panel("Collapse watch", "0 collapsed, 1 spread", watch, show=(0.0, 1.0))
     yield Panel("Embedding norm", "", (Curve("embedding_norm", "mean of ‖z‖ over images"),))
     yield Panel("Posterior scale", "", (Curve("posterior_scale", "mean of σ over images and features"),))
+    learned = tuple(Curve(name, name.removesuffix(".df")) for name in names if name.endswith(".df"))
+    yield Panel("Degrees of freedom", "ν, learned", learned)
     yield Panel("Log density", "nats per image", (Curve("log_density", "of the other view, predicted"),))
     yield Panel("Concentration", "", (Curve("concentration", "mean κ/(P − 1) over images"),))
     bound = Curve("share_at_bound", "share of σ at either end of its interval", factor=100.0)

@@ -8,7 +8,7 @@ from pyro.infer.elbo import ELBOModule
 from torch import Tensor, nn
 
 from vje_ppl.bounded_scale import BoundedScale
-from vje_ppl.method import Method
+from vje_ppl.method import Method, Watched
 from vje_ppl.objective import ObjectiveTerms, SymmetricConditionalELBO
 
 
@@ -48,6 +48,11 @@ class JointEmbedding(ELBOModule, Method):
     def bounded_scale(self) -> BoundedScale | None:
         """What keeps the guide's scales in an interval; None for a guide without."""
         return getattr(self.guide, "bounded_scale", None)
+
+    def watched(self) -> dict[str, float]:
+        """Numbers that model and guide learn, by their place in the configuration, such as `likelihood.df`."""
+        numbers = {name: part.watched() for name, part in self.named_modules() if isinstance(part, Watched) and name}
+        return {name.removeprefix("model."): float(one) for name, one in numbers.items() if one is not None}
 
     def embed(self, view: Tensor) -> Tensor:
         """Embeddings z of a batch of views, as the guide makes them."""

@@ -63,6 +63,10 @@ class Method(nn.Module, ABC):
         """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no such program."""
         return None
 
+    def watched(self) -> dict[str, float]:
+        """Numbers learned by its parts, by the name of their column; none by default."""
+        return {}
+
     def after_step(self, step: int, steps: int) -> None:
         """What follows an optimizer step, such as moving a momentum encoder; nothing by default.
 
@@ -70,6 +74,14 @@ class Method(nn.Module, ABC):
             step: the step just taken, from 0.
             steps: steps of the whole run.
         """
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A part of a program that learns a number worth a column in an epoch's row, such as degrees of freedom."""
+
+    def watched(self) -> Float[Tensor, ""] | None:
+        """The number, shape (); None where it is fixed."""
 
 
 @runtime_checkable

@@ -269,6 +269,7 @@ def _print_summary(last: dict[str, Any], folder: RunFolder) -> None:
     names |= {"elbo": "ELBO (nats)", "objective": "objective (nats)", "kl": "KL (nats)"}
     names |= {key: f"log-likelihood of {key.split('/')[1]} (nats)" for key in last if key.startswith("log_likelihood/")}
     names |= {"posterior_scale": "mean posterior scale", "share_at_bound": "share of scales at a bound"}
+    names |= {key: f"ν of {key.removesuffix('.df')}, learned" for key in last if key.endswith(".df")}
     names |= {"concentration": "mean concentration, over the sphere's dimension"}
     names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}
     shown |= {title: last[key] for key, title in names.items() if key in last}

@@ -75,6 +75,18 @@ def test_terms_in_the_log_recombine(train, tmp_path):
     assert values["loss"] == pytest.approx(-values["objective"] / 8, abs=tolerance)
 
 
+def test_learned_degrees_of_freedom_are_logged(train, tmp_path):
+    result = train("run.name=a", "likelihood.learn_df=true", "likelihood.df=3")
+    assert result.returncode == 0, result.stderr
+    rows = list(csv.DictReader((tmp_path / "runs" / "a" / "metrics.csv").read_text().splitlines()))
+    for column in ("likelihood.df", "likelihood.radius.df"):
+        before, *between, after = (float(row[column]) for row in rows)
+        assert before == pytest.approx(3.0, rel=1e-6)  # kept in float32
+        assert len(between) == 1
+        assert after != before
+    assert "ν of likelihood.radius, learned" in result.stdout
+
+
 def test_same_seed_same_weights_other_seed_other_weights(train, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert train(f"run.name={name}", f"seed={seed}").returncode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -74,6 +76,19 @@ def test_learned_moves_to_where_an_optimizer_pulls_it(toward):
         (df(torch.float32) / toward).log().square().backward()
         optimizer.step()
     assert df(torch.float32).item() == pytest.approx(toward, rel=1e-2)
+
+
+def test_is_watched_where_it_is_learned():
+    assert DegreesOfFreedom(3.0).watched() is None
+    df = DegreesOfFreedom(3.0, learned=True)
+    with torch.no_grad():
+        df.raw += 0.5
+    found = df.watched()
+    assert found is not None
+    assert not found.requires_grad
+    middle, half = math.log(1e3) / 2, math.log(1e5) / 2  # of log ν between 0.1 and 10⁴
+    expected = middle + half * math.tanh(math.atanh((math.log(3.0) - middle) / half) + 0.5 / half)
+    assert found.log().item() == pytest.approx(expected, rel=1e-6)  # the parameter is a float32
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["fixed", "learned"])
