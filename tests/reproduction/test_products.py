@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student_t
 
-from tests.reproduction.records import block, results
+from tests.reproduction.records import block, record, results
+from vje_ppl.reproduction.cell import Cell
 from vje_ppl.reproduction.products.ablation import ablation
 from vje_ppl.reproduction.products.figure_2 import DEGREES, figure_2
 from vje_ppl.reproduction.products.figure_3 import figure_3
@@ -17,6 +19,8 @@ from vje_ppl.reproduction.products.figure_4 import figure_4
 from vje_ppl.reproduction.products.knn_linear import knn_linear
 from vje_ppl.reproduction.products.one_class import one_class
 from vje_ppl.reproduction.products.tuning import tuning
+from vje_ppl.reproduction.results import cell_facts, read_results
+from vje_ppl.reproduction.study import Study
 
 BETA, NU, CLASS = "objective.beta", "likelihood.df", "data.only_class"
 
@@ -161,6 +165,19 @@ def test_figure_4_leaves_out_a_cell_that_lacks_a_class():
     assert product.notes[1:] == [
         "digits: beside it, the Mahalanobis distance has 60.0 on the untrained network's z and 70.0 on raw pixels."
     ]
+
+
+def test_a_cell_that_two_studies_share_has_the_sweep_of_each(tmp_path):
+    written, asked = (
+        Cell("digits", "vje", point, 0, (), (), {BETA: 0.1, CLASS: 3}, {})
+        for point in ({CLASS: 3}, {BETA: 0.1, CLASS: 3})
+    )
+    assert written.file_name == asked.file_name
+    (tmp_path / written.file_name).write_text(json.dumps(record(written, **auroc(0.5))))
+    sweep = block("digits", "vje", sweep={BETA: (0.1,), CLASS: (3,)})
+    found = read_results(Study("figure_4", "small", "A title", (sweep,)), [asked], tmp_path)
+    (one,) = found.of("digits", "vje", {BETA: 0.1})
+    assert cell_facts(one)[BETA] == 0.1
 
 
 def test_figure_3_draws_the_mean_of_each_epoch():

@@ -98,8 +98,13 @@ def read_results(study: Study, cells: Sequence[Cell], folder: Path) -> Results:
     Raises:
         UserError: if a record is damaged.
     """
-    found = {cell.file_name: read_record(folder, cell) for cell in cells}
-    return Results(study, cells, {name: record for name, record in found.items() if record is not None})
+    records: dict[str, Record] = {}
+    for cell in cells:
+        record = read_record(folder, cell)
+        if record is not None:
+            # Studies share cells that are computed alike, and each has its own sweep.
+            records[cell.file_name] = record | {"point": dict(cell.point)}
+    return Results(study, cells, records)
 
 
 def over_seeds(records: Iterable[Record], value: Callable[[Record], float | None]) -> tuple[Statistic | None, int]:
