@@ -13,10 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.command import run_command
 from vje_ppl.devices import start
-from vje_ppl.evaluation.accuracy_picture import accuracy_figure
+from vje_ppl.evaluation.accuracy_picture import ACCURACIES, accuracy_figure
 from vje_ppl.evaluation.evaluate_options import DEPENDS, check_options, listed
 from vje_ppl.evaluation.evaluated_run import EvaluatedRun, chosen_device, open_run
-from vje_ppl.evaluation.offline_knn import evaluate_knn
+from vje_ppl.evaluation.offline_knn import evaluate_knn, evaluate_whitened_knn
 from vje_ppl.evaluation.offline_linear import evaluate_linear
 from vje_ppl.evaluation.one_class import evaluate_one_class
 from vje_ppl.evaluation.ood import evaluate_ood
@@ -30,6 +30,7 @@ from vje_ppl.table import format_table, markdown_table
 
 KINDS: dict[str, Callable[[EvaluatedRun], Outcome]] = {
     "knn": evaluate_knn,
+    "whitened_knn": evaluate_whitened_knn,
     "linear": evaluate_linear,
     "one_class": evaluate_one_class,
     "ood": evaluate_ood,
@@ -89,7 +90,7 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
     write_atomically(evaluated.folder / table, text.encode())
     print("\n".join(["", format_table(outcome.shown()), *outcome.notes]), flush=True)
     pictures = dict(outcome.pictures)
-    if kind in ("knn", "linear"):
+    if kind in ACCURACIES:
         pictures["accuracy.png"] = accuracy_figure(report, evaluated.folder.name)
     for name, figure in pictures.items():
         save(figure, evaluated.folder / name)

@@ -59,7 +59,7 @@ def run(tmp_path_factory):
     """A run of two epochs on all classes, evaluated in every way."""
     root = tmp_path_factory.mktemp("runs")
     train(root, "run.name=a", "data.subset=400", "knn.every=1")
-    result = evaluate(f"run={root / 'a'}", "eval=[knn,linear,one_class,ood]")
+    result = evaluate(f"run={root / 'a'}", "eval=[knn,whitened_knn,linear,one_class,ood]")
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     return root / "a", result.stdout
@@ -68,11 +68,11 @@ def run(tmp_path_factory):
 def test_it_leaves_what_it_names(run):
     folder, said = run
     pictures = ("accuracy.png", "one_class.png", "ood_sample_photos.png")
-    tables = ("knn.md", "linear.md", "one_class.md", "ood.md")
+    tables = ("knn.md", "whitened_knn.md", "linear.md", "one_class.md", "ood.md")
     for name in ("evaluation.json", *tables, *pictures):
         assert name in said.splitlines()[-1]
         assert (folder / name).stat().st_size > 500
-    assert set(report(folder)) == {"run", "method", "data", "seed", "knn", "linear", "one_class", "ood"}
+    assert set(report(folder)) == {"run", "method", "data", "seed", *(name.removesuffix(".md") for name in tables)}
     assert not list(folder.glob(".*features*"))
 
 
@@ -85,6 +85,11 @@ def test_accuracy_has_rows_for_pixels_and_the_untrained_network(run):
     smallest = int(digits(subset=400).bank.labels.bincount().min())
     assert [(row["k"], row["k_asked"]) for row in knn[:2]] == [(smallest // 2, 200), (smallest // 2, 30)]
     assert all(row["temperature"] == 0.1 and row["bank"] == 400 and row["queries"] == 359 for row in knn)
+    whitened = report(folder)["whitened_knn"]["rows"]
+    assert [[row[key] for key in ("encoder", "features", "k")] for row in whitened] == [
+        [row[key] for key in ("encoder", "features", "k")] for row in knn
+    ]
+    assert all(row["fitted_to"] == 400 and row["participation_ratio"] > 1 for row in whitened)
     for row in linear:
         assert row["lr"] in (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
         assert row["hold_out_top1"][f"{row['lr']:g}"] == max(row["hold_out_top1"].values())

@@ -10,6 +10,10 @@ from matplotlib.figure import Figure
 from vje_ppl.curves import COLOURS, FAINT, INK
 from vje_ppl.evaluation.picture_style import head, names, new_figure, tidy
 
+#: Kinds of evaluation that are k-NN, with their names; and all that are drawn here.
+KNN = {"knn": "k-NN", "whitened_knn": "Whitened k-NN"}
+ACCURACIES = (*KNN, "linear")
+
 #: Encoder, features, label and colour of each bar, from the top.
 BARS = (
     ("trained", "z", "z", COLOURS[0]),
@@ -21,19 +25,20 @@ BARS = (
 
 
 def accuracy_figure(report: Mapping[str, Any], title: str) -> Figure:
-    """Top-1 accuracy: a panel for each k of k-NN and one for the linear probe.
+    """Top-1 accuracy: a panel for each k of k-NN, plain and whitened, and one for the linear probe.
 
     Args:
-        report: what `evaluation.json` holds; `knn` and `linear` are drawn, where present.
+        report: what `evaluation.json` holds; accuracies are drawn, where present.
         title: the run's name.
     """
     panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in report.get("knn", {}).get("rows", ()):
-        asked = "" if row["k"] == row["k_asked"] else f"; {row['k_asked']} asked for"
-        panels.setdefault((f"k-NN, k = {row['k']}", f"T = {row['temperature']:g}{asked}"), []).append(row)
+    for kind, name in KNN.items():
+        for row in report.get(kind, {}).get("rows", ()):
+            asked = "" if row["k"] == row["k_asked"] else f"; {row['k_asked']} asked for"
+            panels.setdefault((f"{name}, k = {row['k']}", f"T = {row['temperature']:g}{asked}"), []).append(row)
     if "linear" in report:
         panels["Linear probe", "learning rate from the hold-out"] = report["linear"]["rows"]
-    epochs = {report[kind]["epoch"] for kind in ("knn", "linear") if kind in report}
+    epochs = {report[kind]["epoch"] for kind in ACCURACIES if kind in report}
     figure = new_figure(3.4 * len(panels), 2.5, f"{title}: accuracy", _note(report, epochs))
     for place, ((name, setting), rows) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), place + 1)

@@ -14,6 +14,7 @@ from vje_ppl.evaluation.scored_images import score_options
 #: What can be evaluated, and the keys of the configuration that it depends on.
 DEPENDS = {
     "knn": ("images", "knn"),
+    "whitened_knn": ("images", "knn"),
     "linear": ("images", "linear", "seed"),
     "one_class": ("images", "scores", "one_class", "seed"),
     "ood": ("images", "scores", "ood", "seed"),

@@ -1,11 +1,18 @@
-"""eval=knn: weighted k-NN accuracy after training, on every representation and for every k of a list."""
+"""eval=knn and eval=whitened_knn: weighted k-NN accuracy after training, on every representation and for every k."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
 from vje_ppl.evaluation.evaluate_options import listed
 from vje_ppl.evaluation.evaluated_run import EvaluatedRun, say
-from vje_ppl.evaluation.knn import knn_accuracy
+from vje_ppl.evaluation.knn import Features, knn_accuracy
 from vje_ppl.evaluation.outcome import Outcome
+from vje_ppl.evaluation.representations import Representation
+from vje_ppl.evaluation.whitening import Whitening
 
 #: Rows of bank and queries that are compared at once: 64 MB of similarities.
 CHUNK = 4096
@@ -28,31 +35,58 @@ def evaluate_knn(evaluated: EvaluatedRun) -> Outcome:
     Returns:
         Rows with encoder, features, k, temperature, bank, queries, top1 and top5.
     """
-    options, rows = evaluated.options.knn, []
+    rows = []
     for one in evaluated.representations("knn"):
         say("k-NN", one.label)
-        for k in listed(options.k):
-            result = knn_accuracy(
-                one.bank,
-                one.bank_labels,
-                one.test,
-                one.test_labels,
-                k=k,
-                temperature=options.temperature,
-                num_classes=evaluated.data.num_classes or 0,
-                chunk=CHUNK,
-                device=evaluated.device,
-            )
-            rows.append(
-                {
-                    **one.row,
-                    "k": result.k,
-                    "k_asked": k,
-                    "temperature": result.temperature,
-                    "bank": result.bank_size,
-                    "queries": result.queries,
-                    "top1": result.top1,
-                    "top5": result.top5,
-                }
-            )
+        rows += _rows(evaluated, one, one.bank, one.test)
     return Outcome(rows, COLUMNS)
+
+
+def evaluate_whitened_knn(evaluated: EvaluatedRun) -> Outcome:
+    """The same on features that are whitened first, by the mean and covariance of the bank (see `Whitening`).
+
+    Returns:
+        Rows as those of `evaluate_knn`, with the images whose covariance it is, and its participation ratio.
+    """
+    rows = []
+    for one in evaluated.representations("whitened_knn"):
+        say("k-NN", f"{one.label}, whitened")
+        whitening = Whitening.of(one.bank)
+        facts = {"fitted_to": whitening.images, "participation_ratio": whitening.participation_ratio}
+        found = _rows(evaluated, one, _whitened(one.bank, whitening), _whitened(one.test, whitening))
+        rows += [row | facts for row in found]
+    return Outcome(rows, COLUMNS | {"participation_ratio": "participation ratio"})
+
+
+def _whitened(features: Tensor, whitening: Whitening) -> Callable[[int, int], Tensor]:
+    """Rows as they are asked for, so that no second copy of all of them is held."""
+    return lambda start, stop: whitening(features[start:stop])
+
+
+def _rows(evaluated: EvaluatedRun, one: Representation, bank: Features, test: Features) -> list[dict[str, Any]]:
+    options, rows = evaluated.options.knn, []
+    for k in listed(options.k):
+        result = knn_accuracy(
+            bank,
+            one.bank_labels,
+            test,
+            one.test_labels,
+            k=k,
+            temperature=options.temperature,
+            num_classes=evaluated.data.num_classes or 0,
+            chunk=CHUNK,
+            device=evaluated.device,
+        )
+        rows.append(
+            {
+                **one.row,
+                "k": result.k,
+                "k_asked": k,
+                "temperature": result.temperature,
+                "bank": result.bank_size,
+                "queries": result.queries,
+                "top1": result.top1,
+                "top5": result.top5,
+            }
+        )
+    return rows

@@ -1,0 +1,51 @@
+"""Whitening: features without correlations, all of one variance, as seen by the training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Shaped
+from sklearn.covariance import EmpiricalCovariance
+from torch import Tensor
+
+#: Training images whose covariance is taken, at most, evenly spaced; more would take memory and change little.
+MOST = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """x ↦ (x − m) W, with W Wᵀ = Σ⁻¹ for mean m and covariance Σ of training features, all classes together.
+
+    Cosine similarity then counts every direction alike, whatever its share of the variance; between two whitened
+    features, the Euclidean distance is the Mahalanobis distance between the features. A direction without variance is
+    left out, such as a pixel that is always black; W then has fewer columns, K ≤ D.
+
+    Attributes:
+        mean: m, (D,).
+        matrix: W, (D, K).
+        images: training images that it was fitted to.
+        participation_ratio: (Σᵢ λᵢ)² / Σᵢ λᵢ² of the eigenvalues λ of Σ: over how many directions the variance is
+            spread, from 1 to K; 0 where there is no variance.
+    """
+
+    mean: Float64[Tensor, " D"]
+    matrix: Float64[Tensor, "D K"]
+    images: int
+    participation_ratio: float
+
+    @classmethod
+    def of(cls, features: Shaped[Tensor, "M ..."]) -> Whitening:
+        """Fit to features of M training images, flattened."""
+        step = -(-len(features) // MOST)
+        flat = features[::step].flatten(1).double().numpy()
+        fitted = EmpiricalCovariance().fit(flat)
+        variance, directions = torch.linalg.eigh(torch.from_numpy(fitted.covariance_))
+        seen = variance > variance[-1] * torch.finfo(torch.float32).eps
+        variance, directions = variance[seen], directions[:, seen]
+        ratio = float(variance.sum() ** 2 / variance.square().sum()) if seen.any() else 0.0
+        return cls(torch.from_numpy(fitted.location_), directions * variance.rsqrt(), len(flat), ratio)
+
+    def __call__(self, features: Shaped[Tensor, "N ..."]) -> Float[Tensor, "N K"]:
+        """Whiten features of N images, flattened; float32."""
+        return ((features.flatten(1).double() - self.mean) @ self.matrix).float()
