@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from vje_ppl.evaluation.evaluate_options import listed
 from vje_ppl.evaluation.evaluated_run import EvaluatedRun, say
-from vje_ppl.evaluation.knn import Features, knn_accuracy
+from vje_ppl.evaluation.knn import knn_accuracy
 from vje_ppl.evaluation.outcome import Outcome
 from vje_ppl.evaluation.representations import Representation
+from vje_ppl.evaluation.stored_rows import stored_rows
 from vje_ppl.evaluation.whitening import Whitening
 
 #: Rows of bank and queries that are compared at once: 64 MB of similarities.
@@ -53,17 +53,21 @@ def evaluate_whitened_knn(evaluated: EvaluatedRun) -> Outcome:
         say("k-NN", f"{one.label}, whitened")
         whitening = Whitening.of(one.bank)
         facts = {"fitted_to": whitening.images, "participation_ratio": whitening.participation_ratio}
-        found = _rows(evaluated, one, _whitened(one.bank, whitening), _whitened(one.test, whitening))
-        rows += [row | facts for row in found]
+        bank, test = (_whitened(evaluated, features, whitening) for features in (one.bank, one.test))
+        rows += [row | facts for row in _rows(evaluated, one, bank, test)]
     return Outcome(rows, COLUMNS | {"participation_ratio": "participation ratio"})
 
 
-def _whitened(features: Tensor, whitening: Whitening) -> Callable[[int, int], Tensor]:
-    """Rows as they are asked for, so that no second copy of all of them is held."""
-    return lambda start, stop: whitening(features[start:stop])
+def _whitened(evaluated: EvaluatedRun, features: Tensor, whitening: Whitening) -> Tensor:
+    """All rows, in memory or in a nameless file as the features are."""
+    columns = whitening.matrix.shape[1]
+    rows = stored_rows(len(features), columns, evaluated.options.features_mb, evaluated.folder)
+    for start in range(0, len(features), CHUNK):
+        rows[start : start + CHUNK] = whitening(features[start : start + CHUNK])
+    return rows
 
 
-def _rows(evaluated: EvaluatedRun, one: Representation, bank: Features, test: Features) -> list[dict[str, Any]]:
+def _rows(evaluated: EvaluatedRun, one: Representation, bank: Tensor, test: Tensor) -> list[dict[str, Any]]:
     options, rows = evaluated.options.knn, []
     for k in listed(options.k):
         result = knn_accuracy(

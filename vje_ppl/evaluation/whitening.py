@@ -19,7 +19,8 @@ class Whitening:
 
     Cosine similarity then counts every direction alike, whatever its share of the variance; between two whitened
     features, the Euclidean distance is the Mahalanobis distance between the features. A direction without variance is
-    left out, such as a pixel that is always black; W then has fewer columns, K ≤ D.
+    left out, such as a pixel that is always black; W then has fewer columns, K ≤ D. Where there is no variance at all,
+    everything comes out as zero.
 
     Attributes:
         mean: m, (D,).
@@ -43,8 +44,11 @@ class Whitening:
         variance, directions = torch.linalg.eigh(torch.from_numpy(fitted.covariance_))
         seen = variance > variance[-1] * torch.finfo(torch.float32).eps
         variance, directions = variance[seen], directions[:, seen]
-        ratio = float(variance.sum() ** 2 / variance.square().sum()) if seen.any() else 0.0
-        return cls(torch.from_numpy(fitted.location_), directions * variance.rsqrt(), len(flat), ratio)
+        mean = torch.from_numpy(fitted.location_)
+        if not seen.any():
+            return cls(mean, torch.zeros(len(mean), 1).double(), len(flat), 0.0)
+        ratio = float(variance.sum() ** 2 / variance.square().sum())
+        return cls(mean, directions * variance.rsqrt(), len(flat), ratio)
 
     def __call__(self, features: Shaped[Tensor, "N ..."]) -> Float[Tensor, "N K"]:
         """Whiten features of N images, flattened; float32."""
