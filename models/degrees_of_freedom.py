@@ -55,7 +55,7 @@ class DegreesOfFreedom(PyroModule):
         else:
             self.register_buffer("value", torch.tensor(float(value)))
 
-    def watched(self) -> Float[Tensor, ""] | None:
+    def learned_number(self) -> Float[Tensor, ""] | None:
         """ν where it is learned, for a run's metrics."""
         return self(torch.float64).detach() if self.learned else None
 

@@ -186,10 +186,10 @@ def test_one_module_holds_every_parameter_once():
     ],
     ids=["fixed", "both learned", "the radius's learned"],
 )
-def test_learned_degrees_of_freedom_are_watched_by_the_name_of_their_override(options, expected):
+def test_learned_degrees_of_freedom_go_by_the_name_of_their_override(options, expected):
     model = VJE(LearnedNormal(D), PolarStudentT(2.0, **options))
     module = JointEmbedding(model, small_guide(D, nn.Identity()), SymmetricConditionalELBO())
-    assert module.watched() == pytest.approx(expected, rel=1e-6)  # kept in float32
+    assert module.learned_numbers() == pytest.approx(expected, rel=1e-6)  # kept in float32
 
 
 def test_a_copy_from_its_state_gives_the_same_terms():

@@ -8,7 +8,7 @@ from pyro.infer.elbo import ELBOModule
 from torch import Tensor, nn
 
 from vje_ppl.bounded_scale import BoundedScale
-from vje_ppl.method import Method, Watched
+from vje_ppl.method import LearnsNumber, Method
 from vje_ppl.objective import ObjectiveTerms, SymmetricConditionalELBO
 
 
@@ -49,9 +49,9 @@ class JointEmbedding(ELBOModule, Method):
         """What keeps the guide's scales in an interval; None for a guide without."""
         return getattr(self.guide, "bounded_scale", None)
 
-    def watched(self) -> dict[str, float]:
+    def learned_numbers(self) -> dict[str, float]:
         """Numbers that model and guide learn, by their place in the configuration, such as `likelihood.df`."""
-        numbers = {name: part.watched() for name, part in self.named_modules() if isinstance(part, Watched) and name}
+        numbers = {name: part.learned_number() for name, part in self.named_modules() if isinstance(part, LearnsNumber)}
         return {name.removeprefix("model."): float(one) for name, one in numbers.items() if one is not None}
 
     def embed(self, view: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Method(nn.Module, ABC):
         """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no such program."""
         return None
 
-    def watched(self) -> dict[str, float]:
+    def learned_numbers(self) -> dict[str, float]:
         """Numbers learned by its parts, by the name of their column; none by default."""
         return {}
 
@@ -77,10 +77,10 @@ class Method(nn.Module, ABC):
 
 
 @runtime_checkable
-class Watched(Protocol):
+class LearnsNumber(Protocol):
     """A part of a program that learns a number worth a column in an epoch's row, such as degrees of freedom."""
 
-    def watched(self) -> Float[Tensor, ""] | None:
+    def learned_number(self) -> Float[Tensor, ""] | None:
         """The number, shape (); None where it is fixed."""
 
 

@@ -89,7 +89,7 @@ class TrainingLoop:
         """
         with Interrupt() as interrupt, self._progress() as self._bar:
             if not self.history:
-                self._record({"epoch": 0, "step": 0, **self._plain.watched(), **self._evaluate(first=True)})
+                self._record({"epoch": 0, "step": 0, **self._plain.learned_numbers(), **self._evaluate(first=True)})
                 self._save()
             agreed, number = AgreedSignal(self._fabric.world_size), None
             while self.epoch < self.epochs and number is None:
@@ -134,7 +134,7 @@ class TrainingLoop:
             "epoch": self.epoch,
             "step": self._step,
             **means,
-            **self._plain.watched(),
+            **self._plain.learned_numbers(),
             **({"skipped_steps": skipped} if self._skips else {}),
             "lr": self._take_step.learning_rate,
             "images_per_s": clock["images"] / clock["seconds"],

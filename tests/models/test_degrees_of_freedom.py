@@ -78,12 +78,12 @@ def test_learned_moves_to_where_an_optimizer_pulls_it(toward):
     assert df(torch.float32).item() == pytest.approx(toward, rel=1e-2)
 
 
-def test_is_watched_where_it_is_learned():
-    assert DegreesOfFreedom(3.0).watched() is None
+def test_is_told_where_it_is_learned():
+    assert DegreesOfFreedom(3.0).learned_number() is None
     df = DegreesOfFreedom(3.0, learned=True)
     with torch.no_grad():
         df.raw += 0.5
-    found = df.watched()
+    found = df.learned_number()
     assert found is not None
     assert not found.requires_grad
     middle, half = math.log(1e3) / 2, math.log(1e5) / 2  # of log ν between 0.1 and 10⁴
