@@ -40,7 +40,7 @@ class Whitening:
         """Fit to features of M training images, flattened."""
         step = -(-len(features) // MOST)
         flat = features[::step].flatten(1).double().numpy()
-        fitted = EmpiricalCovariance().fit(flat)
+        fitted = EmpiricalCovariance(store_precision=False).fit(flat)
         variance, directions = torch.linalg.eigh(torch.from_numpy(fitted.covariance_))
         seen = variance > variance[-1] * torch.finfo(torch.float32).eps
         variance, directions = variance[seen], directions[:, seen]
