@@ -70,7 +70,15 @@ def log_integral_over_sphere(log_density: LogDensity, dim: int, scale: float) ->
 
 
 def log_integral_of_product(log_density: LogDensity, loc: np.ndarray, scale: np.ndarray, tail: float) -> float:
-    """Over R^D with heavy tails along the axes: the double-exponential rule x = sinh(π/2 sinh u) for every feature.
+    """Log of the integral over R² or R³ of a density with heavy tails along the axes, such as a product over features.
+
+    By the double-exponential rule x = sinh(π/2 sinh u) for every feature.
+
+    Args:
+        log_density: to integrate.
+        loc: where to centre the quadrature, shape (D,).
+        scale: its scale along each feature, shape (D,).
+        tail: how fast the mass beyond x decays along an axis: at least as x^(−tail).
 
     Source: Takahasi and Mori, Double Exponential Formulas for Numerical Integration (1974).
     """
