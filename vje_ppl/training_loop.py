@@ -26,6 +26,7 @@ from vje_ppl.method import Method
 from vje_ppl.monitor import Monitor, collapse_warning
 from vje_ppl.random_state import random_states, set_random_states
 from vje_ppl.run_folder import RunFolder
+from vje_ppl.save_clock import SaveClock
 from vje_ppl.training_step import TrainingStep, share_buffers
 
 Row = dict[str, Any]
@@ -65,6 +66,7 @@ class TrainingLoop:
         self._monitor = Monitor(module, self._skips)
         self.epoch = 0  # completed epochs
         self._step_in_epoch = 0
+        self._save_clock = SaveClock()
         self._clock = {"seconds": 0.0, "wait": 0.0, "images": 0.0}  # of the present epoch, over interruptions
         self.history: list[Row] = []
         self._bar: tqdm | None = None
@@ -150,7 +152,7 @@ class TrainingLoop:
         if warning:
             self._say(warning)
         self._record(row)
-        self._save()
+        self._save(always=self.epoch == self.epochs)
 
     def _evaluate(self, first: bool = False) -> Row:
         """k-NN accuracies, where this epoch has them, in the first process; all of them embed the images."""
@@ -203,12 +205,14 @@ class TrainingLoop:
                 f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, or set trainer.clip."
             )
 
-    def _save(self) -> None:
+    def _save(self, always: bool = True) -> None:
+        """Write a checkpoint; unless `always`, only if one is due, which the first process alone needs to know."""
         self._stop_if_not_finite()
         self._stop_if_parameters_are_not_finite()
         self._monitor.average(self._mean)
-        if self._fabric.is_global_zero:
-            checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
+        if self._fabric.is_global_zero and (always or self._save_clock.due):
+            with self._save_clock:
+                checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
         self._fabric.barrier()
 
     def _mean(self, local: Tensor) -> Tensor:

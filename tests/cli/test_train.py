@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
+from itertools import count
 
 import pytest
 import torch
 
 import vje_ppl
 from tests.cli.conftest import one_sentence
-from vje_ppl import checkpoint
+from vje_ppl import checkpoint, training_loop
 from vje_ppl.run_folder import RunFolder
+from vje_ppl.save_clock import PATIENCE, SaveClock
 
 
 def final_state(folder):
@@ -61,6 +64,16 @@ def test_run_leaves_what_it_names(train, tmp_path):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["knn/z"] == float(rows[-1]["knn/z"])
     assert list(tmp_path.iterdir()) == [tmp_path / "runs"]  # nothing else is left lying about
+
+
+def test_short_epochs_share_a_checkpoint_and_the_last_is_saved(train, tmp_path, monkeypatch):
+    # On a clock that moves by one whenever it is read, writing takes 1 and every epoch after it another.
+    monkeypatch.setattr(training_loop, "SaveClock", partial(SaveClock, count().__next__))
+    assert train("trainer.epochs=30", "data.subset=64", "run.name=a").returncode == 0
+    folder = tmp_path / "runs" / "a"
+    assert final_state(folder)["epoch"] == 30
+    assert checkpoint.load(folder / "checkpoints" / checkpoint.PREVIOUS)["epoch"] == PATIENCE
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + 31  # the log does not wait for a checkpoint
 
 
 def test_terms_in_the_log_recombine(train, tmp_path):
