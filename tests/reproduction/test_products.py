@@ -225,6 +225,18 @@ def test_ablation_gives_accuracy_and_kl_of_each_change():
     assert product.notes == ["digits: weighted k-NN with k = 30, T = 0.1."]
 
 
+def test_a_picture_says_how_many_seeds_and_its_note_fits():
+    metrics = {"knn/k": 30, "knn/temperature": 0.1, "knn/untrained_z": 0.2, "knn/pixels": 0.3}
+    done = {("digits", "base", seed): {"metrics": metrics | {"knn/z": 0.5 + seed / 10}} for seed in (0, 1)}
+    figure = ablation(results(block("digits", "base", seeds=(0, 1)), records=done)).figure
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["base (2)", "untrained (2)", "raw pixels (1)"]
+    note = figure.texts[-1]
+    assert "grey: nothing learned" in note.get_text().replace("\n", " ")
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in figure.texts)
+
+
 def test_tuning_names_the_best_rate():
     found = results(
         block("cifar10", "vje", sweep={"optimizer.lr": (0.001, 0.01)}),

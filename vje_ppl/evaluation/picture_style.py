@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +16,18 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from vje_ppl.curves import FAINT, INK, TickNumbers
 from vje_ppl.files import write_atomically
 
+#: Of a note's print, an inch.
+CHARACTERS = 17
+
 
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """A figure of so many inches with a heading, and a line below it in faint print."""
+    """A figure of so many inches with a heading, and a note below it in faint print, in as many lines as it needs."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     FigureCanvasAgg(figure)
     heading = figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
     heading.set_parse_math(False)
     if note:
-        figure.supxlabel(note, x=0.012, ha="left", fontsize=8, color=FAINT)
+        figure.supxlabel(textwrap.fill(note, int(CHARACTERS * width)), x=0.012, ha="left", fontsize=8, color=FAINT)
     return figure
 
 

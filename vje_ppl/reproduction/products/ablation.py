@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vje_ppl.reproduction.products.dots import Line, dots
+from vje_ppl.reproduction.products.dots import Line, colour_of, dots
 from vje_ppl.reproduction.products.references import references
 from vje_ppl.reproduction.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
 
@@ -26,11 +26,13 @@ def ablation(results: Results) -> Product:
                 | {name: text(value) or NOT_RUN for name, (value, _) in found.items()}
                 | {"KL": text(kl, factor=1.0), "seeds": len(records)}
             )
-            lines.append(Line(block.name, variant, {name: value for name, (value, _) in found.items() if value}))
+            values = {name: value for name, (value, _) in found.items() if value}
+            lines.append(Line(block.name, variant, values, seeds=len(records)))
         for name, _, reference, count in references(results.of_block(block)):
             nothing = dict.fromkeys([*MEASURES, "KL"])
             shown = {"k-NN z": text(reference), "seeds": count}
             table.append({"data": block.name, "change": name} | nothing | shown)
+            lines.append(Line(block.name, name, {"k-NN z": reference}, colour_of(name), count))
     drawn = dots(lines, list(MEASURES), f"{results.study.title}: top-1, %")
     notes = []
     for block in results.study.blocks:
