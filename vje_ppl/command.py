@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,9 @@ from vje_ppl.printable import LAYOUT, printable
 from vje_ppl.processes import is_first, started_processes
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
+
+#: The exit code of a command whose reader, such as `head`, has had enough, as shells have it: of SIGPIPE.
+UNREAD = SIGNALLED + 13
 
 #: With these Hydra prints something and runs nothing, or runs it in other processes.
 RUNS_NOTHING_HERE = frozenset(
@@ -68,7 +72,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         try:
             codes.append(task(config) or 0)
         except Exception as error:
-            codes.append(_report(error, debug))
+            codes.append(_mute() if _is_unread(error) else _report(error, debug))
 
     try:
         _check_processes(config_name)
@@ -76,6 +80,10 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         _report_sweep(jobs, codes)
     except Exception as error:  # of composing the configuration
         codes.append(_report(error, debug))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        codes.append(_mute())
     sys.exit(max(codes, default=0))
 
 
@@ -136,6 +144,21 @@ def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
         common = set.intersection(*map(set, jobs))
         names = "; ".join(" ".join(key for key in job if key not in common) for job in failed)
         print(f"{len(failed)} of {len(jobs)} runs failed: {names}", file=sys.stderr, flush=True)
+
+
+def _is_unread(error: Exception) -> bool:
+    """Whether an error says that nobody reads the output any more, and not that some other pipe is broken."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
+
+
+def _mute() -> int:
+    """Let what is still to be printed go nowhere; returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return UNREAD
 
 
 def _report(error: Exception, debug: bool) -> int:

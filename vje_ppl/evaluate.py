@@ -69,7 +69,7 @@ def evaluate(config: DictConfig) -> int:
 
 
 def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
-    """One kind of evaluation, written, printed and drawn; returns the names of table and pictures."""
+    """One kind of evaluation, written, drawn and printed; returns the names of table and pictures."""
     start = time.perf_counter()
     outcome = KINDS[kind](evaluated)
     if not evaluated.shards.is_first:  # which has no results
@@ -88,12 +88,12 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
     table = f"{kind}.md"
     text = "\n".join([markdown_table(outcome.shown()), "", *outcome.notes, ""])
     write_atomically(evaluated.folder / table, text.encode())
-    print("\n".join(["", format_table(outcome.shown()), *outcome.notes]), flush=True)
     pictures = dict(outcome.pictures)
     if kind in ACCURACIES:
         pictures["accuracy.png"] = accuracy_figure(report, evaluated.folder.name)
     for name, figure in pictures.items():
         save(figure, evaluated.folder / name)
+    print("\n".join(["", format_table(outcome.shown()), *outcome.notes]), flush=True)
     return [table, *pictures]
 
 

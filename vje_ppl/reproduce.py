@@ -135,14 +135,10 @@ def _reporter(total: int) -> Callable[[Done], None]:
 
 
 def _write(results: Results, product: Product, out: Path, config: DictConfig) -> None:
-    """Print the table; write picture, CSV, Markdown and the exact configuration."""
+    """Write picture, CSV, Markdown and the exact configuration; print the table."""
     out.mkdir(parents=True, exist_ok=True)
     name = results.study.name
     about = results.about()
-    for table in _tables(product):
-        print(f"\n{format_table(table)}")
-    if about or product.notes:
-        print("\n".join(["", *about, *product.notes]))
     save(product.figure, out / f"{name}.png")
     write_atomically(out / f"{name}.csv", _csv(product.rows).encode())
     files = [f"{name}.png", f"{name}.csv", "config.yaml"]
@@ -150,6 +146,10 @@ def _write(results: Results, product: Product, out: Path, config: DictConfig) ->
         write_atomically(out / f"{name}.md", _markdown(product, about).encode())
         files.insert(2, f"{name}.md")
     write_atomically(out / "config.yaml", _exact(results, config).encode())
+    for table in _tables(product):
+        print(f"\n{format_table(table)}")
+    if about or product.notes:
+        print("\n".join(["", *about, *product.notes]))
     print(f"\n{out}: {', '.join(files)}")
 
 
