@@ -20,7 +20,7 @@ from tests.cli.conftest import environment, one_sentence
 from vje_ppl.config_identity import config_digest
 
 SMALL = (
-    *("table=ablation", "blocks=[digits]", "variants=[base,nu_2]", "jobs=2", "device=cpu"),
+    *("table=ablation", "blocks=[digits]", "variants=[base,nu_2]", "seeds=[0]", "jobs=2", "device=cpu"),
     "train={trainer.epochs:2,data.subset:256,batch_size:64,encoder.width:16,encoder.dim:8,guide.network.depth:1}",
 )
 COMMAND = (sys.executable, "-m", "vje_ppl.reproduce")
