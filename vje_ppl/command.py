@@ -72,18 +72,15 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         try:
             codes.append(task(config) or 0)
         except Exception as error:
-            codes.append(_mute() if _is_unread(error) else _report(error, debug))
+            codes.append(_report(error, debug))
 
     try:
         _check_processes(config_name)
         hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
         _report_sweep(jobs, codes)
-    except Exception as error:  # of composing the configuration
-        codes.append(_report(error, debug))
-    try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        codes.append(_mute())
+    except Exception as error:  # of composing the configuration, or of an output that nobody reads
+        codes.append(_report(error, debug))
     sys.exit(max(codes, default=0))
 
 
@@ -155,14 +152,14 @@ def _is_unread(error: Exception) -> bool:
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
 
 
-def _mute() -> int:
-    """Let what is still to be printed go nowhere; returns the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return UNREAD
-
-
 def _report(error: Exception, debug: bool) -> int:
-    """Print a sentence for what the user can mend, a traceback for what is a fault of ours; returns the exit code."""
+    """Print a sentence for what the user can mend, a traceback for what is a fault of ours; returns the exit code.
+
+    Where nobody reads the output any more there is nothing to say, and what is still to be printed goes nowhere.
+    """
+    if _is_unread(error):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
     memory = _is_want_of_memory(error)
     users = disk or memory or isinstance(error, UserError | HydraException | OmegaConfBaseException)

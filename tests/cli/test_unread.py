@@ -41,6 +41,10 @@ def test_a_run_that_nobody_follows_ends_quietly(tmp_path, unbuffered):
     assert (code, errors) == (UNREAD, "")
 
 
+def test_a_configuration_that_nobody_reads_ends_quietly(tmp_path):
+    assert run_unread(tmp_path, "vje_ppl.train", "--cfg", "job", PYTHONUNBUFFERED="1") == (UNREAD, "")
+
+
 def test_another_broken_pipe_is_no_matter_of_output():
     program = "from vje_ppl.command import _is_unread; print(_is_unread(BrokenPipeError()), _is_unread(ValueError()))"
     command = [sys.executable, "-c", program]
