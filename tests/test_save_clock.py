@@ -14,7 +14,7 @@ class Run:
     """Epochs and writings on a clock that only they advance, in milliseconds."""
 
     def __init__(self):
-        self.time = self.written = 0
+        self.time = 0
         self.saves = []  # end and duration of each
         self.clock = SaveClock(lambda: self.time)
 
