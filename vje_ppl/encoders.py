@@ -8,6 +8,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vje_ppl.convolution import replace_strided
 from vje_ppl.normalization import norm_1d, norm_2d
 
 
@@ -73,6 +74,7 @@ class ResNet(nn.Module):
         self.stem = nn.Sequential(*_stem(stem, image_size, channels, 64, norm_layer))
         self.stages = nn.Sequential(net.layer1, net.layer2, net.layer3, net.layer4)
         _initialize(self.stem)
+        replace_strided(self)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Embeddings, shape (N, dim)."""
@@ -123,6 +125,7 @@ class SmallResNet(nn.Module):
                 layers.append(BasicBlock(source, outputs, stride, shortcut, norm_layer=norm_layer))
         self.stages = nn.Sequential(*layers)
         _initialize(self)
+        replace_strided(self)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Embeddings, shape (N, dim)."""
