@@ -23,10 +23,18 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(checkout):
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"]
-    subprocess.run(command, cwd=checkout, check=True, capture_output=True)
-    (built,) = (checkout / "dist").glob("*.whl")
-    return built
+    return built(checkout, "wheel")
+
+
+def built(checkout, kind):
+    """Build as pip does, and return the file; fails if the build prints a warning, which pip would show."""
+    build = f"import setuptools.build_meta as backend; print(backend.build_{kind}('dist'))"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-W", "default", "-c", build]
+    result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "warning" not in (result.stdout + result.stderr).lower()
+    return checkout / "dist" / result.stdout.splitlines()[-1]
 
 
 def test_wheel_holds_every_source_file_inside_the_package(wheel):
@@ -46,6 +54,15 @@ def test_wheel_holds_every_source_file_inside_the_package(wheel):
         for path in (ROOT / folder).rglob(pattern)
     }
     assert sources <= names
+
+
+def test_editable_install_puts_the_checkout_on_the_path(checkout):
+    with zipfile.ZipFile(built(checkout, "editable")) as archive:
+        (path,) = (name for name in archive.namelist() if name.endswith(".pth"))
+        assert archive.read(path).decode().split() == [str(checkout)]
+    assert {(ROOT / "vje_ppl" / name).resolve() for name in ("models", "guides", "configs")} == {
+        ROOT / name for name in ("models", "guides", "configs")
+    }
 
 
 def test_wheel_trains_in_an_empty_folder(wheel, tmp_path):
