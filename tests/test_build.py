@@ -13,7 +13,8 @@ from vje_ppl.models.priors.standard_normal import StandardNormal
 
 from tests.cases import composed
 from vje_ppl import SymmetricConditionalELBO
-from vje_ppl.build import build, build_joint_embedding, count_parameters
+from vje_ppl.build import build, build_augment, build_joint_embedding, count_parameters
+from vje_ppl.data import ViewKey
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
 
@@ -249,3 +250,15 @@ def test_counts_trainable_parameters():
     assert count_parameters(module) == 3 * 4 + 4 + 8 + 4 * 2 + 2
     module[0].requires_grad_(False)
     assert count_parameters(module) == 8 + 4 * 2 + 2
+
+
+@pytest.mark.parametrize(("given", "last"), [("auto", True), ("true", True), ("false", False)])
+def test_channels_last_reaches_training_views_and_prepared_images(given, last):
+    augment = build_augment(composed(f"trainer.channels_last={given}", "augment=cifar"), channels=3, image_size=8)
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    pixels = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # stored the other way round
+    for source in (images, pixels):
+        key = ViewKey(seed=0, step=0, view=0, rows=slice(0, 4), batch_size=4)
+        for views in (augment.view(source, key), augment.evaluation(source), augment.evaluation.finish(source)):
+            assert views.is_contiguous(memory_format=torch.channels_last) is last
+            assert views.is_contiguous() is not last

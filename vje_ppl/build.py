@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from vje_ppl.argument_types import unfit
+from vje_ppl.data.augment import Augment
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
 from vje_ppl.method import METHOD, PROGRAM, Method, method_name
@@ -72,6 +73,24 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
             reason = _first_line(error if cause is None else cause)
             raise UserError(f"{part} could not be built from {node['_target_']}: {reason}") from error
         raise
+
+
+def build_augment(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Augment:
+    """The recipe for views of a configuration, in the memory layout that `trainer.channels_last` asks for.
+
+    Args:
+        config: the whole configuration.
+        channels: channels of an image.
+        image_size: height and width of an image, in pixels.
+        trust_targets: see `build`.
+
+    Raises:
+        UserError: as `build`.
+    """
+    channels_last = config.trainer.get("channels_last") is not False
+    return build(
+        config.augment, "augment", trust_targets, channels=channels, image_size=image_size, channels_last=channels_last
+    )
 
 
 def build_method(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Method:

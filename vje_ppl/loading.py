@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from vje_ppl import checkpoint
-from vje_ppl.build import build, build_method
+from vje_ppl.build import build_augment, build_method
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
 from vje_ppl.foreign_state import MODEL, check_state, check_text
@@ -118,7 +118,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     if missing:
         raise UserError(f"The configuration in {run} has no {missing[0]}: no training of vje_ppl wrote it.")
     channels, image_size = state["data"]["channels"], state["data"]["image_size"]
-    augment = build(config.augment, "augment", trust_targets, channels=channels, image_size=image_size)
+    augment = build_augment(config, channels, image_size, trust_targets)
     module = build_method(config, channels, augment.size, trust_targets)
     try:
         module.load_state_dict(state["module"])

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl import checkpoint
 from vje_ppl.accumulation import check_accumulation
-from vje_ppl.build import build, build_method, count_parameters
+from vje_ppl.build import build, build_augment, build_method, count_parameters
 from vje_ppl.command import run_command
 from vje_ppl.config_identity import config_differences, default_name
 from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
@@ -61,7 +61,7 @@ def train(config: DictConfig) -> int:
 def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
     seed_everything(config.seed)
     data = load_data(config)
-    augment = build(config.augment, "augment", channels=data.channels, image_size=data.image_size)
+    augment = build_augment(config, data.channels, data.image_size)
     module = build_method(config, data.channels, augment.size)
     check_batch_size(config, module)
     loggers = build(config.logger, "logger") if "_target_" in config.logger else None

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vje_ppl.benchmark.photographs import write_photographs
 from vje_ppl.benchmark.timing import alternate
-from vje_ppl.build import build
+from vje_ppl.build import build_augment
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.data.image_set import StreamedImages
 
@@ -92,7 +92,7 @@ def decoding_pieces(
     """
     files = write_photographs(folder, min(FILES, images))
     paths = files * (images // len(files))
-    augment = build(config.augment, "augment", channels=3, image_size=size)
+    augment = build_augment(config, 3, size)
     batch_size = min(64, images)
     streamed = StreamedImages(paths, workers=workers)
     batches = TrainingBatches(streamed, augment, batch_size=batch_size, seed=0, device=device, views=VIEWS)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vje_ppl.benchmark.fused import fused_loss
 from vje_ppl.benchmark.timing import alternate
-from vje_ppl.build import build, build_joint_embedding
+from vje_ppl.build import build_augment, build_joint_embedding
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.devices import uses_channels_last
@@ -105,7 +105,7 @@ def random_batches(config: DictConfig, device: torch.device, images: int = 10_00
     """Augmented batches of random images of CIFAR's size; what the pixels are does not change what they cost."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, CHANNELS, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    augment = build(config.augment, "augment", channels=CHANNELS, image_size=SIDE)
+    augment = build_augment(config, CHANNELS, SIDE)
     return TrainingBatches(
         InMemoryImages(pixels), augment, batch_size=config.batch_size, seed=config.seed, device=device
     )

@@ -16,7 +16,7 @@ import torch
 from numpyro import handlers
 from torch import Tensor, nn
 
-from vje_ppl.build import build
+from vje_ppl.build import build_augment
 from vje_ppl.crosscheck import closed_form, numpyro_side, pyro_side
 from vje_ppl.crosscheck import quantities as q
 from vje_ppl.crosscheck.certificate import Batch, Check, compare
@@ -114,7 +114,7 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     config, guide = run.config, run.program.guide
     device = next(guide.parameters()).device
     data = load_data(config, trust_targets=False)
-    augment = build(config.augment, "augment", trust_targets=False, channels=data.channels, image_size=data.image_size)
+    augment = build_augment(config, data.channels, data.image_size, trust_targets=False)
     held_out = data.train if data.test is None else data.test
     count = min(images, len(held_out))
     batches = TrainingBatches(held_out, augment, batch_size=count, seed=seed, device=device)

@@ -61,6 +61,7 @@ class Augment:
         image_size: side in pixels of a view where `size` is None: what suits the data.
         size: side of a view in pixels.
         center_fraction: share of the shorter side that `evaluation` keeps, in (0, 1].
+        channels_last: whether views lie in channels-last memory; else they are contiguous.
 
     Attributes:
         evaluation: the preparation without randomness that goes with the views.
@@ -78,6 +79,7 @@ class Augment:
         image_size: int,
         size: int | None = None,
         center_fraction: float = 1.0,
+        channels_last: bool = True,
     ) -> None:
         if size is not None and size < 1:
             raise UserError(f"augment.size must be at least 1 pixel, got {size}.")
@@ -96,7 +98,7 @@ class Augment:
         self._geometry = tuple(geometry.values())
         self._color = tuple(color.values())
         self._filters = tuple(filters.values())
-        self._normalize = Normalize(mean, std, channels)
+        self._normalize = Normalize(mean, std, channels, channels_last)
         self.evaluation = Preprocess(self.size, center_fraction, self._normalize)
 
     def draw_boxes(self, rng: np.random.Generator, count: int, height: int, width: int) -> Float64[np.ndarray, "N 4"]:
@@ -114,7 +116,7 @@ class Augment:
             key: which view this is.
 
         Returns:
-            Normalized views in channels-last memory, [n, C, size, size].
+            Normalized views, [n, C, size, size].
 
         Raises:
             UserError: if the images are smaller than the views.
@@ -140,7 +142,7 @@ class Augment:
         draws = [pixel_filter.draw(rng, shape) for pixel_filter in self._filters]
 
         color, draws = color.rows(key.rows), [drawn[key.rows] for drawn in draws]
-        views = torch.empty(pixels.shape, device=pixels.device, memory_format=torch.channels_last)
+        views = torch.empty(pixels.shape, device=pixels.device, memory_format=self._normalize.memory_format)
         for some in self._in_cache(pixels):
             images = color.rows(some).apply(pixels[some].float())
             for pixel_filter, drawn in zip(self._filters, draws, strict=True):

@@ -37,7 +37,7 @@ class TrainingBatch:
     Attributes:
         step: global step: the steps of all epochs before, plus the place in this one.
         index: which images these are, [n].
-        views: V batches of views, each [n, C, size, size], normalized, in channels-last memory.
+        views: V batches of views, each [n, C, size, size], normalized.
         wait_s: seconds spent waiting for the images: indexing, decoding, moving to the device.
         augment_s: seconds that the CPU then spent on making the views.
     """

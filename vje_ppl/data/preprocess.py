@@ -13,15 +13,16 @@ from vje_ppl.errors import UserError
 
 
 class Normalize:
-    """Subtracts a mean and divides by a standard deviation per channel, and leaves channels-last memory.
+    """Subtracts a mean and divides by a standard deviation per channel.
 
     Args:
         mean: one value per channel, or one for all, on the scale of 0 (black) to 1 (white).
         std: likewise, positive.
         channels: number of channels of the images.
+        channels_last: whether the result lies in channels-last memory, as convolutions like it; else it is contiguous.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], channels: int, channels_last: bool = True) -> None:
         for name, values in (("mean", mean), ("std", std)):
             if len(values) not in (1, channels):
                 raise UserError(
@@ -34,6 +35,7 @@ class Normalize:
             raise UserError(f"augment.mean must lie between -1e6 and 1e6, got {list(mean)}.")
         self.mean = [float(value) for value in mean] * (channels // len(mean))
         self.std = [float(value) for value in std] * (channels // len(std))
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def __call__(
         self, images: Float[Tensor, "N C H W"], out: Float[Tensor, "N C H W"] | None = None
@@ -44,7 +46,7 @@ class Normalize:
             images[:, channel].sub_(mean).div_(std)
         if out is not None:
             return out.copy_(images)
-        return images.contiguous(memory_format=torch.channels_last)
+        return images.contiguous(memory_format=self.memory_format)
 
 
 class Preprocess:
@@ -73,7 +75,7 @@ class Preprocess:
             images: pixel values 0 to 255, [N, C, H, W].
 
         Returns:
-            Normalized images in channels-last memory, [N, C, size, size].
+            Normalized images, [N, C, size, size].
         """
         if images.shape[1] != len(self.normalize.mean):
             raise UserError(f"expected images with {len(self.normalize.mean)} channel(s), got {images.shape[1]}.")

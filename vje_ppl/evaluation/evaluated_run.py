@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vje_ppl.build import build
+from vje_ppl.build import build_augment
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import evaluation_batches
 from vje_ppl.data.hold_out import load_data
@@ -150,9 +150,7 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
     if changes and "root" not in run.config.data:
         raise UserError(f"data.root does not apply: the run's data, {run.config.data._target_}, lie in no folder.")
     data = load_data(run.config, options.trust_targets, **changes)
-    augment: Augment = build(
-        run.config.augment, "augment", options.trust_targets, channels=data.channels, image_size=data.image_size
-    )
+    augment = build_augment(run.config, data.channels, data.image_size, options.trust_targets)
     trained_on, found = (
         _shape(run.preprocess.normalize.mean, run.preprocess.size),
         _shape(augment.evaluation.normalize.mean, augment.size),
