@@ -1,4 +1,4 @@
-"""The code blocks of the README, of CONTRIBUTING and of the site's pages, each with the note that a reader does not see.
+"""The code blocks of README, CONTRIBUTING and the site's pages, each with the note that a reader does not see.
 
 A note stands on the line before a block: `<!-- test: ... -->`. What there is to note:
 
