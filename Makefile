@@ -7,13 +7,17 @@ ARGS ?=
 # Processes that share the tests, of about 2 GB each.
 JOBS ?= 2
 
-.PHONY: train test lint types format bench docs slow clean
+.PHONY: train quick test lint types format bench docs slow clean
 
 train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
 
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+
+# While editing: neither processes nor long runs.
+quick: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not process" -n $(JOBS) --dist loadfile $(ARGS)
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(ARGS)

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyro
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+
+#: Folders and files whose tests start processes, or run whole commands: they have the marker `process`.
+PROCESSES = (
+    "cli/",
+    "crosscheck/test_command.py",
+    "data/test_batches.py",
+    "data/test_loaders.py",
+    "documentation/",
+    "evaluation/test_shards.py",
+    "methods/test_distributed.py",
+    "numpyro_port/test_twins.py",
+    "test_accumulation.py",
+    "test_agreed_signal.py",
+    "test_checkpoint.py",
+    "test_packaging.py",
+    "test_peers.py",
+    "test_processes.py",
+    "test_readme.py",
+    "testing/test_report.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their place."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(PROCESSES):
+            item.add_marker(pytest.mark.process)
 
 
 @pytest.fixture(autouse=True)

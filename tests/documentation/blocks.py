@@ -1,4 +1,4 @@
-"""The code blocks of the README and of the site's pages, each with the note that a reader does not see.
+"""The code blocks of README, CONTRIBUTING and the site's pages, each with the note that a reader does not see.
 
 A note stands on the line before a block: `<!-- test: ... -->`. What there is to note:
 
@@ -6,6 +6,7 @@ A note stands on the line before a block: `<!-- test: ... -->`. What there is to
     slow                the block needs what the page's commands leave: it runs where they run, in the slow tests
     output              a sample of what the page's commands print
     groups              a drawing of configuration groups with their default options
+    tree                folders and files of the project; two spaces lead into the folder above
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SITE = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *SITE]
 
 _BLOCK = re.compile(
     r"^(?:<!-- test: (?P<note>[^\n]*?) -->\n)?(?P<fence>```+)(?P<language>[^\n]*)\n(?P<code>.*?)^(?P=fence)$",

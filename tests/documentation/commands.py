@@ -6,7 +6,6 @@
 | the same with hydra/launcher=... or launcher=slurm | composed | nothing: there is no cluster |
 | torchrun or srun, or a script that starts with #! | parsed by bash, what it starts composed | nothing: no cluster |
 | sbatch X | X is a file of the page | nothing |
-| python docs/X.py ... | X is there | run in a copy of the folder |
 | make X | a dry run | nothing: it would install |
 | pip install X | X is this project, and its extras are there | nothing: it would install |
 
@@ -20,7 +19,6 @@ import os
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -172,8 +170,6 @@ def check(command: str, block: Block, folder: Path) -> None:
         OmegaConf.to_container(found.composed(folder))
         return
     match words:
-        case ["python", script, *_] if script.startswith("docs/"):
-            assert (ROOT / script).is_file(), f"{block}: there is no {script}"
         case ["make", *targets]:
             subprocess.run(
                 ["make", "--dry-run", f"PYTHON={sys.executable}", *targets], cwd=ROOT, check=True, capture_output=True
@@ -200,9 +196,6 @@ def check_script(block: Block, folder: Path) -> None:
 def run(command: str, folder: Path) -> str:
     """Run a command of the slow tests in a folder, and return what it printed; empty if the table says nothing."""
     words = words_of(command)
-    if words[:1] == ["python"] and words[1].startswith("docs/"):
-        shutil.copytree(ROOT / "docs", folder / "docs", dirs_exist_ok=True)
-        return _run_apart(words[1:], folder)
     found = module_of(words)
     if found is None or words[0] != "python" or found.needs_a_cluster:
         return ""

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from tests.documentation.blocks import BLOCKS, PAGES, ROOT, Block, blocks_of
+from tests.documentation.blocks import BLOCKS, PAGES, ROOT, SITE, Block, blocks_of
 from tests.documentation.commands import CONFIGS, NoRuleError, check, check_script, run
 
 NAMES = [page.name for page in PAGES]
@@ -26,7 +26,7 @@ NOTES = {
     "sh": {""},
     "bash": {"", "file"},
     "yaml": {"file"},
-    "text": {"output", "groups"},
+    "text": {"output", "groups", "tree"},
 }
 
 
@@ -98,6 +98,18 @@ def test_a_drawing_of_groups_shows_the_defaults(block):
     assert {group: defaults[group] for group in shown} == shown
 
 
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.note == "tree"], ids=str)
+def test_a_tree_shows_what_is_there(block):
+    folder, shown = ROOT, []
+    for line in block.code.splitlines():
+        names = re.findall(r"(?<!\S)\w+(?:/|\.py)(?!\S)", line)
+        if not line.startswith(" "):
+            folder = ROOT / names[0]
+        shown += [folder / name if line.startswith(" ") else ROOT / name for name in names]
+    assert len(shown) > 10
+    assert not [path for path in shown if not path.exists()]
+
+
 def run_python(block: Block, scope: dict) -> None:
     with redirect_stdout(StringIO()):
         exec(compile(block.code, str(block), "exec"), scope)
@@ -137,6 +149,6 @@ def test_a_page_works_as_told(page, desk):
 
 def test_every_page_is_in_the_site():
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    listed = re.search(r"```\{toctree\}\n(.*?)```", index, flags=re.DOTALL)
-    assert listed
-    assert set(listed[1].split()) - {":hidden:"} == {page.stem for page in PAGES} - {"README", "index"}
+    trees = re.findall(r"```\{toctree\}\n(.*?)```", index, flags=re.DOTALL)
+    listed = [line for tree in trees for line in tree.split("\n") if line and not line.startswith(":")]
+    assert sorted(listed) == sorted(page.stem for page in SITE if page.stem != "index")

@@ -46,6 +46,25 @@ def test_a_link_leads_somewhere(page, target, text, picture):
         assert len(text) > 20, "a picture says in words what it shows"
 
 
+INCLUDES = [
+    (page, one["target"], one["options"])
+    for page in PAGES
+    for one in re.finditer(
+        r"^```\{include\} (?P<target>\S+)\n(?P<options>.*?)^```$", page.read_text("utf-8"), flags=re.S | re.M
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "target", "options"), INCLUDES, ids=[f"{page.name}-{n}" for n, (page, *_) in enumerate(INCLUDES)]
+)
+def test_an_included_text_is_there(page, target, options):
+    text = (page.parent / target).read_text(encoding="utf-8")
+    start, end = (re.search(rf"^:{name}: (.*)$", options, flags=re.M)[1] for name in ("start-after", "end-before"))
+    assert text.count(start) == text.count(end) == 1
+    assert text.index(start) < text.index(end)
+
+
 def test_every_picture_is_used():
     used = {(page.parent / target).resolve() for page, target, _, picture in LINKS if picture}
     results = {path for path in used if (ROOT / "docs/results").resolve() in path.parents}  # each of which has one

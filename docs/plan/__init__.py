@@ -1,1 +1,0 @@
-"""What a large run needs, from what can be counted and measured without running it: see `scaling.md`."""

@@ -1,0 +1,102 @@
+"""The numbers in the README and on the page of results are those of the published tables."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.documentation.blocks import ROOT
+
+README, PAGE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+
+#: What the pages call a method of the published tables, on z.
+NAMES = {
+    "vje": "VJE",
+    "simsiam": "SimSiam",
+    "vicreg": "VICReg",
+    "barlow_twins": "Barlow Twins",
+    "byol": "BYOL",
+    "vi_simsiam": "VI-SimSiam",
+    "untrained": "untrained network",
+    "raw pixels": "raw pixels",
+}
+DETECTORS = NAMES | {"vje": "VJE, β = 0.1", "vje_beta_1": "VJE, β = 1"}
+SCORES = {
+    "conditional ★": "conditional ★",
+    "aggregate": "aggregate",
+    "knn_distance of z": "k-NN distance of z",
+    "mahalanobis of z": "Mahalanobis of z",
+    "knn_distance of raw pixels": "k-NN distance",
+    "mahalanobis of raw pixels": "Mahalanobis",
+}
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The cells of the one table whose first row begins like this, bold type left out."""
+    tables = re.findall(r"(?:^\|.*\n)+", text.replace("**", ""), flags=re.MULTILINE)
+    (found,) = (one for one in tables if one.startswith(heading))
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in found.splitlines()]
+
+
+def row(text: str, heading: str, name: str) -> list[str]:
+    """The row of a table whose first cell is this, or begins with this and a comma."""
+    (found,) = (cells[1:] for cells in table(text, heading) if re.fullmatch(rf"`?{re.escape(name)}`?(,.*)?", cells[0]))
+    return found
+
+
+def published(name: str, heading: str, data: str) -> list[list[str]]:
+    """Rows of a published table on one data set."""
+    text = (ROOT / f"docs/results/{name}-small/{name}.md").read_text(encoding="utf-8")
+    return [cells[1:] for cells in table(text, heading) if cells[0] == data]
+
+
+@pytest.mark.parametrize(
+    ("text", "heading", "data", "columns"),
+    [
+        pytest.param(README, "| | k-NN, k = 200", "cifar10", slice(0, 3), id="README"),
+        pytest.param(PAGE, "| CIFAR-10 as JPEG | k-NN, k = 200", "cifar10", slice(0, 3), id="CIFAR-10"),
+        pytest.param(PAGE, "| | digits: k = 69", "digits", slice(0, 3), id="digits"),
+        pytest.param(PAGE, "| | digits: k = 69", "fashion_mnist", slice(4, 7), id="Fashion-MNIST"),
+    ],
+)
+def test_accuracies_are_the_published_ones(text, heading, data, columns):
+    expected = {
+        (NAMES[method] if features != "μ" else "VJE, on μ"): values[:3]
+        for method, features, *values in published("knn_linear", "| data", data)
+        if text is PAGE or features != "μ"
+    }
+    shown = {cells[0]: cells[1:][columns] for cells in table(text, heading)[2:]}
+    assert expected == {name: values for name, values in shown.items() if set(values) != {"—"}}
+
+
+@pytest.mark.parametrize(("data", "columns"), [("digits", slice(0, 3)), ("cifar10", slice(3, 6))])
+def test_ablations_are_the_published_ones(data, columns):
+    heading = "| change | digits: z"
+    rows = published("ablation", "| data", data)
+    assert len(rows) == len(table(PAGE, heading)) - 2
+    for change, *values, _ in rows:
+        name = change.replace("untrained", NAMES["untrained"]).replace("factorized", "factorized` direction")
+        shown = next(cells for cells in table(PAGE, heading) if cells[0].startswith((name, f"`{name}")))
+        assert shown[1:][columns] == [value.replace("—", "") for value in values]
+
+
+def test_detectors_of_one_digit_are_the_published_ones():
+    for method, score, *_, mean, _ in published(
+        "one_class", "| data | method | score | views | S | augmentations | k | 0", "digits"
+    ):
+        if score in SCORES:
+            column = list(SCORES).index(score.replace("raw pixels", "z"))
+            expected = mean.removesuffix(" ± 0.0") if method == "raw pixels" else mean  # they are the same in each seed
+            assert row(PAGE, "| digits, one model per class", DETECTORS[method])[column] == expected
+
+
+def test_detectors_of_one_class_of_cifar_are_the_published_ones():
+    shown, method = {}, ""
+    for cells in table(PAGE, "| CIFAR-10, one model per class")[2:]:
+        method = cells[0] or method
+        shown[method, cells[1]] = cells[2:6]
+    rows = published("one_class", "| data | method | score | views | S | augmentations | k | automobile", "cifar10")
+    assert shown == {
+        (DETECTORS[method], SCORES[score]): values[-5:-1] for method, score, *values in rows if score in SCORES
+    }
