@@ -186,7 +186,9 @@ def test_a_copy_together_with_the_guide_follows_the_copied_guide(copied):
 def test_a_copy_without_the_guide_says_so_and_can_be_bound(copied):
     guide, prior = guide_and_prior()
     alone = copied(prior)
-    with pytest.raises(ValueError, match=r"lost its guide, .*; copy model and guide together, .*prior.bind\(guide.infer"):
+    with pytest.raises(
+        ValueError, match=r"lost its guide, .*; copy model and guide together, .*prior.bind\(guide.infer"
+    ):
         alone()
     alone.bind(guide.infer)
     value = torch.randn(5, D).double()
