@@ -77,8 +77,8 @@ class VampPrior(PyroModule):
         infer = self._infer.function
         if infer is None:
             raise ValueError(
-                "VampPrior has lost its guide, since it was copied or loaded without it, or the guide was deleted; copy "
-                "model and guide together, as copy.deepcopy((model, guide)) does, or call prior.bind(guide.infer)."
+                "VampPrior has lost its guide, since it was copied or loaded without it, or the guide was deleted; "
+                "copy model and guide together, as copy.deepcopy((model, guide)) does, or call prior.bind(guide.infer)."
             )
         with _as_after_training(getattr(infer, "__self__", None)):
             posterior = infer(self.pseudo_embeddings)

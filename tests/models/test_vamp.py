@@ -186,9 +186,7 @@ def test_a_copy_together_with_the_guide_follows_the_copied_guide(copied):
 def test_a_copy_without_the_guide_says_so_and_can_be_bound(copied):
     guide, prior = guide_and_prior()
     alone = copied(prior)
-    with pytest.raises(
-        ValueError, match=r"lost its guide, .*; copy model and guide together, .*prior.bind\(guide.infer"
-    ):
+    with pytest.raises(ValueError, match=r"lost its guide, .*; copy model and guide together, .*prior\.bind"):
         alone()
     alone.bind(guide.infer)
     value = torch.randn(5, D).double()
@@ -197,7 +195,7 @@ def test_a_copy_without_the_guide_says_so_and_can_be_bound(copied):
 
 def test_does_not_keep_a_guide_that_is_gone():
     prior = guide_and_prior()[1]
-    with pytest.raises(ValueError, match="lost its guide, .* or the guide was deleted"):
+    with pytest.raises(ValueError, match=r"lost its guide, .* or the guide was deleted"):
         prior()
 
 

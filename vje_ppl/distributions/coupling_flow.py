@@ -119,10 +119,10 @@ class FlowTransform(Transform):
     Over the diagonal Normal `x = loc + scale · ε` that is `s = loc + scale · f((x − loc)/scale; loc)`. The flow sees
     noise of order one whatever the scale is, so its inverse keeps its digits in float32.
 
-    `log_prob` of a draw made with gradients takes noise and log |det| from the draw, as long as draw, location, scale and
-    the flow's parameters are what they were. Otherwise, and for draws made without gradients, as `sample` makes them, the
-    flow is inverted, so that values and gradients with respect to its parameters are right. A change through `.data` is
-    noticed on the processor alone; on other devices call `clear_cache()` after one.
+    `log_prob` of a draw made with gradients takes noise and log |det| from the draw, as long as draw, location, scale
+    and the flow's parameters are what they were. Otherwise, and for draws made without gradients, as `sample` makes
+    them, the flow is inverted, so that values and gradients with respect to its parameters are right. A change through
+    `.data` is noticed on the processor alone; on other devices call `clear_cache()` after one.
 
     Args:
         flow: f.
@@ -182,7 +182,7 @@ class FlowTransform(Transform):
 
 
 class _Known(NamedTuple):
-    """Noise, the draw that it becomes, log |det| there, whether gradients flow through them, and of what state they are."""
+    """Noise, the draw that it becomes, log |det| there, whether gradients flow through them, and their state."""
 
     noise: Tensor
     value: Tensor

@@ -14,9 +14,9 @@ from torch.distributions import Normal, kl_divergence, register_kl
 def closed_form_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
     """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
 
-    Masks and expansions are unwrapped; independent dimensions are matched by Pyro. Where masks of q and p differ, this is
-    the divergence of what neither leaves out, which is not `E[log q − log p]` under masks. Registered are what torch and Pyro
-    register, and below what they lack. Register your own with `torch.distributions.register_kl`.
+    Masks and expansions are unwrapped; independent dimensions are matched by Pyro. Where masks of q and p differ, this
+    is the divergence of what neither leaves out, which is not `E[log q − log p]` under masks. Registered are what torch
+    and Pyro register, and below what they lack. Register your own with `torch.distributions.register_kl`.
 
     Args:
         q: the guide's distribution.

@@ -13,8 +13,8 @@ from torch import Tensor
 def promoted(*parameters: Any) -> tuple[Tensor, ...]:
     """Parameters as tensors of one floating-point type, the widest among them.
 
-    Numbers, of Python or NumPy, take the type of the tensors. Where no tensor has a floating-point type, that is torch's
-    default: a location of integers does not round the degrees of freedom beside it.
+    Numbers, of Python or NumPy, take the type of the tensors. Where no tensor has a floating-point type, that is
+    torch's default: a location of integers does not round the degrees of freedom beside it.
 
     Args:
         *parameters: tensors, arrays, lists or numbers, of any shapes.

@@ -49,8 +49,8 @@ def checked_concentration(concentration: Any, distribution: str) -> Any:
     """
     if not isinstance(concentration, Tensor) and not math.isfinite(concentration):
         raise ValueError(
-            f"{distribution} expects a finite concentration of at least 0, got {concentration}; at infinity all mass is "
-            "at loc, and there is no density."
+            f"{distribution} expects a finite concentration of at least 0, got {concentration}; at infinity all mass "
+            "is at loc, and there is no density."
         )
     return concentration
 

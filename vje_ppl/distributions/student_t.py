@@ -18,8 +18,8 @@ class StudentT(dist.StudentT):
 
         log p(x) = log Γ((ν+1)/2) − log Γ(ν/2) − ½ log(νπ) − log scale − (ν+1)/2 log(1 + ((x − loc)/scale)²/ν)
 
-    The parent subtracts two log-gammas, which is wrong by 0.16 nats in float32 at ν = 1e6, in the entropy by 7.8 nats at
-    ν = 1e8, and its draws are infinite where a chi-squared with small ν underflows.
+    The parent subtracts two log-gammas, which is wrong by 0.16 nats in float32 at ν = 1e6, and in the entropy by 7.8
+    nats at ν = 1e8; and its draws are infinite where a chi-squared with small ν underflows.
 
     Base measure: Lebesgue on R, over which it integrates to one. On the positive half-line, where radii live, it
     integrates to less.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,9 +47,9 @@ class VISimSiam(Baseline):
         norm: str = "batch",
     ) -> None:
         super().__init__(encoder)
-        if projector[-1] < 2 or most_concentrated <= 0:
+        if projector[-1] < 2 or not 0 < most_concentrated < math.inf:
             raise ValueError(
-                "VISimSiam expects a projector of 2 features or more and most_concentrated > 0, got "
+                "VISimSiam expects a projector of 2 features or more and a finite most_concentrated > 0, got "
                 f"{projector[-1]} and {most_concentrated}."
             )
         self.most_concentrated = most_concentrated

@@ -56,10 +56,10 @@ def _check_site(name: str, site: Any, program: str) -> None:
 
 
 def _kl(guide_site: Any, model_site: Any) -> jax.Array:
-    """w_q E_q[log q] − w_p E_q[log p] per image, with w the weights that scales and masks give: KL(q ‖ p) where both are 1.
+    """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
 
     In closed form where there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
-    w_q KL + E_q[(w_q − w_p) log p] with that mean from the draws. Without a closed form, all of it comes from the draws.
+    w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
     """
     (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
     kl = closed_form_kl(q, p)
@@ -79,7 +79,7 @@ def _kl(guide_site: Any, model_site: Any) -> jax.Array:
 
 
 def _weighted(term: jax.Array, site: Any, masks: list[Any]) -> jax.Array:
-    """A term per image, scaled as handlers scale a site; a mask, also a handler's, is part of NumPyro's distribution."""
+    """A term per image, scaled as handlers scale a site; masks, also handlers', are NumPyro's distribution's."""
     for mask in masks:
         term = scale_and_mask(term, mask=mask)
     return scale_and_mask(term, scale=site["scale"])

@@ -25,8 +25,8 @@ from numpyro.distributions import (
 def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
     """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
 
-    Masks and expansions are unwrapped. Where masks of q and p differ, this is the divergence of what neither leaves out,
-    which is not `E[log q − log p]` under masks. Registered are what NumPyro registers, and below what it lacks.
+    Masks and expansions are unwrapped. Where masks of q and p differ, this is the divergence of what neither leaves
+    out, which is not `E[log q − log p]` under masks. Registered are what NumPyro registers, and below what it lacks.
     Register your own with `numpyro.distributions.kl.kl_divergence.register`.
 
     Args:
