@@ -50,7 +50,7 @@ def check_store(program: Any) -> None:
     An optimizer that holds the module's own would then train nothing. Plain parameters are never taken over.
 
     Raises:
-        ValueError: for such a parameter, and for a module that was built before the setting that keeps parameters local.
+        ValueError: for such a parameter, and for a module that was built before `module_local_params` was set.
     """
     store: Any = pyro.get_param_store()
     program = poutine.unwrap(program)
@@ -59,8 +59,8 @@ def check_store(program: Any) -> None:
     if _in_modules():
         if not hasattr(program._pyro_context, "param_state"):
             raise ValueError(
-                f"{type(program).__name__} was built before pyro.settings.set(module_local_params=True), which Pyro reads "
-                "when it builds a module; build it again."
+                f"{type(program).__name__} was built before pyro.settings.set(module_local_params=True), which Pyro "
+                "reads when it builds a module; build it again."
             )
         return
     if not len(store):
@@ -108,7 +108,7 @@ def _stale(name: str) -> str:
     prefix = name.partition("$$$")[0] if "$$$" in name else "model"
     return (
         f"Pyro's parameter store already holds another '{name}'; call pyro.clear_param_store() before training a new "
-        "model, or build it after pyro.settings.set(module_local_params=True), which keeps parameters in their modules; "
+        "model, or build it after pyro.settings.set(module_local_params=True), which keeps parameters in modules; "
         f"to use parameters that you loaded into the store, call pyro.module('{prefix}', {prefix}, "
         "update_module_params=True), for model and guide."
     )

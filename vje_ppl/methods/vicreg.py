@@ -50,9 +50,8 @@ class VICReg(Baseline):
         super().__init__(encoder)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
         if not all(map(math.isfinite, self.weights.values())):
-            raise ValueError(
-                f"VICReg expects finite weights, got {', '.join(f'{name}={one}' for name, one in self.weights.items())}."
-            )
+            given = ", ".join(f"{name}={one}" for name, one in self.weights.items())
+            raise ValueError(f"VICReg expects finite weights, got {given}.")
         self.projector = mlp_head(self.dim, projector, norm)
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:

@@ -1,4 +1,4 @@
-"""Differences of log-gammas and of digammas that keep their digits at large arguments. Twin of `vje_ppl.distributions.log_gamma`."""
+"""Differences of log-gammas and digammas that keep their digits. Twin of `vje_ppl.distributions.log_gamma`."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ class StudentT(dist.StudentT):
 
         log p(x) = log Γ((ν+1)/2) − log Γ(ν/2) − ½ log(νπ) − log scale − (ν+1)/2 log(1 + ((x − loc)/scale)²/ν)
 
-    The parent subtracts two log-gammas, which loses its digits in float32 at large ν, in the entropy and the distribution
-    function too, and its draws are infinite where a chi-squared with small ν underflows.
+    The parent subtracts two log-gammas, which loses its digits in float32 at large ν, in the entropy and the
+    distribution function too, and its draws are infinite where a chi-squared with small ν underflows.
 
     Base measure: Lebesgue on R, over which it integrates to one. On the positive half-line, where radii live, it
     integrates to less.
@@ -82,8 +82,9 @@ class StudentT(dist.StudentT):
     def cdf(self, value: Any) -> jax.Array:
         """The probability of at most `value`, shape (...).
 
-        For ν up to 1000 (30 in float32) from the incomplete beta function, of s²/(ν+s²) or its complement, whichever is smaller, with s
-        the standardized value. Beyond, from the Normal, by a transformation that is exact to rounding there.
+        For ν up to 1000 (30 in float32) from the incomplete beta function, of s²/(ν+s²) or its complement, whichever is
+        smaller, with s the standardized value. Beyond, from the Normal, by a transformation that is exact to rounding
+        there.
 
         Source: Hill, Algorithm 395: Student's t-Distribution (1970), for large ν.
         """
@@ -103,8 +104,8 @@ class StudentT(dist.StudentT):
     def icdf(self, q: Any) -> jax.Array:
         """The value that is not exceeded with probability q, from 0 to 1, shape (...).
 
-        For ν up to 1000 (30 in float32) by halving, on the logarithm of the distance from the location. Beyond, from the Normal, the
-        inverse of what `cdf` does. Without gradients.
+        For ν up to 1000 (30 in float32) by halving, on the logarithm of the distance from the location. Beyond, from
+        the Normal, the inverse of what `cdf` does. Without gradients.
         """
         df, q = self._finite_df(), jnp.asarray(q)
         bound = _MANY[jnp.finfo(df.dtype).bits]
