@@ -38,7 +38,8 @@ class NormalMixture(PyroModule):
         super().__init__()
         if components < 1 or not 0 < spread < math.inf:
             raise ValueError(
-                f"NormalMixture expects components >= 1 and a positive, finite spread, got {components} and {spread}."
+                f"NormalMixture expects components >= 1 and a positive spread, got {components} and {spread}; both "
+                "are finite."
             )
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(spread / math.sqrt(dim) * torch.randn(components, dim))

@@ -41,8 +41,8 @@ class StudentTPrior(PyroModule):
         super().__init__()
         if not 0 < df < math.inf:
             raise ValueError(
-                f"StudentTPrior expects positive degrees of freedom below infinity, got df={df}; 5 is the default, and "
-                "prior=standard_normal is the limit."
+                f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default, and "
+                "prior=standard_normal is the limit of infinitely many."
             )
         self.dim = dim
         self.register_buffer("df", torch.tensor(float(df)))

@@ -48,7 +48,8 @@ class VampPrior(PyroModule):
         super().__init__()
         if components < 1 or not 0 < init_scale < math.inf:
             raise ValueError(
-                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}."
+                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}; both "
+                "are finite."
             )
         self.pseudo_embeddings = nn.Parameter(init_scale * torch.randn(components, dim))
         self._infer: Borrowed | None = None

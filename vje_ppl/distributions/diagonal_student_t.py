@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from vje_ppl.distributions.log_gamma import finite_df, log_gamma_ratio
-from vje_ppl.distributions.promoted import promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 
 
 class DiagonalStudentT(TorchDistribution):
@@ -46,7 +46,7 @@ class DiagonalStudentT(TorchDistribution):
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, df: float | Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, df: Parameter, loc: Parameter, scale: Parameter, validate_args: bool | None = None) -> None:
         df, loc, scale = promoted(df, loc, scale)
         if loc.dim() < 1 or scale.dim() < 1:
             raise ValueError(

@@ -12,7 +12,7 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import log_gamma_ratio
-from vje_ppl.distributions.promoted import promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
 
 
@@ -45,7 +45,7 @@ class PowerSpherical(TorchDistribution):
     support = constraints.sphere
     has_rsample = True
 
-    def __init__(self, loc: Tensor, concentration: float | Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
         loc, concentration = promoted(loc, checked_concentration(concentration, "PowerSpherical"))
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+#: What distributions take as a parameter.
+Parameter = float | np.number | np.ndarray | Tensor
+
 
 def promoted(*parameters: Any) -> tuple[Tensor, ...]:
     """Parameters as tensors of one floating-point type, the widest among them.

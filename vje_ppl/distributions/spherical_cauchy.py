@@ -10,7 +10,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
-from vje_ppl.distributions.promoted import promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import (
     checked_concentration,
     finite_nonnegative,
@@ -50,7 +50,7 @@ class SphericalCauchy(TorchDistribution):
     support = constraints.sphere
     has_rsample = True
 
-    def __init__(self, loc: Tensor, concentration: float | Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
         loc, concentration = promoted(loc, checked_concentration(concentration, "SphericalCauchy"))
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(

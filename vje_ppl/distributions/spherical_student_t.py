@@ -11,7 +11,7 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import finite_df
-from vje_ppl.distributions.promoted import promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import from_versine, unit_ball, versine
 from vje_ppl.distributions.zonal_integral import draw_share, log_kernel, log_zonal_integral, zonal_moments
 
@@ -45,9 +45,7 @@ class SphericalStudentT(TorchDistribution):
     support = constraints.sphere
     has_rsample = False
 
-    def __init__(
-        self, df: float | Tensor, loc: Tensor, scale: float | Tensor, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, df: Parameter, loc: Parameter, scale: Parameter, validate_args: bool | None = None) -> None:
         df, loc, scale = promoted(df, loc, scale)
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(

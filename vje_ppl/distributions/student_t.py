@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import digamma_difference, finite_df, log_gamma_ratio
-from vje_ppl.distributions.promoted import promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 
 
 class StudentT(dist.StudentT):
@@ -35,9 +35,9 @@ class StudentT(dist.StudentT):
 
     def __init__(
         self,
-        df: float | Tensor,
-        loc: float | Tensor = 0.0,
-        scale: float | Tensor = 1.0,
+        df: Parameter,
+        loc: Parameter = 0.0,
+        scale: Parameter = 1.0,
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(*promoted(df, loc, scale), validate_args=validate_args)

@@ -11,7 +11,7 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.bessel import log_exponential_integral, mean_cosine_rate
-from vje_ppl.distributions.promoted import promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
 
 #: Proposals of Wood's sampler per draw. It rejects at most 0.35 of them, at D = 2 and large κ; that all are rejected,
@@ -46,7 +46,7 @@ class VonMisesFisher(TorchDistribution):
     support = constraints.sphere
     has_rsample = False
 
-    def __init__(self, loc: Tensor, concentration: float | Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
         loc, concentration = promoted(loc, checked_concentration(concentration, "VonMisesFisher"))
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(

@@ -38,7 +38,8 @@ class NormalMixture:
     def __init__(self, dim: int, components: int = 10, spread: float = 1.0) -> None:
         if components < 1 or not 0 < spread < math.inf:
             raise ValueError(
-                f"NormalMixture expects components >= 1 and a positive, finite spread, got {components} and {spread}."
+                f"NormalMixture expects components >= 1 and a positive spread, got {components} and {spread}; both "
+                "are finite."
             )
         self.shape = (components, dim)
         self.start = spread / math.sqrt(dim)  # standard deviation of a feature of the first means

@@ -43,8 +43,8 @@ class StudentTPrior:
     def __init__(self, dim: int, df: float = 5.0) -> None:
         if not 0 < df < math.inf:
             raise ValueError(
-                f"StudentTPrior expects positive degrees of freedom below infinity, got df={df}; 5 is the default, and "
-                "prior=standard_normal is the limit."
+                f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default, and "
+                "prior=standard_normal is the limit of infinitely many."
             )
         self.dim = dim
         self.df = np.asarray(float(df))

@@ -41,7 +41,8 @@ class VampPrior:
     def __init__(self, dim: int, components: int = 32, init_scale: float = 0.5) -> None:
         if components < 1 or not 0 < init_scale < math.inf:
             raise ValueError(
-                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}."
+                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}; both "
+                "are finite."
             )
         self.shape = (components, dim)
         self.init_scale = init_scale
