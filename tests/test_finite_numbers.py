@@ -47,7 +47,6 @@ IN_PYTHON: dict[str, Callable[[float], Any]] = {
     "free_init": lambda one: Free(3, init=one),
     "radius_df": lambda one: StudentTRadius(df=one),
     "beta": lambda one: SymmetricConditionalELBO(beta=one),
-    "num_particles": lambda one: SymmetricConditionalELBO(num_particles=one),
     "low_bound": lambda one: BoundedScale(low=one),
     "high_bound": lambda one: BoundedScale(high=one),
     "guide_bounds": lambda one: DiagonalNormal(3, log_variance_bounds=(one, 4.0)),

@@ -53,7 +53,7 @@ MIXED: dict[str, tuple[Any, Any, Any, torch.dtype]] = {
 @pytest.mark.parametrize("make", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
 def test_parameters_are_promoted_to_one_floating_type(make, loc, shape, scale, dtype):
     given = make(loc, shape, scale)
-    expected = make(*(torch.as_tensor(one).double() for one in (loc, shape, scale)))
+    expected = make(*(torch.as_tensor(one, dtype=torch.float64) for one in (loc, shape, scale)))
     value = torch.tensor([1.0, 0.0, 0.0])
     assert given.sample((2,)).dtype == given.log_prob(value).dtype == dtype
     tolerance = {torch.float32: 2e-6, torch.float64: 1e-13}[dtype]

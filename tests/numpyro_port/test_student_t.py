@@ -36,11 +36,16 @@ def reference(df: float) -> Any:
 def test_moments_entropy_and_probabilities_are_scipys(double):
     rounding = 1e-8 if double else 5e-6
     with jax.enable_x64(double):
-        given = StudentT(jnp.asarray(DF)[:, None], 0.3, 2.0)
-        entropy, variance, mean = (np.asarray(one)[:, 0] for one in (given.entropy(), given.variance, given.mean))
-        cdf = np.asarray(given.cdf(jnp.asarray(VALUES)))
-        icdf = np.asarray(given.icdf(jnp.asarray(PROBABILITIES)))
-        assert np.isfinite(np.asarray(given.sample(random.key(0), (5,)))).all()
+
+        @jax.jit  # one compilation rather than one an operation
+        def everything(df: Any, values: Any, probabilities: Any) -> Any:
+            given = StudentT(df[:, None], 0.3, 2.0)
+            moments = given.entropy()[:, 0], given.variance[:, 0], given.mean[:, 0]
+            return *moments, given.cdf(values), given.icdf(probabilities), given.sample(random.key(0), (5,))
+
+        found = everything(*map(jnp.asarray, (DF, VALUES, PROBABILITIES)))
+        entropy, variance, mean, cdf, icdf, draws = map(np.asarray, found)
+        assert np.isfinite(draws).all()
     for row, df in enumerate(DF):
         theirs = reference(df)
         np.testing.assert_allclose(entropy[row], theirs.entropy(), rtol=rounding, atol=rounding)
@@ -58,14 +63,22 @@ def test_moments_entropy_and_probabilities_are_scipys(double):
 def test_infinite_degrees_of_freedom_are_the_normal():
     loc, scale, value = jnp.asarray([0.6, 0.8, 0.0]), jnp.asarray([0.5, 1.0, 2.0]), jnp.asarray([[0.0, 1.0, 0.0]])
     normal = dist.Normal(loc, scale).to_event(1)
-    for ours in (DiagonalStudentT(math.inf, loc, scale), StudentT(math.inf, loc, scale).to_event(1)):
-        np.testing.assert_allclose(ours.log_prob(value), normal.log_prob(value), rtol=1e-6)
-        np.testing.assert_allclose(ours.variance, normal.variance, rtol=1e-6)
-        assert jnp.isfinite(ours.sample(random.key(0))).all()
-    slope = jax.grad(lambda df: DiagonalStudentT(df, loc, scale).log_prob(value[0]))(jnp.inf)
+
+    @jax.jit
+    def everything(df: Any) -> Any:
+        joint, single = DiagonalStudentT(df, loc, scale), StudentT(df, loc, scale).to_event(1)
+        both = [(one.log_prob(value), one.variance, one.sample(random.key(0))) for one in (joint, single)]
+        slope = jax.grad(lambda df: DiagonalStudentT(df, loc, scale).log_prob(value[0]))(df)
+        on_sphere = SphericalStudentT(df, loc, 0.5).log_prob(value), VonMisesFisher(loc, 4.0).log_prob(value)
+        return both, slope, on_sphere, normal.log_prob(value)
+
+    both, slope, on_sphere, expected = everything(math.inf)
+    for log_prob, variance, draw in both:
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-6)
+        np.testing.assert_allclose(variance, normal.variance, rtol=1e-6)
+        assert jnp.isfinite(draw).all()
     assert slope == 0
-    ours, theirs = SphericalStudentT(math.inf, loc, 0.5), VonMisesFisher(loc, 4.0)
-    np.testing.assert_allclose(ours.log_prob(value), theirs.log_prob(value), rtol=1e-5)
+    np.testing.assert_allclose(*on_sphere, rtol=1e-5)
 
 
 @pytest.mark.parametrize("concentration", [math.inf, math.nan, np.array([1.0, math.inf])], ids=str)
@@ -91,5 +104,6 @@ def test_parameters_are_promoted(loc, df, scale):
             theirs = scipy.stats.multivariate_t(loc, np.eye(3), float(df)).logpdf(value)
             if not isinstance(ours, DiagonalStudentT):
                 theirs = scipy.stats.t(float(df), loc, scale).logpdf(value).sum()
-            assert float(ours.log_prob(value)) == pytest.approx(theirs, rel=1e-12)
-            assert ours.sample(random.key(0)).dtype == np.float64
+            found, draw = jax.jit(lambda ours=ours: (ours.log_prob(value), ours.sample(random.key(0))))()
+            assert float(found) == pytest.approx(theirs, rel=1e-12)
+            assert draw.dtype == np.float64

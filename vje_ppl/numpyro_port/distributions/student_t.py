@@ -114,7 +114,7 @@ class StudentT(dist.StudentT):
         largest = math.log(float(jnp.finfo(few.dtype).max)) / 2.01  # whose square is finite
         low = jnp.full(jnp.broadcast_shapes(tail.shape, few.shape), -largest, few.dtype)
 
-        def halve(_: int, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        def halve(_: Any, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             low, high = interval
             middle = 0.5 * (low + high)
             is_far = standard.cdf(-jnp.exp(middle)) < tail
