@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pyro.nn import PyroModule
@@ -37,7 +38,7 @@ class DegreesOfFreedom(PyroModule):
 
     def __init__(self, value: float = 1.0, learned: bool = False) -> None:
         super().__init__()
-        if not (isinstance(value, int | float) and 0 < value < math.inf):
+        if not (isinstance(value, int | float | np.number) and 0 < value < math.inf):
             raise ValueError(
                 f"A Student-t expects positive degrees of freedom below infinity, got df={value}; 1 is the default, 30 "
                 "is close to a Gaussian, and likelihood=polar_normal is one."

@@ -52,15 +52,15 @@ class Free(PyroModule):
         init: initial scale, positive.
 
     Raises:
-        ValueError: if the initial scale is not positive.
+        ValueError: if the initial scale is not positive and finite.
 
     Source: ours, the ablation of shared variances.
     """
 
     def __init__(self, dim: int, init: float = 1.0) -> None:
         super().__init__()
-        if not init > 0:
-            raise ValueError(f"Free expects a positive initial scale, got {init}.")
+        if not 0 < init < math.inf:
+            raise ValueError(f"Free expects a positive initial scale, got {init}; it is finite, and 1 is the default.")
         # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
         self.log_value = nn.Parameter(torch.full((dim,), math.log(init)))
 

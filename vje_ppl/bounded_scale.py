@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,15 +24,17 @@ class BoundedScale(nn.Module):
         high: upper bound.
 
     Raises:
-        ValueError: if the interval is empty.
+        ValueError: if the interval is empty or infinite.
 
     Source: ours.
     """
 
     def __init__(self, low: float = -8.0, high: float = 4.0) -> None:
         super().__init__()
-        if not low < high:
-            raise ValueError(f"BoundedScale expects low < high bounds of the log-variance, got {low} and {high}.")
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(
+                f"BoundedScale expects low < high bounds of the log-variance, got {low} and {high}; both are finite."
+            )
         self.middle, self.half_width = (low + high) / 2, (high - low) / 2
 
     def forward(self, raw: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from types import FunctionType
@@ -62,9 +63,11 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         )
     extended = _offer(dict(node), part, trust_targets, offered)
     if not isinstance(extended, dict):
+        _refuse_infinities(node, part)
         return extended
     try:
-        return hydra.utils.instantiate(extended, _convert_="all")  # parts get plain lists and dicts
+        built = hydra.utils.instantiate(extended, _convert_="all")  # parts get plain lists and dicts
+        _refuse_infinities(node, part)  # a part that refuses one itself says more
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -73,6 +76,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
             reason = _first_line(error if cause is None else cause)
             raise UserError(f"{part} could not be built from {node['_target_']}: {reason}") from error
         raise
+    return built
 
 
 def build_augment(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Augment:
@@ -179,6 +183,32 @@ def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
         value = given[found[0]]
         shown = json.dumps(value) if isinstance(value, bool | None) else value
         raise UserError(f"{path}.{found[0]} expects {found[1]}, got {shown}.")
+
+
+def _refuse_infinities(node: Any, path: str) -> None:
+    """No number of a configuration is infinite or NaN, but where its parameter is by default.
+
+    Raises:
+        UserError: for the first that is.
+    """
+    if isinstance(node, float) and not math.isfinite(node):
+        raise UserError(f"{path} expects a finite number, got {node}.")
+    if isinstance(node, list):
+        for item in node:
+            _refuse_infinities(item, path)
+    if isinstance(node, dict):
+        own = _defaults(node["_target_"]) if isinstance(node.get("_target_"), str) else {}
+        for key, value in node.items():
+            if not (isinstance(value, float) and own.get(key) == value):
+                _refuse_infinities(value, f"{path}.{key}")
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(hydra.utils.get_object(target)).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {name: parameter.default for name, parameter in parameters.items() if isinstance(parameter.default, float)}
 
 
 def _locate(target: Any, path: str, trust_targets: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from itertools import permutations
@@ -16,7 +17,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from vje_ppl.parameter_store import check_store, register
+from vje_ppl.parameter_store import check_registered, check_store, only_registered, register
 from vje_ppl.sites import site_terms
 
 #: Batch dimension of the pairs of views, left of the images, which the programs declare; particles lie left of it.
@@ -89,16 +90,17 @@ class SymmetricConditionalELBO(ELBO):
         detach_target: whether the target is a fixed observation, as in the paper; `False` is for ablation.
 
     Raises:
-        ValueError: for a negative β or no particle.
+        ValueError: for a β that is negative or not finite, or no whole number of particles of at least 1.
 
     Source: the symmetric conditional ELBO with stop-gradient targets: the paper. β ≠ 1 appears in its figure 4; more
     than two views, and the division of the loss by D, are ours.
     """
 
     def __init__(self, beta: float = 1.0, num_particles: int = 1, detach_target: bool = True) -> None:
-        if beta < 0 or num_particles < 1:
+        if not 0 <= beta < math.inf or not 1 <= num_particles < math.inf or num_particles % 1:
             raise ValueError(
-                f"SymmetricConditionalELBO expects beta >= 0 and num_particles >= 1, got {beta} and {num_particles}."
+                "SymmetricConditionalELBO expects beta >= 0 and num_particles >= 1, got "
+                f"{beta} and {num_particles}; beta is finite, and the number of particles is whole."
             )
         super().__init__(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=-_PAIRS)
         self.beta = beta
@@ -154,26 +156,32 @@ class SymmetricConditionalELBO(ELBO):
         return self.terms(model, guide, *views).loss
 
     def loss(self, model: Callable, guide: Callable, *views: Tensor) -> float:
-        """The loss as a number, without a graph. Arguments as in `terms`."""
+        """The loss as a number, without a graph; what `pyro.infer.SVI.evaluate_loss` calls. Arguments as in `terms`.
+
+        Raises:
+            ValueError: if Pyro's parameter store holds other parameters of the same names, such as loaded ones.
+        """
+        for name, program in {"model": model, "guide": guide}.items():
+            check_registered(name, program)
         with torch.no_grad():
             return self.differentiable_loss(model, guide, *views).item()
 
     def loss_and_grads(self, model: Callable, guide: Callable, *views: Tensor) -> float:
         """The loss as a number, after adding its gradients; what `pyro.infer.SVI.step` calls.
 
-        Registers the parameters of model and guide in Pyro's parameter store first: those that `embed` and `infer` use
-        are not reached through `PyroModule.__call__`, which is what registers the rest.
+        Registers the parameters of model and guide first, in Pyro's parameter store unless the setting
+        `module_local_params` keeps them in their modules: those that `embed` and `infer` use are not reached through
+        `PyroModule.__call__`, which is what registers the rest.
+
+        Raises:
+            ValueError: if the store holds other parameters of the same names.
         """
-        programs = {"model": model, "guide": guide}
-        for name, program in programs.items():
+        for name, program in {"model": model, "guide": guide}.items():
             register(name, program)
-        loss = self.differentiable_loss(model, guide, *views)
+        with only_registered():
+            loss = self.differentiable_loss(model, guide, *views)
         if loss.requires_grad:
             loss.backward(retain_graph=self.retain_graph)
-        if pyro.settings.get("module_local_params"):
-            # Calling a PyroModule then takes off the mark by which SVI knows registered tensors; this puts it on again.
-            for name, program in programs.items():
-                register(name, program)
         return loss.item()
 
     @property

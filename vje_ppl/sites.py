@@ -10,7 +10,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from vje_ppl.distributions.kl import closed_form_kl
+from vje_ppl.distributions.kl import closed_form_kl, same_masks, without_masks
 
 
 def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -35,9 +35,9 @@ def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tup
         for name, site in sites.items():
             _check_site(name, site, program, shape)
     divergences = [_kl(guide_sites[name], latents[name]) for name in latents]
-    divergences += [_log_prob(site, site) for name, site in guide_sites.items() if name not in latents]
+    divergences += [_log_prob(site) for name, site in guide_sites.items() if name not in latents]
     latent = latents.get("latent", next(iter(latents.values())))["value"]
-    return {name: _log_prob(site, site) for name, site in observed.items()}, torch.stack(divergences).sum(0), latent
+    return {name: _log_prob(site) for name, site in observed.items()}, torch.stack(divergences).sum(0), latent
 
 
 def _stochastic_sites(trace: Trace) -> dict[str, Any]:
@@ -78,29 +78,44 @@ def _check_site(name: str, site: Any, program: str, shape: torch.Size) -> None:
 
 
 def _kl(guide_site: Any, model_site: Any) -> Tensor:
-    """KL(q ‖ p) per image: closed form where there is one, else log q − log p of the draws.
+    """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
 
-    Where handlers weigh guide and model differently, the closed form takes the guide's weight w_q, and what is left
-    over, E_q[(w_q − w_p) log p], comes from the draws: w_q E[log q] − w_p E[log p] in all.
+    In closed form where there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
+    w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
     """
-    kl = closed_form_kl(guide_site["fn"], model_site["fn"])
+    (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
+    kl = closed_form_kl(q, p)
     if kl is None:
-        return _log_prob(guide_site, guide_site) - _log_prob(model_site, model_site)
-    kl = scale_and_mask(kl, scale=guide_site["scale"], mask=guide_site["mask"])
-    if _same_weight(guide_site, model_site):
-        return kl
-    return kl + _log_prob(model_site, guide_site) - _log_prob(model_site, model_site)
+        return _log_prob(guide_site) - _log_prob(model_site)
+    kl = kl.expand(torch.broadcast_shapes(guide_site["fn"].batch_shape, model_site["fn"].batch_shape))
+    if _same_weight(guide_site, q_masks, model_site, p_masks):
+        return _weighted(kl, guide_site, q_masks)
+    try:
+        entropy = q.entropy().expand_as(kl)
+    except NotImplementedError:
+        log_p = p.log_prob(model_site["value"], *model_site["args"], **model_site["kwargs"])
+        left_over = _weighted(log_p, guide_site, q_masks) - _weighted(log_p, model_site, p_masks)
+        return _weighted(kl, guide_site, q_masks) + left_over
+    left_over = _weighted(entropy, model_site, p_masks) - _weighted(entropy, guide_site, q_masks)
+    return _weighted(kl, model_site, p_masks) + left_over
 
 
-def _same_weight(guide_site: Any, model_site: Any) -> bool:
+def _weighted(term: Tensor, site: Any, masks: list[bool | Tensor]) -> Tensor:
+    """A term per image, scaled as handlers scale a site, and masked by them and by its distribution."""
+    for mask in masks:
+        term = scale_and_mask(term, mask=mask)
+    return scale_and_mask(term, scale=site["scale"], mask=site["mask"])
+
+
+def _same_weight(guide_site: Any, q_masks: list[bool | Tensor], model_site: Any, p_masks: list[bool | Tensor]) -> bool:
     """Whether scales and masks are known to be the same without looking at any tensor's numbers."""
     scales = guide_site["scale"], model_site["scale"]
     numbers = all(isinstance(scale, int | float) for scale in scales)
     same_scale = scales[0] == scales[1] if numbers else scales[0] is scales[1]
-    return same_scale and guide_site["mask"] is model_site["mask"]
+    return same_scale and same_masks([guide_site["mask"], *q_masks], [model_site["mask"], *p_masks])
 
 
-def _log_prob(site: Any, weight: Any) -> Tensor:
-    """A site's log-probability per image, scaled and masked as `weight`, a site, is."""
+def _log_prob(site: Any) -> Tensor:
+    """A site's log-probability per image, scaled and masked."""
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-    return scale_and_mask(log_prob, scale=weight["scale"], mask=weight["mask"])
+    return scale_and_mask(log_prob, scale=site["scale"], mask=site["mask"])

@@ -24,7 +24,7 @@ class ARDNormal(PyroModule):
         init: initial scale of every feature, positive, in units of the embedding.
 
     Raises:
-        ValueError: if the initial scale is not positive.
+        ValueError: if the initial scale is not positive and finite.
 
     Source: automatic relevance determination as in Bishop, Bayesian PCA (NIPS 1998), with point estimates; as a prior
     of this model: ours.
@@ -32,8 +32,10 @@ class ARDNormal(PyroModule):
 
     def __init__(self, dim: int, init: float = 1.0) -> None:
         super().__init__()
-        if not init > 0:
-            raise ValueError(f"ARDNormal expects a positive initial scale, got {init}; 1 is the standard normal's.")
+        if not 0 < init < math.inf:
+            raise ValueError(
+                f"ARDNormal expects a positive initial scale, got {init}; it is finite, and 1 is the standard normal's."
+            )
         # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
         self.log_scale = nn.Parameter(torch.full((dim,), math.log(init)))
 

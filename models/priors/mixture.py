@@ -29,16 +29,17 @@ class NormalMixture(PyroModule):
         spread: root mean square of the first means' lengths, positive, in units of the embedding.
 
     Raises:
-        ValueError: for no component, or a spread that is not positive.
+        ValueError: for no component, or a spread that is not positive and finite.
 
     Source: ours, as a prior of this model.
     """
 
     def __init__(self, dim: int, components: int = 10, spread: float = 1.0) -> None:
         super().__init__()
-        if components < 1 or not spread > 0:
+        if components < 1 or not 0 < spread < math.inf:
             raise ValueError(
-                f"NormalMixture expects components >= 1 and a positive spread, got {components} and {spread}."
+                f"NormalMixture expects components >= 1 and a positive spread, got {components} and {spread}; both "
+                "are finite."
             )
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(spread / math.sqrt(dim) * torch.randn(components, dim))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.nn import PyroModule
@@ -27,7 +29,7 @@ class StudentTPrior(PyroModule):
             variances are ν/(ν−2), infinite for ν ≤ 2.
 
     Raises:
-        ValueError: if ν is not positive.
+        ValueError: if ν is not positive and finite.
 
     Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1; as a prior of
     this model: ours.
@@ -37,8 +39,11 @@ class StudentTPrior(PyroModule):
 
     def __init__(self, dim: int, df: float = 5.0) -> None:
         super().__init__()
-        if not df > 0:
-            raise ValueError(f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default.")
+        if not 0 < df < math.inf:
+            raise ValueError(
+                f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default, and "
+                "prior=standard_normal is the limit of infinitely many."
+            )
         self.dim = dim
         self.register_buffer("df", torch.tensor(float(df)))
 

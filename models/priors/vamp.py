@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from pyro.nn import PyroModule
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from vje_ppl.borrowed import Borrowed
 from vje_ppl.distributions import Mixture
 
 
@@ -44,34 +46,43 @@ class VampPrior(PyroModule):
 
     def __init__(self, dim: int, components: int = 32, init_scale: float = 0.5) -> None:
         super().__init__()
-        if components < 1 or not init_scale > 0:
+        if components < 1 or not 0 < init_scale < math.inf:
             raise ValueError(
-                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}."
+                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}; both "
+                "are finite."
             )
         self.pseudo_embeddings = nn.Parameter(init_scale * torch.randn(components, dim))
-        self._infer: Callable[[torch.Tensor], Any] | None = None
+        self._infer: Borrowed | None = None
 
     def bind(self, infer: Callable[[torch.Tensor], Any]) -> None:
         """Take the inference network, before the first call.
 
+        The guide is not registered as a part of this module, and this module does not keep it alive. Copied, pickled or
+        saved together, prior and guide stay together. A copy of the prior alone has to be bound anew.
+
         Args:
-            infer: the guide's method: from embeddings (K, D) to a posterior of batch shape (K,), event shape (D,). The
-                guide is not registered as a part of this module, so its parameters stay its own.
+            infer: the guide's method: from embeddings (K, D) to a posterior of batch shape (K,), event shape (D,).
         """
-        self._infer = infer
+        self._infer = Borrowed(infer)
 
     def forward(self) -> TorchDistributionMixin:
         """Return the prior, batch shape (), event shape (D,).
 
         Raises:
-            ValueError: before `bind`.
+            ValueError: before `bind`, and where the guide is gone, as in a copy of the prior alone.
         """
         if self._infer is None:
             raise ValueError(
                 "VampPrior expects the guide's inference network before its first call; call prior.bind(guide.infer)."
             )
-        with _as_after_training(getattr(self._infer, "__self__", None)):
-            posterior = self._infer(self.pseudo_embeddings)
+        infer = self._infer.function
+        if infer is None:
+            raise ValueError(
+                "VampPrior has lost its guide, since it was copied or loaded without it, or the guide was deleted; "
+                "copy model and guide together, as copy.deepcopy((model, guide)) does, or call prior.bind(guide.infer)."
+            )
+        with _as_after_training(getattr(infer, "__self__", None)):
+            posterior = infer(self.pseudo_embeddings)
         equal = self.pseudo_embeddings.detach().new_zeros(len(self.pseudo_embeddings))
         return Mixture(equal, posterior.distribution())
 

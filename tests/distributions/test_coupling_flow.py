@@ -208,3 +208,69 @@ def test_runs_in_float32_under_autocast():
 def test_an_impossible_size_is_refused_in_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         CouplingFlow(*arguments)
+
+
+def by_optimizer(flow: CouplingFlow) -> None:
+    torch.optim.SGD(flow.parameters(), lr=0.1).step()
+
+
+def in_place(flow: CouplingFlow) -> None:
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.mul_(1.5)
+
+
+def through_data(flow: CouplingFlow) -> None:
+    for parameter in flow.parameters():
+        parameter.data.mul_(1.5)
+
+
+def by_other_data(flow: CouplingFlow) -> None:
+    for parameter in flow.parameters():
+        parameter.data = 1.5 * parameter.data
+
+
+def by_a_state(given: CouplingFlow) -> None:
+    given.load_state_dict(flow(size=0.3).state_dict())
+
+
+CHANGES = (by_optimizer, in_place, through_data, by_other_data, by_a_state)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda one: one.__name__)
+def test_a_draw_from_before_a_step_has_the_density_of_after(change):
+    given, loc, scale = flow(), torch.randn(N, 5).double(), torch.rand(N, 5).double() + 0.1
+    one = dist.TransformedDistribution(UnitNormal(5, loc, loc.shape[:1]), [FlowTransform(given, loc, scale)])
+    draw = one.rsample()
+    before = one.log_prob(draw)
+    before.sum().backward()
+    change(given)
+    anew = dist.TransformedDistribution(UnitNormal(5, loc, loc.shape[:1]), [FlowTransform(given, loc, scale)])
+    expected = anew.log_prob(draw.detach().clone())
+    torch.testing.assert_close(one.log_prob(draw), expected)
+    assert not torch.isclose(before, expected).any()
+
+
+def test_a_draw_or_location_that_was_changed_is_seen_as_it_is():
+    given, loc, scale = flow(), torch.randn(N, 5).double(), torch.rand(N, 5).double() + 0.1
+    one = dist.TransformedDistribution(UnitNormal(5, loc, loc.shape[:1]), [FlowTransform(given, loc, scale)])
+    for changed in ("draw", "loc"):
+        with torch.no_grad():
+            draw = one.rsample()
+            (draw if changed == "draw" else loc).add_(0.5)
+            torch.testing.assert_close(one.log_prob(draw), one.log_prob(draw.clone()))
+
+
+def test_clearing_the_cache_forgets_the_draw():
+    given, loc = flow(), torch.randn(N, 5).double()
+    one = dist.TransformedDistribution(
+        UnitNormal(5, loc, loc.shape[:1]), [FlowTransform(given, loc, torch.ones_like(loc))]
+    )
+    draw = one.rsample()
+    calls = []
+    given.inverse = lambda *args: calls.append(1) or CouplingFlow.inverse(given, *args)
+    expected = one.log_prob(draw)
+    assert calls == []
+    one.clear_cache()
+    torch.testing.assert_close(one.log_prob(draw), expected)
+    assert calls == [1]

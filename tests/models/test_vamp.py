@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -159,6 +160,43 @@ def test_what_was_learned_comes_back_with_the_state():
     assert not torch.equal(other.model.prior().log_prob(value), module.model.prior().log_prob(value))
     other.load_state_dict(module.state_dict())
     assert torch.equal(other.model.prior().log_prob(value), module.model.prior().log_prob(value))
+
+
+COPIES = {"deepcopy": deepcopy, "pickle": lambda one: pickle.loads(pickle.dumps(one))}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_together_with_the_guide_follows_the_copied_guide(copied):
+    guide, prior = guide_and_prior("group")
+    other_guide, other_prior = copied((guide, prior))
+    value = torch.randn(5, D).double()
+    before = prior().log_prob(value)
+    with torch.no_grad():
+        for parameter in guide.parameters():
+            parameter.add_(0.3)
+    assert torch.equal(other_prior().log_prob(value), before)
+    with torch.no_grad():
+        for parameter in other_guide.parameters():
+            parameter.add_(0.3)
+    assert torch.equal(other_prior().log_prob(value), prior().log_prob(value))
+    assert not torch.equal(prior().log_prob(value), before)
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_without_the_guide_says_so_and_can_be_bound(copied):
+    guide, prior = guide_and_prior()
+    alone = copied(prior)
+    with pytest.raises(ValueError, match=r"lost its guide, .*; copy model and guide together, .*prior\.bind"):
+        alone()
+    alone.bind(guide.infer)
+    value = torch.randn(5, D).double()
+    assert torch.equal(alone().log_prob(value), prior().log_prob(value))
+
+
+def test_does_not_keep_a_guide_that_is_gone():
+    prior = guide_and_prior()[1]
+    with pytest.raises(ValueError, match=r"lost its guide, .* or the guide was deleted"):
+        prior()
 
 
 def test_starts_apart_from_zero_and_elsewhere_for_another_seed():

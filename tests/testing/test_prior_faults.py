@@ -124,6 +124,27 @@ class UnusedParameter(Normal):
         self.unused = nn.Parameter(torch.tensor(1.0))
 
 
+class HiddenModule(Normal):
+    """It learns from a module in a list, which nothing else knows of."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.hidden = [nn.Linear(dim, 1, bias=False)]
+
+    def base(self) -> Any:
+        return dist.Normal(self.hidden[0].weight.to(self.zero)[0], 1 + self.zero)
+
+
+class KeepsTheGuide(Normal):
+    """It keeps the guide's method as it comes, so that a copy follows a guide of its own that nobody trains."""
+
+    def bind(self, infer: Any) -> None:
+        self.infer = lambda embedding: infer(embedding)
+
+    def base(self) -> Any:
+        return dist.Normal(self.infer(self.zero.float().expand(2, -1)).mean[0].to(self.zero), 1 + self.zero)
+
+
 FAULTS = {
     OneFeatureMore: {"is_over_the_embedding"},
     WithoutEvent: {"is_over_the_embedding"},
@@ -135,6 +156,8 @@ FAULTS = {
     with_base(SinglePrecision): {"keeps_the_dtype", "gradient_is_right"},
     KL: {"kl_from_the_guide_is_right"},
     UnusedParameter: {"works_in_the_objective"},
+    HiddenModule: {"works_in_the_objective"},
+    KeepsTheGuide: {"works_in_the_objective"},
 }
 
 

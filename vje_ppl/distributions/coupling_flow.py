@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Transform
+
+from vje_ppl.distributions.promoted import promoted
 
 #: Couplings beyond this number are a slip. Ours.
 MOST_LAYERS = 1000
@@ -117,8 +119,10 @@ class FlowTransform(Transform):
     Over the diagonal Normal `x = loc + scale · ε` that is `s = loc + scale · f((x − loc)/scale; loc)`. The flow sees
     noise of order one whatever the scale is, so its inverse keeps its digits in float32.
 
-    `log_prob` of a draw made with gradients takes noise and log |det| from the draw. Draws made without, as `sample`
-    makes them, are inverted, so that gradients with respect to the flow's parameters are right for them too.
+    `log_prob` of a draw made with gradients takes noise and log |det| from the draw, as long as draw, location, scale
+    and the flow's parameters are what they were. Otherwise, and for draws made without gradients, as `sample` makes
+    them, the flow is inverted, so that values and gradients with respect to its parameters are right. A change through
+    `.data` is noticed on the processor alone; on other devices call `clear_cache()` after one.
 
     Args:
         flow: f.
@@ -134,36 +138,54 @@ class FlowTransform(Transform):
 
     def __init__(self, flow: CouplingFlow, loc: Float[Tensor, "*batch D"], scale: Float[Tensor, "*batch D"]) -> None:
         super().__init__()
-        self.flow, self.loc, self.scale = flow, loc, scale
+        self.loc, self.scale = promoted(loc, scale)
+        self.flow = flow
+        self.clear_cache()
+
+    def clear_cache(self) -> None:
+        """Forget all draws, which are then inverted."""
         self._drawn: _Known | None = None
         self._scored: _Known | None = None
 
     def _call(self, x: Tensor) -> Tensor:
         standardized, log_det = self.flow(x, self.loc)
         value = self.loc + self.scale * standardized
-        self._drawn = _Known(x, value, log_det, value.requires_grad)
+        self._drawn = _Known(x, value, log_det, value.requires_grad, self._state(value))
         return value
 
     def _inverse(self, y: Tensor) -> Tensor:
         known = self._drawn
-        if known is None or y is not known.value or (torch.is_grad_enabled() and not known.has_graph):
+        if (
+            known is None
+            or y is not known.value
+            or (torch.is_grad_enabled() and not known.has_graph)
+            or known.state != self._state(y)
+        ):
             noise, log_det = self.flow.inverse((y - self.loc) / self.scale, self.loc)
-            known = _Known(noise, y, log_det, has_graph=True)
+            known = _Known(noise, y, log_det, True, self._state(y))
         self._scored = known
         return known.noise
 
     def log_abs_det_jacobian(self, x: Float[Tensor, "*#draws D"], y: Float[Tensor, "*#draws D"]) -> Tensor:
         """Log |det ∂s/∂ε| in nats, shape (...)."""
         known = self._scored
-        if known is None or x is not known.noise or y is not known.value:
+        if known is None or x is not known.noise or y is not known.value or known.state != self._state(y):
             return self.flow(x, self.loc)[1] + self.scale.log().sum(-1)
         return known.log_det + self.scale.log().sum(-1)
 
+    def _state(self, value: Tensor) -> list[Any]:
+        """What differs once a draw, or anything that it depends on, has been changed in place or replaced."""
+        tensors = [value, self.loc, self.scale, *self.flow.parameters()]
+        versions = [None if one.is_inference() else one._version for one in tensors]
+        sums = [one.detach().sum() for one in tensors if one.device.type == "cpu"]  # elsewhere one would wait for them
+        return [*map(id, tensors), *versions, *torch.stack(sums).tolist()] if sums else [*map(id, tensors), *versions]
+
 
 class _Known(NamedTuple):
-    """Noise, the draw that it becomes, log |det| of the flow there, and whether gradients flow through them."""
+    """Noise, the draw that it becomes, log |det| there, whether gradients flow through them, and their state."""
 
     noise: Tensor
     value: Tensor
     log_det: Tensor
     has_graph: bool
+    state: list[Any]

@@ -12,7 +12,8 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 from torch.distributions import constraints
 
-from vje_ppl.distributions.log_gamma import log_gamma_ratio
+from vje_ppl.distributions.log_gamma import finite_df, log_gamma_ratio
+from vje_ppl.distributions.promoted import Parameter, promoted
 
 
 class DiagonalStudentT(TorchDistribution):
@@ -29,7 +30,7 @@ class DiagonalStudentT(TorchDistribution):
     not.
 
     Args:
-        df: degrees of freedom ν > 0, a number or a tensor of shape (...).
+        df: degrees of freedom ν > 0, a number or a tensor of shape (...); infinite is the Normal.
         loc: location, shape (..., D).
         scale: standard deviations of the Gaussian that the tail widens, positive, shape (..., D). The covariance is
             ν/(ν−2) · scale², and infinite for ν ≤ 2.
@@ -45,21 +46,20 @@ class DiagonalStudentT(TorchDistribution):
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, df: float | Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, df: Parameter, loc: Parameter, scale: Parameter, validate_args: bool | None = None) -> None:
+        df, loc, scale = promoted(df, loc, scale)
         if loc.dim() < 1 or scale.dim() < 1:
             raise ValueError(
                 f"DiagonalStudentT expects loc and scale with a last dimension of features, got shapes "
                 f"{tuple(loc.shape)} and {tuple(scale.shape)}; unsqueeze a scalar to one feature."
             )
-        if not isinstance(df, Tensor):
-            df = loc.new_tensor(df)
         batch_shape = torch.broadcast_shapes(df.shape, loc.shape[:-1], scale.shape[:-1])
         event_shape = torch.broadcast_shapes(loc.shape[-1:], scale.shape[-1:])
         self.df = df.expand(batch_shape)
         self.loc = loc.expand(batch_shape + event_shape)
         self.scale = scale.expand(batch_shape + event_shape)
         # The normalizer and the sum of log-scales are computed at the shapes that came in, not at the expanded ones.
-        self._unbroadcasted_df = df
+        self._unbroadcasted_df = finite_df(df)
         self._unbroadcasted_scale = scale
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
@@ -91,7 +91,8 @@ class DiagonalStudentT(TorchDistribution):
         shape = self._extended_shape(torch.Size(sample_shape))
         normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         # A chi-squared with small ν underflows to zero, and 1/0 is no draw.
-        mixing = (Chi2(self.df).rsample(torch.Size(sample_shape)) / self.df).clamp_min(torch.finfo(self.df.dtype).tiny)
+        df = finite_df(self.df)
+        mixing = (Chi2(df).rsample(torch.Size(sample_shape)) / df).clamp_min(torch.finfo(df.dtype).tiny)
         return self.loc + self.scale * normal * mixing.rsqrt().unsqueeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -115,6 +116,6 @@ class DiagonalStudentT(TorchDistribution):
     @property
     def variance(self) -> Tensor:
         """Feature-wise variances, shape (..., D): ν/(ν−2) · scale², infinite for 1 < ν ≤ 2, NaN for ν ≤ 1."""
-        df = self.df.unsqueeze(-1)
+        df = finite_df(self.df).unsqueeze(-1)
         finite = self.scale.square() * (df / (df - 2))
         return torch.where(df > 2, finite, torch.where(df > 1, torch.inf, torch.nan))

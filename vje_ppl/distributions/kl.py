@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pyro.distributions import Independent, LowRankMultivariateNormal
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution, TorchDistributionMixin
@@ -12,8 +14,9 @@ from torch.distributions import Normal, kl_divergence, register_kl
 def closed_form_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
     """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
 
-    Masks and expansions are unwrapped; independent dimensions are matched by Pyro. Registered are what torch and Pyro
-    register, and below what they lack. Register your own with `torch.distributions.register_kl`.
+    Masks and expansions are unwrapped; independent dimensions are matched by Pyro. Where masks of q and p differ, this
+    is the divergence of what neither leaves out, which is not `E[log q − log p]` under masks. Registered are what torch
+    and Pyro register, and below what they lack. Register your own with `torch.distributions.register_kl`.
 
     Args:
         q: the guide's distribution.
@@ -23,8 +26,10 @@ def closed_form_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tens
         Shape: the broadcast batch shape of q and p; 0 where a mask leaves an element out.
     """
     batch_shape = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
-    q, q_mask = _unwrap(q)
-    p, p_mask = _unwrap(p)
+    q, q_mask = without_masks(q)
+    p, p_mask = without_masks(p)
+    if not _same_masks_within(q, p):
+        return None
     try:
         kl = kl_divergence(q, p).expand(batch_shape)
     except NotImplementedError:
@@ -34,14 +39,35 @@ def closed_form_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tens
     return kl
 
 
-def _unwrap(distribution: TorchDistributionMixin) -> tuple[TorchDistributionMixin, list[bool | Tensor]]:
-    """The distribution under any expansions and masks, and those masks."""
+def without_masks(distribution: TorchDistributionMixin) -> tuple[TorchDistributionMixin, list[bool | Tensor]]:
+    """The distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
     masks: list[bool | Tensor] = []
     while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
         if isinstance(distribution, MaskedDistribution):
             masks.append(distribution._mask)
         distribution = distribution.base_dist
     return distribution, masks
+
+
+def same_masks(one: Sequence[bool | Tensor | None], other: Sequence[bool | Tensor | None]) -> bool:
+    """Whether masks are known to be the same, one by one, without looking at any tensor's numbers."""
+    return len(one) == len(other) and all(map(_same_mask, one, other))
+
+
+def _same_mask(one: bool | Tensor | None, other: bool | Tensor | None) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.is_set_to(other)  # expanding a mask makes another tensor of the same memory
+    return one is other
+
+
+def _same_masks_within(q: TorchDistributionMixin, p: TorchDistributionMixin) -> bool:
+    """Whether masks of single features are the same, since Pyro's divergence is that of what both leave."""
+    masks: list[list[bool | Tensor]] = []
+    for distribution in (q, p):
+        while isinstance(distribution, Independent):
+            distribution = distribution.base_dist
+        masks.append(without_masks(distribution)[1])
+    return same_masks(*masks)
 
 
 @register_kl(LowRankMultivariateNormal, Independent)

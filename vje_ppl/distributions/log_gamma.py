@@ -1,4 +1,4 @@
-"""A difference of log-gammas that keeps its digits at large arguments."""
+"""Differences of log-gammas and of digammas that keep their digits at large arguments."""
 
 from __future__ import annotations
 
@@ -44,3 +44,44 @@ def log_gamma_ratio(x: Float[Tensor, "*#batch"], shift: Float[Tensor, "*#batch"]
         - _stirling_remainder(large)
     )
     return torch.where(is_small, direct, stirling)
+
+
+def digamma_difference(x: Float[Tensor, "*#batch"], shift: Float[Tensor, "*#batch"]) -> Float[Tensor, ...]:
+    """`ψ(x + a) − ψ(x)`, which falls as a/x, with the digits of a number of that size.
+
+    Args:
+        x: positive, any shape.
+        shift: the shift a ≥ 0, broadcastable with x.
+
+    Returns:
+        The difference in the broadcast shape.
+
+    Source: ours; the series is NIST DLMF 5.11.2.
+    """
+    is_small = x < _STIRLING_FROM
+    small = torch.where(is_small, x, _STIRLING_FROM)
+    direct = torch.digamma(small + shift) - torch.digamma(small)
+    large = torch.where(is_small, _STIRLING_FROM, x)
+    series = (
+        torch.log1p(shift / large)
+        + shift / large / (2 * (large + shift))
+        + _digamma_remainder(large)
+        - _digamma_remainder(large + shift)
+    )
+    return torch.where(is_small, direct, series)
+
+
+def _digamma_remainder(x: Tensor) -> Tensor:
+    """`log x − 1/(2x) − ψ(x)` for x ≥ 16: 1/(12x²) − 1/(120x⁴) + ..."""
+    square = x.reciprocal().square()
+    return square * (1 / 12 + square * (-1 / 120 + square * (1 / 252 + square * (-1 / 240 + square * (1 / 132)))))
+
+
+def finite_df(df: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Degrees of freedom ν, or, where they are infinite, so many that no digit differs from those of the Normal.
+
+    In place of infinity, which formulas multiply with a zero, it is 1/ε⁴ (5e27 in float32); larger ones are too.
+
+    Source: ours.
+    """
+    return df.clamp_max(torch.finfo(df.dtype).eps ** -4)

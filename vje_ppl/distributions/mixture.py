@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution, TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, constraints
+
+from vje_ppl.distributions.promoted import promoted
 
 
 class Mixture(TorchDistribution):
@@ -45,6 +48,7 @@ class Mixture(TorchDistribution):
         batch_shape: torch.Size = torch.Size(),  # noqa: B008
         validate_args: bool | None = None,
     ) -> None:
+        (logits,) = promoted(logits)
         if logits.dim() != 1 or components.batch_shape != logits.shape or len(components.event_shape) != 1:
             raise ValueError(
                 f"Mixture expects logits of shape (K,) and components of batch shape (K,) and event shape (D,), got "
@@ -105,7 +109,7 @@ def _diagonal_normals(normal: Normal, value: Tensor) -> Tensor:
     The terms cancel, which leaves a rounding error of about ε Σ_j x_j²/σ_kj². In float64 that is below what rounding x
     to float32 alone moves the result by, ε₃₂² Σ_j x_j²/σ_kj² and more; in float32 it would be too much.
     """
-    dtype = torch.promote_types(value.dtype, normal.loc.dtype)
+    dtype = reduce(torch.promote_types, (value.dtype, normal.loc.dtype, normal.scale.dtype))
     value, loc, scale = value.double(), normal.loc.double(), normal.scale.double()
     precision = scale.square().reciprocal()
     squares = value.square() @ precision.mT - 2 * value @ (loc * precision).mT + (loc.square() * precision).sum(-1)

@@ -12,7 +12,8 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import log_gamma_ratio
-from vje_ppl.distributions.sphere import from_versine, unit_ball, versine
+from vje_ppl.distributions.promoted import Parameter, promoted
+from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
 
 
 class PowerSpherical(TorchDistribution):
@@ -32,26 +33,25 @@ class PowerSpherical(TorchDistribution):
     Args:
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
-        concentration: κ ≥ 0, a number or a tensor of shape (...).
+        concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
-        ValueError: for fewer than two features.
+        ValueError: for fewer than two features, or a number κ that is not finite.
 
     Source: De Cao and Aziz, The Power Spherical Distribution (2020), arXiv 2006.04437; the floor is ours.
     """
 
-    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": constraints.nonnegative}
+    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": finite_nonnegative}
     support = constraints.sphere
     has_rsample = True
 
-    def __init__(self, loc: Tensor, concentration: float | Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
+        loc, concentration = promoted(loc, checked_concentration(concentration, "PowerSpherical"))
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(
                 f"PowerSpherical expects loc with a last dimension of two or more features, got shape "
                 f"{tuple(loc.shape)}; the sphere of R^1 is two points."
             )
-        if not isinstance(concentration, Tensor):
-            concentration = loc.new_tensor(concentration)
         batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
         self.concentration = concentration.expand(batch_shape)
@@ -117,6 +117,8 @@ class PowerSpherical(TorchDistribution):
 
 def _log_half_one_plus_cosine(loc: Tensor, value: Tensor) -> Tensor:
     """`log((1 + μ·x)/2)`, from the distance to μ or to −μ, whichever is closer, so that no digits are lost."""
+    value = value.to(torch.promote_types(loc.dtype, value.dtype))
+    loc = loc.to(value.dtype)
     opposite = torch.linalg.vecdot(loc.detach(), value.detach()) < 0
     sign = torch.where(opposite, -1.0, 1.0).to(loc.dtype)
     closer = 0.5 * versine(sign.unsqueeze(-1) * loc, value)

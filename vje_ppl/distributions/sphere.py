@@ -29,6 +29,32 @@ class _UnitBall(constraints.Constraint):
 unit_ball = _UnitBall()
 
 
+class _FiniteNonnegative(constraints.Constraint):
+    """Numbers from 0 on, without infinity."""
+
+    def check(self, value: Any) -> Any:
+        """Whether each number is one."""
+        return (value >= 0) & torch.isfinite(value)
+
+
+#: What concentrations are checked against: at an infinite one there is a point mass, and no density.
+finite_nonnegative = _FiniteNonnegative()
+
+
+def checked_concentration(concentration: Any, distribution: str) -> Any:
+    """A concentration as given, where it is a tensor, or a finite number.
+
+    Raises:
+        ValueError: for a number that is infinite or NaN.
+    """
+    if not isinstance(concentration, Tensor) and not math.isfinite(concentration):
+        raise ValueError(
+            f"{distribution} expects a finite concentration of at least 0, got {concentration}; at infinity all mass "
+            "is at loc, and there is no density."
+        )
+    return concentration
+
+
 def log_sphere_area(dim: int) -> float:
     """Log of the area of the unit sphere of R^D, `log 2 + D/2 log π − log Γ(D/2)`; log 2, two points, for D = 1."""
     return math.log(2) + 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim)

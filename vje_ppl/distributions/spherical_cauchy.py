@@ -10,7 +10,15 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
-from vje_ppl.distributions.sphere import from_versine, log_sphere_area, unit_ball, versine
+from vje_ppl.distributions.promoted import Parameter, promoted
+from vje_ppl.distributions.sphere import (
+    checked_concentration,
+    finite_nonnegative,
+    from_versine,
+    log_sphere_area,
+    unit_ball,
+    versine,
+)
 from vje_ppl.distributions.zonal_integral import zonal_moments
 
 
@@ -29,27 +37,26 @@ class SphericalCauchy(TorchDistribution):
     Args:
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
-        concentration: κ ≥ 0, a number or a tensor of shape (...).
+        concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
-        ValueError: for fewer than two features.
+        ValueError: for fewer than two features, or a number κ that is not finite.
 
     Source: Kato and McCullagh, Some Properties of a Cauchy Family on the Sphere Derived from the Möbius Transformations
     (2020); κ is ours.
     """
 
-    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": constraints.nonnegative}
+    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": finite_nonnegative}
     support = constraints.sphere
     has_rsample = True
 
-    def __init__(self, loc: Tensor, concentration: float | Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
+        loc, concentration = promoted(loc, checked_concentration(concentration, "SphericalCauchy"))
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(
                 f"SphericalCauchy expects loc with a last dimension of two or more features, got shape "
                 f"{tuple(loc.shape)}; the sphere of R^1 is two points."
             )
-        if not isinstance(concentration, Tensor):
-            concentration = loc.new_tensor(concentration)
         batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
         self.concentration = concentration.expand(batch_shape)

@@ -10,6 +10,8 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
+from vje_ppl.distributions.log_gamma import finite_df
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import from_versine, unit_ball, versine
 from vje_ppl.distributions.zonal_integral import draw_share, log_kernel, log_zonal_integral, zonal_moments
 
@@ -27,7 +29,7 @@ class SphericalStudentT(TorchDistribution):
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        df: degrees of freedom ν > 0, a number or a tensor of shape (...).
+        df: degrees of freedom ν > 0, a number or a tensor of shape (...); infinite is the von Mises-Fisher.
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
         scale: σ > 0, a number or a tensor of shape (...): one for all features. The curvature of the log density at its
@@ -43,20 +45,18 @@ class SphericalStudentT(TorchDistribution):
     support = constraints.sphere
     has_rsample = False
 
-    def __init__(
-        self, df: float | Tensor, loc: Tensor, scale: float | Tensor, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, df: Parameter, loc: Parameter, scale: Parameter, validate_args: bool | None = None) -> None:
+        df, loc, scale = promoted(df, loc, scale)
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(
                 f"SphericalStudentT expects loc with a last dimension of two or more features, got shape "
                 f"{tuple(loc.shape)}; the sphere of R^1 is two points."
             )
-        df, scale = (one if isinstance(one, Tensor) else loc.new_tensor(one) for one in (df, scale))
         batch_shape = torch.broadcast_shapes(df.shape, loc.shape[:-1], scale.shape)
         self.df, self.scale = df.expand(batch_shape), scale.expand(batch_shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
         # The normalizer is computed at the shapes that came in, not at the expanded ones.
-        self._unbroadcasted_df, self._unbroadcasted_scale = df, scale
+        self._unbroadcasted_df, self._unbroadcasted_scale = finite_df(df), scale
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
     @staticmethod

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence, register_kl
 
+from vje_ppl.distributions.promoted import promoted
+
 
 class UnitNormal(dist.Independent):
     """`Normal(0, I)` on R^D: `dist.Normal(0, 1).expand([D]).to_event(1)` that knows it is one.
@@ -17,11 +19,12 @@ class UnitNormal(dist.Independent):
 
     Args:
         dim: number of features D.
-        like: a tensor whose dtype and device the distribution takes.
+        like: a tensor whose device and, if it is a floating-point type, dtype the distribution takes.
         batch_shape: batch shape, () by default.
     """
 
     def __init__(self, dim: int, like: Tensor, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
+        (like,) = promoted(like)
         zero, one = like.new_zeros(()), like.new_ones(())
         super().__init__(dist.Normal(zero, one).expand([*batch_shape, dim]), 1)
 

@@ -11,7 +11,8 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.bessel import log_exponential_integral, mean_cosine_rate
-from vje_ppl.distributions.sphere import from_versine, unit_ball, versine
+from vje_ppl.distributions.promoted import Parameter, promoted
+from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
 
 #: Proposals of Wood's sampler per draw. It rejects at most 0.35 of them, at D = 2 and large κ; that all are rejected,
 #: and the last one is returned, has a probability of about 1e-11.
@@ -33,26 +34,25 @@ class VonMisesFisher(TorchDistribution):
     Args:
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
-        concentration: κ ≥ 0, a number or a tensor of shape (...).
+        concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
-        ValueError: for fewer than two features.
+        ValueError: for fewer than two features, or a number κ that is not finite.
 
     Source: Mardia and Jupp, Directional Statistics (2000), section 9.3.2.
     """
 
-    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": constraints.nonnegative}
+    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": finite_nonnegative}
     support = constraints.sphere
     has_rsample = False
 
-    def __init__(self, loc: Tensor, concentration: float | Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
+        loc, concentration = promoted(loc, checked_concentration(concentration, "VonMisesFisher"))
         if loc.dim() < 1 or loc.shape[-1] < 2:
             raise ValueError(
                 f"VonMisesFisher expects loc with a last dimension of two or more features, got shape "
                 f"{tuple(loc.shape)}; the sphere of R^1 is two points."
             )
-        if not isinstance(concentration, Tensor):
-            concentration = loc.new_tensor(concentration)
         batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
         self.concentration = concentration.expand(batch_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -26,6 +27,9 @@ class BarlowTwins(Baseline):
         redundancy: λ.
         norm: normalization of the projector, "batch" or "group".
 
+    Raises:
+        ValueError: for a redundancy that is not finite.
+
     Source: Zbontar, Jing, Misra, LeCun and Deny, "Barlow Twins", ICML 2021, equations 1 and 2.
     """
 
@@ -36,6 +40,9 @@ class BarlowTwins(Baseline):
     ) -> None:
         super().__init__(encoder)
         from lightly.loss import BarlowTwinsLoss
+
+        if not math.isfinite(redundancy):
+            raise ValueError(f"BarlowTwins expects a finite redundancy, got {redundancy}; 0.005 is the default.")
 
         self.projector = mlp_head(self.dim, projector, norm)
         self.criterion = BarlowTwinsLoss(lambda_param=redundancy)

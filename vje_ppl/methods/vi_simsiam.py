@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,10 +47,10 @@ class VISimSiam(Baseline):
         norm: str = "batch",
     ) -> None:
         super().__init__(encoder)
-        if projector[-1] < 2 or most_concentrated <= 0:
+        if projector[-1] < 2 or not 0 < most_concentrated < math.inf:
             raise ValueError(
                 "VISimSiam expects a projector of 2 features or more and most_concentrated > 0, got "
-                f"{projector[-1]} and {most_concentrated}."
+                f"{projector[-1]} and {most_concentrated}; both are finite."
             )
         self.most_concentrated = most_concentrated
         self.projector = mlp_head(self.dim, projector, norm, output_norm=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -28,6 +29,9 @@ class VICReg(Baseline):
         covariance: ν.
         norm: normalization of the projector, "batch" or "group".
 
+    Raises:
+        ValueError: for a weight that is not finite.
+
     Source: Bardes, Ponce and LeCun, "VICReg", ICLR 2022, equations 1 to 6. The means over features, and the half of
     the variance term, are those of the authors' code, which lightly follows.
     """
@@ -44,8 +48,11 @@ class VICReg(Baseline):
         norm: str = "batch",
     ) -> None:
         super().__init__(encoder)
-        self.projector = mlp_head(self.dim, projector, norm)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        if not all(map(math.isfinite, self.weights.values())):
+            given = ", ".join(f"{name}={one}" for name, one in self.weights.items())
+            raise ValueError(f"VICReg expects finite weights, got {given}.")
+        self.projector = mlp_head(self.dim, projector, norm)
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
         """The projection, (N, P)."""

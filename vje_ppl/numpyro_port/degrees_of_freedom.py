@@ -39,7 +39,7 @@ class DegreesOfFreedom:
     value: np.ndarray | jax.Array
 
     def __init__(self, value: float = 1.0, learned: bool = False, name: str = "likelihood.df") -> None:
-        if not (isinstance(value, int | float) and 0 < value < math.inf):
+        if not (isinstance(value, int | float | np.number) and 0 < value < math.inf):
             raise ValueError(
                 f"A Student-t expects positive degrees of freedom below infinity, got df={value}; 1 is the default, 30 "
                 "is close to a Gaussian, and likelihood=polar_normal is one."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -62,16 +63,17 @@ class SymmetricConditionalELBO(ELBO):
         detach_target: whether the target is a fixed observation, as in the paper; `False` is for ablation.
 
     Raises:
-        ValueError: for a negative β or no particle.
+        ValueError: for a β that is negative or not finite, or no whole number of particles of at least 1.
 
     Source: the symmetric conditional ELBO with stop-gradient targets: the paper. β ≠ 1 appears in its figure 4; more
     than two views, and the division of the loss by D, are ours.
     """
 
     def __init__(self, beta: float = 1.0, num_particles: int = 1, detach_target: bool = True) -> None:
-        if beta < 0 or num_particles < 1:
+        if not 0 <= beta < math.inf or not 1 <= num_particles < math.inf or num_particles % 1:
             raise ValueError(
-                f"SymmetricConditionalELBO expects beta >= 0 and num_particles >= 1, got {beta} and {num_particles}."
+                "SymmetricConditionalELBO expects beta >= 0 and num_particles >= 1, got "
+                f"{beta} and {num_particles}; beta is finite, and the number of particles is whole."
             )
         super().__init__(num_particles=num_particles)
         self.beta = beta

@@ -53,14 +53,14 @@ class Free:
         init: initial scale, positive.
 
     Raises:
-        ValueError: if the initial scale is not positive.
+        ValueError: if the initial scale is not positive and finite.
 
     Source: ours, the ablation of shared variances.
     """
 
     def __init__(self, dim: int, init: float = 1.0) -> None:
-        if not init > 0:
-            raise ValueError(f"Free expects a positive initial scale, got {init}.")
+        if not 0 < init < math.inf:
+            raise ValueError(f"Free expects a positive initial scale, got {init}; it is finite, and 1 is the default.")
         self.dim = dim
         self.init = init
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from numpyro.distributions.util import scale_and_mask
 
-from vje_ppl.numpyro_port.distributions.kl import closed_form_kl
+from vje_ppl.numpyro_port.distributions.kl import closed_form_kl, same_masks, without_masks
 
 
 def site_terms(model_trace: Any, guide_trace: Any) -> tuple[dict[str, jax.Array], jax.Array, jax.Array]:
@@ -36,9 +36,9 @@ def site_terms(model_trace: Any, guide_trace: Any) -> tuple[dict[str, jax.Array]
         for name, site in sites.items():
             _check_site(name, site, program)
     divergences = [_kl(guide_sites[name], latents[name]) for name in latents]
-    divergences += [_log_prob(site, site) for name, site in guide_sites.items() if name not in latents]
+    divergences += [_log_prob(site) for name, site in guide_sites.items() if name not in latents]
     latent = latents.get("latent", next(iter(latents.values())))["value"]
-    return {name: _log_prob(site, site) for name, site in observed.items()}, jnp.stack(divergences).sum(0), latent
+    return {name: _log_prob(site) for name, site in observed.items()}, jnp.stack(divergences).sum(0), latent
 
 
 def _stochastic_sites(trace: Any) -> dict[str, Any]:
@@ -56,22 +56,37 @@ def _check_site(name: str, site: Any, program: str) -> None:
 
 
 def _kl(guide_site: Any, model_site: Any) -> jax.Array:
-    """KL(q ‖ p) per image: closed form where there is one, else log q − log p of the draws.
+    """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
 
-    Where handlers weigh guide and model differently, the closed form takes the guide's weight w_q, and what is left
-    over, E_q[(w_q − w_p) log p], comes from the draws: w_q E[log q] − w_p E[log p] in all.
+    In closed form where there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
+    w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
     """
-    kl = closed_form_kl(guide_site["fn"], model_site["fn"])
+    (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
+    kl = closed_form_kl(q, p)
     if kl is None:
-        return _log_prob(guide_site, guide_site) - _log_prob(model_site, model_site)
-    kl = scale_and_mask(kl, scale=guide_site["scale"])
-    if guide_site["scale"] is model_site["scale"]:
-        return kl
-    return kl + _log_prob(model_site, guide_site) - _log_prob(model_site, model_site)
+        return _log_prob(guide_site) - _log_prob(model_site)
+    kl = jnp.broadcast_to(kl, jnp.broadcast_shapes(guide_site["fn"].batch_shape, model_site["fn"].batch_shape))
+    if guide_site["scale"] is model_site["scale"] and same_masks(q_masks, p_masks):
+        return _weighted(kl, guide_site, q_masks)
+    try:
+        entropy = jnp.broadcast_to(q.entropy(), kl.shape)
+    except NotImplementedError:
+        log_p = p.log_prob(model_site["value"])
+        left_over = _weighted(log_p, guide_site, q_masks) - _weighted(log_p, model_site, p_masks)
+        return _weighted(kl, guide_site, q_masks) + left_over
+    left_over = _weighted(entropy, model_site, p_masks) - _weighted(entropy, guide_site, q_masks)
+    return _weighted(kl, model_site, p_masks) + left_over
 
 
-def _log_prob(site: Any, weight: Any) -> jax.Array:
-    """A site's log-probability per image, scaled as `weight`, a site, is; a mask is part of NumPyro's distribution."""
+def _weighted(term: jax.Array, site: Any, masks: list[Any]) -> jax.Array:
+    """A term per image, scaled as handlers scale a site; masks, also handlers', are NumPyro's distribution's."""
+    for mask in masks:
+        term = scale_and_mask(term, mask=mask)
+    return scale_and_mask(term, scale=site["scale"])
+
+
+def _log_prob(site: Any) -> jax.Array:
+    """A site's log-probability per image, scaled and masked."""
     intermediates = site["intermediates"]  # what a flow remembers of its draw
     log_prob = site["fn"].log_prob(site["value"], *([intermediates] if intermediates else []))
-    return scale_and_mask(log_prob, scale=weight["scale"])
+    return scale_and_mask(log_prob, scale=site["scale"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from vje_ppl.noise import KeyedNoise
@@ -24,7 +26,8 @@ def check_objective(subject: Subject, dtype: torch.dtype, particles: int) -> Obj
     """One evaluation of the objective with its gradient.
 
     Raises:
-        Failed: if a term has another shape or precision, or is not finite, or a parameter is not learned.
+        Failed: if a term has another shape or precision, or is not finite, or a parameter is not learned, or not a
+            parameter of the whole.
     """
     module = subject.whole(dtype=dtype)
     views = subject.views(dtype=dtype)
@@ -43,11 +46,39 @@ def check_objective(subject: Subject, dtype: torch.dtype, particles: int) -> Obj
             raise Failed(
                 f"expected a finite '{name}', got {term[~torch.isfinite(term)][0].item()}, {where}; see its terms."
             )
+    _check_registered(module, terms.loss)
     terms.loss.backward()
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             _check_learned(name, parameter, where)
     return terms
+
+
+def _check_registered(module: nn.Module, loss: Tensor) -> None:
+    """Nothing that the loss depends on is hidden from `parameters()`, as a module in a closure or a list would be."""
+    registered = {id(parameter) for parameter in module.parameters()}
+    for leaf in _leaves(loss):
+        if id(leaf) not in registered:
+            raise Failed(
+                f"expected a loss that depends on registered parameters alone, got another of shape {tuple(leaf.shape)}"
+                ", which no optimizer would see and no copy would have of its own; assign modules and parameters as "
+                "attributes, not in lists, lambdas or closures, and keep another module's method as a "
+                "vje_ppl.borrowed.Borrowed."
+            )
+
+
+def _leaves(loss: Tensor) -> list[Tensor]:
+    """The tensors that backward would give a gradient."""
+    leaves, seen, todo = [], set(), [loss.grad_fn]
+    while todo:
+        node: Any = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.append(node.variable)
+        todo += [following for following, _ in node.next_functions]
+    return leaves
 
 
 def _check_learned(name: str, parameter: Tensor, where: str) -> None:

@@ -14,7 +14,7 @@ from jax import lax, random
 from numpyro.distributions import Chi2, Distribution, constraints
 from numpyro.distributions.util import promote_shapes
 
-from vje_ppl.numpyro_port.distributions.log_gamma import log_gamma_ratio
+from vje_ppl.numpyro_port.distributions.log_gamma import finite_df, log_gamma_ratio
 
 
 class DiagonalStudentT(Distribution):
@@ -31,7 +31,7 @@ class DiagonalStudentT(Distribution):
     not.
 
     Args:
-        df: degrees of freedom ν > 0, a number or an array of shape (...).
+        df: degrees of freedom ν > 0, a number or an array of shape (...); infinite is the Normal.
         loc: location, shape (..., D).
         scale: standard deviations of the Gaussian that the tail widens, positive, shape (..., D). The covariance is
             ν/(ν−2) · scale², and infinite for ν ≤ 2.
@@ -78,7 +78,7 @@ class DiagonalStudentT(Distribution):
         dtype = jnp.result_type(self.df, self.loc, self.scale, float)
         normal = random.normal(key_normal, shape, dtype)
         # A chi-squared with small ν underflows to zero, and 1/0 is no draw.
-        df = jnp.broadcast_to(jnp.asarray(self.df, dtype), self.batch_shape)
+        df = jnp.broadcast_to(finite_df(self.df, dtype), self.batch_shape)
         mixing = jnp.maximum(Chi2(df).sample(key_mixing, sample_shape) / df, jnp.finfo(dtype).tiny)
         return self.loc + self.scale * normal * lax.rsqrt(mixing)[..., None]
 
@@ -86,8 +86,8 @@ class DiagonalStudentT(Distribution):
         """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number an event."""
         if self._validate_args:
             self._validate_sample(value)
-        df, dim = self.df, self.event_shape[0]
-        half_df, half_dim = jnp.asarray(0.5 * df), 0.5 * dim
+        df, dim = self._finite_df(), self.event_shape[0]
+        half_df, half_dim = 0.5 * df, 0.5 * dim
         # D/2 log ν cancels against the ratio of gammas, so both are taken relative to (ν/2)^(D/2).
         log_normalizer = log_gamma_ratio(half_df, half_dim) - 0.5 * dim * math.log(2 * math.pi)
         log_scale = jnp.log(self.scale).sum(-1) * (dim // jnp.shape(self.scale)[-1])
@@ -104,7 +104,10 @@ class DiagonalStudentT(Distribution):
     @property
     def variance(self) -> jax.Array:
         """Feature-wise variances, shape (..., D): ν/(ν−2) · scale², infinite for 1 < ν ≤ 2, NaN for ν ≤ 1."""
-        df = jnp.asarray(self.df)[..., None]
+        df = self._finite_df()[..., None]
         finite = jnp.square(self.scale) * (df / (df - 2))
         variance = jnp.where(df > 2, finite, jnp.where(df > 1, jnp.inf, jnp.nan))
         return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
+
+    def _finite_df(self) -> jax.Array:
+        return finite_df(self.df, jnp.result_type(self.df, self.loc, self.scale, float))

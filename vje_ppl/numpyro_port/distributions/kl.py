@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf
-from numpyro.distributions import Distribution, Independent, Laplace, LowRankMultivariateNormal, Normal, kl_divergence
+from numpyro.distributions import (
+    Distribution,
+    ExpandedDistribution,
+    Independent,
+    Laplace,
+    LowRankMultivariateNormal,
+    MaskedDistribution,
+    Normal,
+    kl_divergence,
+)
 
 
 def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
     """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
 
-    Masks and expansions are unwrapped by NumPyro. Registered are what NumPyro registers, and below what it lacks.
+    Masks and expansions are unwrapped. Where masks of q and p differ, this is the divergence of what neither leaves
+    out, which is not `E[log q − log p]` under masks. Registered are what NumPyro registers, and below what it lacks.
     Register your own with `numpyro.distributions.kl.kl_divergence.register`.
 
     Args:
@@ -24,10 +37,48 @@ def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
         Shape: the broadcast batch shape of q and p; 0 where a mask leaves an element out.
     """
     batch_shape = jnp.broadcast_shapes(q.batch_shape, p.batch_shape)
+    q, q_mask = without_masks(q)
+    p, p_mask = without_masks(p)
+    if not _same_masks_within(q, p):
+        return None
     try:
-        return jnp.broadcast_to(kl_divergence(q, p), batch_shape)
+        kl = jnp.broadcast_to(kl_divergence(q, p), batch_shape)
     except NotImplementedError:
         return None
+    for mask in (*q_mask, *p_mask):
+        kl = jnp.where(mask, kl, 0.0)
+    return kl
+
+
+def without_masks(distribution: Distribution) -> tuple[Distribution, list[Any]]:
+    """The distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
+    masks: list[Any] = []
+    while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
+        if isinstance(distribution, MaskedDistribution):
+            masks.append(distribution._mask)
+        distribution = distribution.base_dist
+    return distribution, masks
+
+
+def same_masks(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether masks are known to be the same, one by one; under a transformation of JAX, only the same object is."""
+    return len(one) == len(other) and all(map(_same_mask, one, other))
+
+
+def _same_mask(one: Any, other: Any) -> bool:
+    if isinstance(one, jax.core.Tracer) or isinstance(other, jax.core.Tracer):
+        return one is other
+    return np.array_equal(one, other)
+
+
+def _same_masks_within(q: Distribution, p: Distribution) -> bool:
+    """Whether masks of single features are the same, since NumPyro's divergence is that of what both leave."""
+    masks: list[list[Any]] = []
+    for distribution in (q, p):
+        while isinstance(distribution, Independent):
+            distribution = distribution.base_dist
+        masks.append(without_masks(distribution)[1])
+    return same_masks(*masks)
 
 
 @kl_divergence.register(LowRankMultivariateNormal, Independent)

@@ -1,9 +1,11 @@
-"""A difference of log-gammas that keeps its digits at large arguments. Twin of `vje_ppl.distributions.log_gamma`."""
+"""Differences of log-gammas and digammas that keep their digits. Twin of `vje_ppl.distributions.log_gamma`."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
+from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Float
 
 #: From here on, Stirling's series with five terms is exact to below 1e-16.
@@ -43,3 +45,47 @@ def log_gamma_ratio(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*b
         - _stirling_remainder(large)
     )
     return jnp.where(x < _STIRLING_FROM, direct, stirling)
+
+
+def digamma_difference(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*batch"]:
+    """`ψ(x + a) − ψ(x)`, which falls as a/x, with the digits of a number of that size.
+
+    Args:
+        x: positive, any shape.
+        shift: the shift a ≥ 0.
+
+    Returns:
+        The difference, same shape.
+
+    Source: ours; the series is NIST DLMF 5.11.2.
+    """
+    small = jnp.minimum(x, _STIRLING_FROM)
+    direct = digamma(small + shift) - digamma(small)
+    large = jnp.maximum(x, _STIRLING_FROM)
+    series = (
+        jnp.log1p(shift / large)
+        + shift / large / (2 * (large + shift))
+        + _digamma_remainder(large)
+        - _digamma_remainder(large + shift)
+    )
+    return jnp.where(x < _STIRLING_FROM, direct, series)
+
+
+def _digamma_remainder(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """`log x − 1/(2x) − ψ(x)` for x ≥ 16: 1/(12x²) − 1/(120x⁴) + ..."""
+    square = jnp.square(1 / x)
+    return square * (1 / 12 + square * (-1 / 120 + square * (1 / 252 + square * (-1 / 240 + square * (1 / 132)))))
+
+
+def finite_df(df: Any, dtype: Any) -> Float[Array, "*batch"]:
+    """Degrees of freedom ν, or, where they are infinite, so many that no digit differs from those of the Normal.
+
+    In place of infinity, which formulas multiply with a zero, it is 1/ε⁴ (5e27 in float32); larger ones are too.
+
+    Args:
+        df: ν, any shape.
+        dtype: the floating-point type of the result.
+
+    Source: ours.
+    """
+    return jnp.minimum(jnp.asarray(df, dtype), float(jnp.finfo(dtype).eps) ** -4)

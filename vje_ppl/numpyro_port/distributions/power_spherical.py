@@ -15,7 +15,7 @@ from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import promote_shapes
 
 from vje_ppl.numpyro_port.distributions.log_gamma import log_gamma_ratio
-from vje_ppl.numpyro_port.distributions.sphere import from_versine, unit_ball, versine
+from vje_ppl.numpyro_port.distributions.sphere import checked_concentration, from_versine, unit_ball, versine
 
 
 class PowerSpherical(Distribution):
@@ -35,10 +35,10 @@ class PowerSpherical(Distribution):
     Args:
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
-        concentration: κ ≥ 0, a number or an array of shape (...).
+        concentration: finite κ ≥ 0, a number or an array of shape (...).
 
     Raises:
-        ValueError: for fewer than two features.
+        ValueError: for fewer than two features, or a κ that is known not to be finite.
 
     Source: De Cao and Aziz, The Power Spherical Distribution (2020), arXiv 2006.04437; the floor is ours.
     """
@@ -57,7 +57,9 @@ class PowerSpherical(Distribution):
         event_shape = jnp.shape(loc)[-1:]
         # As everywhere in NumPyro, parameters keep the shapes that came in, up to leading ones.
         (self.loc,) = promote_shapes(loc, shape=batch_shape + event_shape)
-        (self.concentration,) = promote_shapes(concentration, shape=batch_shape)
+        (self.concentration,) = promote_shapes(
+            checked_concentration(concentration, "PowerSpherical"), shape=batch_shape
+        )
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
     @staticmethod

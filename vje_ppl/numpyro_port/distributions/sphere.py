@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import random
 from jaxtyping import Array, Float
 from numpyro.distributions import constraints
@@ -35,6 +36,20 @@ class _UnitBall(constraints.ParameterFreeConstraint):
 
 #: What locations on the sphere are checked against. Observations are checked against `constraints.sphere`.
 unit_ball = _UnitBall()
+
+
+def checked_concentration(concentration: Any, distribution: str) -> Any:
+    """A concentration as given, where its numbers are finite, or not known yet, under a transformation of JAX.
+
+    Raises:
+        ValueError: for one that is infinite or NaN.
+    """
+    if not isinstance(concentration, jax.core.Tracer) and not np.all(np.isfinite(concentration)):
+        raise ValueError(
+            f"{distribution} expects finite concentrations of at least 0, got {concentration}; at infinity all mass is "
+            "at loc, and there is no density."
+        )
+    return concentration
 
 
 def log_sphere_area(dim: int) -> float:

@@ -13,7 +13,13 @@ from jax import lax, random
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import promote_shapes
 
-from vje_ppl.numpyro_port.distributions.sphere import from_versine, log_sphere_area, unit_ball, versine
+from vje_ppl.numpyro_port.distributions.sphere import (
+    checked_concentration,
+    from_versine,
+    log_sphere_area,
+    unit_ball,
+    versine,
+)
 from vje_ppl.numpyro_port.distributions.zonal_integral import zonal_moments
 
 
@@ -32,10 +38,10 @@ class SphericalCauchy(Distribution):
     Args:
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
-        concentration: κ ≥ 0, a number or an array of shape (...).
+        concentration: finite κ ≥ 0, a number or an array of shape (...).
 
     Raises:
-        ValueError: for fewer than two features.
+        ValueError: for fewer than two features, or a κ that is known not to be finite.
 
     Source: Kato and McCullagh, Some Properties of a Cauchy Family on the Sphere Derived from the Möbius Transformations
     (2020); κ is ours.
@@ -55,7 +61,9 @@ class SphericalCauchy(Distribution):
         event_shape = jnp.shape(loc)[-1:]
         # As everywhere in NumPyro, parameters keep the shapes that came in, up to leading ones.
         (self.loc,) = promote_shapes(loc, shape=batch_shape + event_shape)
-        (self.concentration,) = promote_shapes(concentration, shape=batch_shape)
+        (self.concentration,) = promote_shapes(
+            checked_concentration(concentration, "SphericalCauchy"), shape=batch_shape
+        )
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
     @staticmethod

@@ -13,6 +13,7 @@ from jax import lax, random
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import promote_shapes
 
+from vje_ppl.numpyro_port.distributions.log_gamma import finite_df
 from vje_ppl.numpyro_port.distributions.sphere import from_versine, unit_ball, versine
 from vje_ppl.numpyro_port.distributions.zonal_integral import draw_share, log_kernel, log_zonal_integral, zonal_moments
 
@@ -30,7 +31,7 @@ class SphericalStudentT(Distribution):
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        df: degrees of freedom ν > 0, a number or an array of shape (...).
+        df: degrees of freedom ν > 0, a number or an array of shape (...); infinite is the von Mises-Fisher.
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
         scale: σ > 0, a number or an array of shape (...): one for all features. The curvature of the log density at its
@@ -108,5 +109,5 @@ class SphericalStudentT(Distribution):
     def _power_and_rate(self) -> tuple[jax.Array, jax.Array]:
         """Of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
         dtype = jnp.result_type(self.df, self.loc, self.scale, float)
-        df, scale = jnp.asarray(self.df, dtype), jnp.asarray(self.scale, dtype)
+        df, scale = finite_df(self.df, dtype), jnp.asarray(self.scale, dtype)
         return 0.5 * (df + self.event_shape[0]), 4 / (df * jnp.square(scale))

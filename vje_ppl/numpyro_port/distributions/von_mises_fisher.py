@@ -14,7 +14,7 @@ from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import promote_shapes
 
 from vje_ppl.numpyro_port.distributions.bessel import log_exponential_integral, mean_cosine_rate
-from vje_ppl.numpyro_port.distributions.sphere import from_versine, unit_ball, versine
+from vje_ppl.numpyro_port.distributions.sphere import checked_concentration, from_versine, unit_ball, versine
 
 #: Proposals of Wood's sampler per draw. It rejects at most 0.35 of them, at D = 2 and large κ; that all are rejected,
 #: and the last one is returned, has a probability of about 1e-11.
@@ -36,10 +36,10 @@ class VonMisesFisher(Distribution):
     Args:
         loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
             is at a right angle, wherever x is.
-        concentration: κ ≥ 0, a number or an array of shape (...).
+        concentration: finite κ ≥ 0, a number or an array of shape (...).
 
     Raises:
-        ValueError: for fewer than two features.
+        ValueError: for fewer than two features, or a κ that is known not to be finite.
 
     Source: Mardia and Jupp, Directional Statistics (2000), section 9.3.2.
     """
@@ -57,7 +57,9 @@ class VonMisesFisher(Distribution):
         event_shape = jnp.shape(loc)[-1:]
         # As everywhere in NumPyro, parameters keep the shapes that came in, up to leading ones.
         (self.loc,) = promote_shapes(loc, shape=batch_shape + event_shape)
-        (self.concentration,) = promote_shapes(concentration, shape=batch_shape)
+        (self.concentration,) = promote_shapes(
+            checked_concentration(concentration, "VonMisesFisher"), shape=batch_shape
+        )
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
     @staticmethod

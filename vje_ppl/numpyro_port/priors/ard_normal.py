@@ -22,15 +22,17 @@ class ARDNormal:
         init: initial scale of every feature, positive, in units of the embedding.
 
     Raises:
-        ValueError: if the initial scale is not positive.
+        ValueError: if the initial scale is not positive and finite.
 
     Source: automatic relevance determination as in Bishop, Bayesian PCA (NIPS 1998), with point estimates; as a prior
     of this model: ours.
     """
 
     def __init__(self, dim: int, init: float = 1.0) -> None:
-        if not init > 0:
-            raise ValueError(f"ARDNormal expects a positive initial scale, got {init}; 1 is the standard normal's.")
+        if not 0 < init < math.inf:
+            raise ValueError(
+                f"ARDNormal expects a positive initial scale, got {init}; it is finite, and 1 is the standard normal's."
+            )
         self.dim = dim
         self.init = init
 

@@ -24,7 +24,7 @@ class LaplacePrior:
             default √½, so that features have variance 1 as under the standard normal.
 
     Raises:
-        ValueError: if the scale is not positive.
+        ValueError: if the scale is not positive and finite.
 
     Source: ours, as a prior of this model.
     """
@@ -32,8 +32,10 @@ class LaplacePrior:
     scale: np.ndarray | jax.Array
 
     def __init__(self, dim: int, scale: float = math.sqrt(0.5)) -> None:
-        if not scale > 0:
-            raise ValueError(f"LaplacePrior expects a positive scale, got {scale}; 0.7071 gives variance 1.")
+        if not 0 < scale < math.inf:
+            raise ValueError(
+                f"LaplacePrior expects a positive scale, got {scale}; it is finite, and 0.7071 gives variance 1."
+            )
         self.dim = dim
         self.scale = np.asarray(float(scale))
 

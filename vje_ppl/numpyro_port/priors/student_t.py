@@ -5,6 +5,8 @@ Twin of `vje_ppl.models.priors.student_t`.
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ class StudentTPrior:
             variances are ν/(ν−2), infinite for ν ≤ 2.
 
     Raises:
-        ValueError: if ν is not positive.
+        ValueError: if ν is not positive and finite.
 
     Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1; as a prior of
     this model: ours.
@@ -39,8 +41,11 @@ class StudentTPrior:
     df: np.ndarray | jax.Array
 
     def __init__(self, dim: int, df: float = 5.0) -> None:
-        if not df > 0:
-            raise ValueError(f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default.")
+        if not 0 < df < math.inf:
+            raise ValueError(
+                f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default, and "
+                "prior=standard_normal is the limit of infinitely many."
+            )
         self.dim = dim
         self.df = np.asarray(float(df))
 

@@ -5,6 +5,7 @@ Twin of `vje_ppl.models.priors.vamp`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +39,10 @@ class VampPrior:
     """
 
     def __init__(self, dim: int, components: int = 32, init_scale: float = 0.5) -> None:
-        if components < 1 or not init_scale > 0:
+        if components < 1 or not 0 < init_scale < math.inf:
             raise ValueError(
-                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}."
+                f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}; both "
+                "are finite."
             )
         self.shape = (components, dim)
         self.init_scale = init_scale
