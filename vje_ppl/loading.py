@@ -157,7 +157,8 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"The weights in {run} are not those of its own configuration: {reason}.") from error
     found = state["data"].get("fingerprint")
-    known = found if isinstance(found, Mapping) else None
+    is_sound = isinstance(found, Mapping) and all(isinstance(one, str) for pair in found.items() for one in pair)
+    known = found if is_sound else None
     return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"], known)
 
 

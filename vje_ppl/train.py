@@ -255,7 +255,11 @@ def _headline(
         if has_batch_statistics(module):
             lines[-1] += ", which is what batch statistics are of; norm=group has none"
     if not has_labels(data):
-        why = "these have none" if data.train.labels is None else "these have not all"
+        why = "these have none"
+        if data.bank is not None:
+            why = "there are no test images" if data.test is None else "the test images have none"
+        elif data.only_class is not None:
+            why = "training images of several classes"
         lines.append(f"k-NN    skipped: it needs labels for training and test images, and {why}")
     if state is not None:
         what = "finished already" if state["finished"] else f"goes on after epoch {state['epoch']}"

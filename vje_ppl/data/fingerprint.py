@@ -101,7 +101,7 @@ def differences(saved: object, now: Mapping[str, str], place: object, place_now:
     for part, words in PARTS.items():
         if saved.get(part) != now.get(part):
             was, is_now = (_count(side.get(part)) for side in (saved, now))
-            lines.append(f"{words}: {was}{_in(place)} -> {is_now}{' others' * (is_now != 'none')}{_in(place_now)}")
+            lines.append(f"{words}: {was}{_in(place)} -> {is_now}{' others' * (is_now == was)}{_in(place_now)}")
     return lines
 
 
@@ -113,7 +113,7 @@ def data_root(config: Mapping[str, Any]) -> object:
 
 def _count(value: object) -> str:
     count = str(value).partition("-")[0]
-    return count if count.isdecimal() else "none"
+    return count if count.isdecimal() and len(count) < 16 else "none"
 
 
 def _in(place: object) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from vje_ppl.data.image_set import ImageData, shortened
 from vje_ppl.data.keys import Stream
 from vje_ppl.data.loaders.files import FileOptions, file_options, first_size, open_images
-from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images
+from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in
 from vje_ppl.data.loaders.splits import find_splits
 from vje_ppl.data.selection import hold_out_by_name, select_class, subset_indices
 from vje_ppl.errors import UserError
@@ -93,12 +93,17 @@ def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, Found
     candidates = ((one.name, find_images(one), str(one)) for one in splits.tests)
     train, test, name = first_labelled(train, candidates)
     beside = [one for one in (*(one.name for one in splits.tests), *splits.beside) if one != name]
+    loose = images_in(folder)
+    beside += [f"{len(loose)} images outside of folders, {Path(loose[0]).name} first"] if loose else []
     rest = f"; not used: {', '.join(beside)}" if beside else ""
     if test is None:
         train, test = hold_out(train, test_fraction)
         kept = "nothing" if test is None else "a share of it"
         return train, test, [f"learns from {splits.train.name} and keeps {kept} to test on{rest}"]
-    return train, test, [f"learns from {splits.train.name} and tests on {name}{rest}"]
+    notes = [f"learns from {splits.train.name} and tests on {name}{rest}"]
+    if train.labels is None and len(folders_with_images(folder / str(name))) > 1:
+        notes.append(f"the folders in {name} are no labels, because {splits.train.name} has none for these classes")
+    return train, test, notes
 
 
 def first_labelled(
@@ -142,6 +147,9 @@ def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:
 
 def align_labels(test: FoundImages, train: FoundImages, place: str) -> FoundImages:
     """The test images with labels that index the training classes; unlabelled where either part is."""
+    if train.classes is not None and test.only_folder in train.classes:  # a single folder, which is one of the classes
+        labels = np.full(len(test.paths), train.classes.index(str(test.only_folder)), dtype=np.int64)
+        return replace(test, labels=labels, classes=train.classes)
     if test.classes is None or test.labels is None or train.classes is None:
         return replace(test, labels=None, classes=None)
     unknown = sorted(set(test.classes) - set(train.classes))

@@ -95,6 +95,11 @@ def folders_with_images(folder: Path) -> list[Path]:
     return [child for child in _list(folder)[1] if _holds_images(child)]
 
 
+def images_in(folder: Path) -> list[str]:
+    """The images that lie right in a folder, sorted by name."""
+    return _list(folder)[0]
+
+
 def _holds_images(folder: Path) -> bool:
     images, folders = _list(folder)
     return bool(images) or any(map(_holds_images, folders))

@@ -76,10 +76,14 @@ def find_splits(folder: Path, with_images: Sequence[Path]) -> Splits | None:
     if not groups and trains and all(name in trains or name.lower() in UNLABELLED for name in names):
         groups = [trains]
     if not groups and tests and len(trains) + len(tests) == len(names):
-        what = f"and training images in {trains[0]}, which is named otherwise" if trains else "and no training images"
+        if trains:
+            raise UserError(
+                f"{folder} holds training images in {trains[0]} and perhaps their test images in {tests[0]}, whose name "
+                "differs in more than that word; call the folders train and test."
+            )
         raise UserError(
-            f"{folder} holds test images in {tests[0]} {what}; call the folders train and test, or give data.root= the "
-            "folder that holds a folder per class."
+            f"{folder} holds test images in {tests[0]} and no training images, which should lie in a folder train "
+            f"beside it; give data.root={folder / tests[0]} to learn from these."
         )
     if not groups:
         _check_classes(folder, with_images)
