@@ -48,7 +48,14 @@ def test_split_folders_are_found_however_spelled(splits, folders, train, tests, 
 
 @pytest.mark.parametrize(
     "folders",
-    [["train", "bus", "ship"], ["bus", "test"], ["cat", "dog"], ["photos"], ["bullet train", "test tube", "bus"], ["1"]],
+    [
+        ["train", "bus", "ship"],
+        ["bus", "test"],
+        ["cat", "dog"],
+        ["photos"],
+        ["bullet train", "test tube", "bus"],
+        ["1"],
+    ],
     ids=" ".join,
 )
 def test_classes_are_no_splits(splits, folders):

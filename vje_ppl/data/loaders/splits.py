@@ -78,8 +78,8 @@ def find_splits(folder: Path, with_images: Sequence[Path]) -> Splits | None:
     if not groups and tests and len(trains) + len(tests) == len(names):
         if trains:
             raise UserError(
-                f"{folder} holds training images in {trains[0]} and perhaps their test images in {tests[0]}, whose name "
-                "differs in more than that word; call the folders train and test."
+                f"{folder} holds training images in {trains[0]} and perhaps their test images in {tests[0]}, whose "
+                "name differs in more than that word; call the folders train and test."
             )
         raise UserError(
             f"{folder} holds test images in {tests[0]} and no training images, which should lie in a folder train "
