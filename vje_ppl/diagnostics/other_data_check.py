@@ -32,7 +32,8 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
     """
     evaluated, own = diagnosed.evaluated, diagnosed.data.name
     wanted = [one for one in listed(diagnosed.options.ood.data) if one != own]
-    outside, rows, known = {}, [], {}
+    outside, rows = {}, []
+    known: dict[str, str] = {}
     for one in wanted:
         name, images, how = open_other(one, evaluated, known)
         images = at_most(images, diagnosed.options.uncertainty.images)

@@ -181,7 +181,7 @@ def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
         if now != known:
             raise UserError(
                 f"The records of {cell.block} are of other images than those in {data_root(cell.config)}; give "
-                f"cells=<folder> and root=<folder> of their own for these, or sources.{cell.block} where the others lie."
+                f"cells=<folder> and root=<folder> of their own for these, or sources.{cell.block} as it was for those."
             )
 
 

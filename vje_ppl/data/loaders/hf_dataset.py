@@ -68,7 +68,7 @@ class TableCells(NamedFiles):
 
     def sizes(self) -> Int64[np.ndarray, " N"]:
         """Bytes of each of them, which the table knows without reading them; 0 for a file outside it."""
-        import pyarrow.compute as pc
+        import pyarrow.compute as pc  # type: ignore[import-untyped]
 
         lengths = pc.binary_length(pc.struct_field(self._table.data.column(0), "bytes"))
         return pc.fill_null(lengths, 0).to_numpy().astype(np.int64)[self._rows]
