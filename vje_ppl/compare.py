@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig
 
 from vje_ppl.command import run_command
 from vje_ppl.comparison.measure import base_measure
-from vje_ppl.comparison.record import Record, read_record
+from vje_ppl.comparison.record import Record, read_record, told_apart
 from vje_ppl.comparison.rows import Row, rows_of
 from vje_ppl.comparison.selection import OUTPUT, common_folder, find_runs
 from vje_ppl.comparison.table import Table, make_table
@@ -84,7 +84,7 @@ def _read(runs: Sequence[Path], base: Path) -> tuple[list[Record], list[str]]:
             records.append(read_record(path, name))
         except UserError as error:
             left_out.append(f"{name}: {error}")
-    return records, left_out
+    return told_apart(records), left_out
 
 
 def _name(path: Path, base: Path) -> str:

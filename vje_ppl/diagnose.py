@@ -148,6 +148,8 @@ def _of_run(config: DictConfig) -> Diagnosis:
     }
     if trained.epoch < trained.config.trainer.epochs:
         facts["warning"] = "the run is not finished; its last checkpoint is diagnosed"
+    if run.evaluated.changes is not None:
+        facts["images"] = run.evaluated.changes
     if run.fault.sentence:
         facts["fault"] = f"planted on purpose: {run.fault.sentence}"
     names = [

@@ -74,6 +74,7 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
     outcome = KINDS[kind](evaluated)
     if not evaluated.shards.is_first:  # which has no results
         return []
+    told = [] if evaluated.changes is None else [evaluated.changes]
     result = {
         "epoch": evaluated.run.epoch,
         "epochs": evaluated.run.config.trainer.epochs,
@@ -81,19 +82,20 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
         "device": evaluated.device.type,
         "seconds": time.perf_counter() - start,
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        "notes": list(outcome.notes),
+        "notes": [*outcome.notes, *told],
+        **outcome.facts,
         "rows": outcome.rows,
     }
     report = write_report(evaluated.folder, _facts(evaluated), kind, result)
     table = f"{kind}.md"
-    text = "\n".join([markdown_table(outcome.shown()), "", *outcome.notes, ""])
+    text = "\n".join([markdown_table(outcome.shown()), "", *outcome.notes, *told, ""])
     write_atomically(evaluated.folder / table, text.encode())
     pictures = dict(outcome.pictures)
     if kind in ACCURACIES:
         pictures["accuracy.png"] = accuracy_figure(report, evaluated.folder.name)
     for name, figure in pictures.items():
         save(figure, evaluated.folder / name)
-    print("\n".join(["", format_table(outcome.shown()), *outcome.notes]), flush=True)
+    print("\n".join(["", format_table(outcome.shown()), *outcome.notes, *told]), flush=True)
     return [table, *pictures]
 
 
@@ -109,12 +111,16 @@ def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:
 
 def _headline(evaluated: EvaluatedRun) -> str:
     run, data = evaluated.run, evaluated.data
-    tests = 0 if data.test is None else len(data.test)
     lines = [
         f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, "
         f"method {method_name(run.config)}, seed {run.config.seed}",
-        f"data      {data.name}: {len(data.train)} images to learn from, {tests} to test on; {evaluated.device.type}",
+        f"data      {data.name}: {len(data.train)} images to learn from, {data.test_count} to test on; "
+        f"{evaluated.device.type}",
+        f"classes   {data.class_names}",
+        *(f"note      {note}" for note in data.notes),
     ]
+    if evaluated.changes is not None:
+        lines.append(f"warning: {evaluated.changes}")
     if run.epoch < run.config.trainer.epochs:
         lines.append("warning: the run is not finished; its last checkpoint is evaluated")
     return "\n".join(lines)

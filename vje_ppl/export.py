@@ -55,6 +55,9 @@ def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
     changes = {} if config.data.root is None else {"root": config.data.root}
     try:
         data = load_data(run.config, config.trust_targets, **changes)
+        told = run.data_changes(data, config.data.root)
+        if told is not None:
+            warnings.warn(told, stacklevel=1)
         images = data.train if data.test is None else data.test
         if isinstance(images, InMemoryImages):
             return images.images[: config.images]

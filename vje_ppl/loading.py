@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from vje_ppl import checkpoint
 from vje_ppl.build import build_augment, build_method
+from vje_ppl.data.fingerprint import HELD_OUT_BEFORE, data_root, differences, fingerprint
+from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
 from vje_ppl.foreign_state import MODEL, check_state, check_text
@@ -44,10 +47,19 @@ class TrainedRun:
         config: the resolved configuration.
         epoch: completed epochs of the checkpoint.
         preprocess: how images are prepared for evaluation.
+        fingerprint: what it was trained on, as `vje_ppl.data.fingerprint` says; None of an older run.
     """
 
-    def __init__(self, module: Method, preprocess: Preprocess, config: DictConfig, epoch: int) -> None:
+    def __init__(
+        self,
+        module: Method,
+        preprocess: Preprocess,
+        config: DictConfig,
+        epoch: int,
+        fingerprint: Mapping[str, str] | None = None,
+    ) -> None:
         self.module, self.preprocess, self.config, self.epoch = module, preprocess, config, epoch
+        self.fingerprint = fingerprint
 
     @property
     def program(self) -> JointEmbedding:
@@ -63,6 +75,25 @@ class TrainedRun:
                 "method=vje."
             )
         return program
+
+    def data_changes(self, data: ImageData, root: str | None = None) -> str | None:
+        """A sentence on how images differ from those that the run was trained and tested on; None if they do not.
+
+        Args:
+            data: the images.
+            root: where they lie, if not where they were.
+        """
+        if self.fingerprint is None:
+            if not data.held_out:
+                return None
+            return f"The run is of an earlier version of vje_ppl, {HELD_OUT_BEFORE}: it may have learned from them."
+        place = data_root(self.config)
+        lines = differences(self.fingerprint, fingerprint(data), place, root or place)
+        if not lines:
+            return None
+        what = "it may have learned from test images" if len(lines) > 1 or not lines[0].startswith("test") else ""
+        sentence = f"These are not the images that the run was trained and tested on ({'; '.join(lines)})"
+        return f"{sentence}: {what}." if what else f"{sentence}."
 
     @torch.no_grad()
     def embed(self, images: Shaped[Tensor, "N C H W"], batch_size: int = 256) -> Embedding:
@@ -125,7 +156,10 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"The weights in {run} are not those of its own configuration: {reason}.") from error
-    return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"])
+    found = state["data"].get("fingerprint")
+    is_sound = isinstance(found, Mapping) and all(isinstance(one, str) for pair in found.items() for one in pair)
+    known = found if is_sound else None
+    return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"], known)
 
 
 def groups(config: DictConfig) -> tuple[str, ...]:

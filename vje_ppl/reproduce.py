@@ -19,7 +19,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.evaluation.evaluate_options import listed
 from vje_ppl.evaluation.picture_style import save
 from vje_ppl.files import write_atomically
-from vje_ppl.reproduction.cell import Cell, cells_of
+from vje_ppl.reproduction.cell import Cell, cells_of, check_images
 from vje_ppl.reproduction.pool import Done, Workers, run_cells
 from vje_ppl.reproduction.products.ablation import ablation
 from vje_ppl.reproduction.products.figure_2 import figure_2
@@ -60,6 +60,7 @@ def reproduce(config: DictConfig) -> int:
     cells = cells_of(study, sources, _overrides(config, "train"), _overrides(config, "evaluate"), config.device)
     folder = Path(config.cells)
     results = read_results(study, cells, folder)
+    check_images(cells, results.records)
     share = _share(config.part, config.parts)
     missing = [cell for number, cell in enumerate(cells) if share(number) and not results.has(cell)]
     print(f"{name}, scale {config.scale}: {len(cells)} cells, {len(results.records)} finished", flush=True)

@@ -19,6 +19,7 @@ from vje_ppl.build import build, build_augment, build_method, count_parameters
 from vje_ppl.command import run_command
 from vje_ppl.config_identity import config_differences, default_name
 from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
+from vje_ppl.data.fingerprint import HELD_OUT_BEFORE, data_root, differences, fingerprint
 from vje_ppl.data.hold_out import load_data
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.devices import launch, uses_channels_last
@@ -85,8 +86,10 @@ def _train_together(
         folder.lock()
     fabric.barrier()  # from here on the folder is there, and nobody else's
     try:
-        state = _saved_state(config, resolved, data, folder, fabric)
-        loop = _training_loop(config, resolved, data, augment, module, fabric, folder)
+        # The first process says what the images are: one has to look at the files, and all have to decide alike.
+        found = fabric.broadcast(fingerprint(data) if fabric.is_global_zero else {})
+        state = _saved_state(config, resolved, data, found, folder, fabric)
+        loop = _training_loop(config, resolved, data, found, augment, module, fabric, folder)
         if state is not None:
             loop.load_state(state)
         if fabric.is_global_zero:
@@ -95,7 +98,7 @@ def _train_together(
         finished = state is not None and state["finished"]
         code = 0 if finished else loop.fit()
         if code == 0 and fabric.is_global_zero:
-            metrics = _metrics(loop, folder, data, resolved, fabric)
+            metrics = _metrics(loop, folder, data, found, resolved, fabric)
             if not (finished and folder.metrics_json.exists()):  # which names the versions it was made with
                 folder.write_metrics(metrics)
             _print_summary(metrics, folder)
@@ -108,6 +111,7 @@ def _training_loop(
     config: DictConfig,
     resolved: dict[str, Any],
     data: ImageData,
+    found: dict[str, str],
     augment: Any,
     module: Method,
     fabric: Fabric,
@@ -145,6 +149,7 @@ def _training_loop(
                 "images": len(data.train),
                 "channels": data.channels,
                 "image_size": data.image_size,
+                "fingerprint": found,
             },
         },
     )
@@ -176,7 +181,12 @@ def _images_at_once(config: DictConfig) -> int:
 
 
 def _saved_state(
-    config: DictConfig, resolved: dict[str, Any], data: ImageData, folder: RunFolder, fabric: Fabric
+    config: DictConfig,
+    resolved: dict[str, Any],
+    data: ImageData,
+    found: dict[str, str],
+    folder: RunFolder,
+    fabric: Fabric,
 ) -> dict[str, Any] | None:
     """The state to go on from, or None to start anew; as `resume` says."""
     if config.resume == "never":
@@ -199,15 +209,32 @@ def _saved_state(
     check_state(latest.state, latest.path, TRAINING)
     if latest.warning and fabric.is_global_zero:
         print(f"warning: {latest.warning}", flush=True)
-    differences = config_differences(latest.state["config"], resolved)
-    was, now = latest.state["data"]["images"], len(data.train)
-    differences += [f"training images: {was} -> {now}"] if was != now else []
-    if differences:
+    _check_same(latest, resolved, data, found)
+    return latest.state
+
+
+def _check_same(latest: checkpoint.Latest, resolved: dict[str, Any], data: ImageData, found: dict[str, str]) -> None:
+    """Refuse to go on under another configuration, or with other images."""
+    old, saved = latest.state["config"], latest.state["data"]
+    of_config = config_differences(old, resolved)
+    of_images = differences(saved.get("fingerprint"), found, *(data_root(one) for one in (old, resolved)))
+    if not of_images and saved["images"] != len(data.train):
+        of_images = [f"training images: {saved['images']} -> {len(data.train)}"]
+    if of_config:
         raise UserError(
-            f"{latest.path} was trained under another configuration ({'; '.join(differences)}); give the same one, "
+            f"{latest.path} was trained under another configuration ({'; '.join([*of_config, *of_images])}); give the "
+            "same one, another run.name, or resume=never."
+        )
+    if data.held_out and "fingerprint" not in saved:
+        raise UserError(
+            f"{latest.path} was trained by an earlier version of vje_ppl, {HELD_OUT_BEFORE}; give another run.name, or "
+            "resume=never."
+        )
+    if of_images:
+        raise UserError(
+            f"{latest.path} was trained on other images ({'; '.join(of_images)}); give data.root=<their folder>, "
             "another run.name, or resume=never."
         )
-    return latest.state
 
 
 def _headline(
@@ -217,7 +244,9 @@ def _headline(
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
     lines = [
         f"run     {folder.path}",
-        f"data    {data.name}: {len(data.train)} images to learn from, {held}",
+        f"data    {data.name}: {len(data.train)} images to learn from, {held}; {data.test_count} to test on",
+        f"classes {data.class_names}",
+        *(f"note    {note}" for note in data.notes),
         f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
     ]
     if config.trainer.accumulate > 1:
@@ -226,7 +255,12 @@ def _headline(
         if has_batch_statistics(module):
             lines[-1] += ", which is what batch statistics are of; norm=group has none"
     if not has_labels(data):
-        lines.append("k-NN    skipped: it needs labels for training and test images, and these have none")
+        why = "these have none"
+        if data.bank is not None:
+            why = "there are no test images" if data.test is None else "the test images have none"
+        elif data.only_class is not None:
+            why = "training images of several classes"
+        lines.append(f"k-NN    skipped: it needs labels for training and test images, and {why}")
     if state is not None:
         what = "finished already" if state["finished"] else f"goes on after epoch {state['epoch']}"
         lines.append(f"resume  {what}, step {state['step_in_epoch']}")
@@ -238,7 +272,12 @@ def _precision(fabric: Fabric) -> str:
 
 
 def _metrics(
-    loop: TrainingLoop, folder: RunFolder, data: ImageData, resolved: dict[str, Any], fabric: Fabric
+    loop: TrainingLoop,
+    folder: RunFolder,
+    data: ImageData,
+    found: dict[str, str],
+    resolved: dict[str, Any],
+    fabric: Fabric,
 ) -> dict[str, Any]:
     """The final figures, and what they were made with."""
     return {
@@ -247,7 +286,7 @@ def _metrics(
         "skipped_steps": sum(row.get("skipped_steps", 0) for row in loop.history),
         "run": folder.path.name,
         "method": method_name(resolved),
-        "data": {"name": data.name, "images": len(data.train)},
+        "data": {"name": data.name, "images": len(data.train), "fingerprint": found["train"]},
         "seed": resolved["seed"],
         "device": fabric.device.type,
         "processor": platform.processor() or platform.machine(),

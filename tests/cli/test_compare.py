@@ -410,6 +410,24 @@ def test_data_sets_are_kept_apart(run_of, compare, tmp_path):
     assert [(row["data"], row["run"]) for row in rows] == [*zip(["digits"] * 2 + ["letters"] * 2, "cabd", strict=True)]
 
 
+def test_other_images_under_one_name_are_kept_apart(run_of, compare, tmp_path):
+    for name, seed, digest in (("a", 0, "26-0123456789abcdef"), ("b", 1, "26-fedcba9876543210"), ("c", 2, None)):
+        data = {"name": "letters", "images": 26} | ({} if digest is None else {"fingerprint": digest})
+        run_of(name, f"seed={seed}", data=data)
+    compare()
+    rows = read_csv(tmp_path / "runs" / "comparison")
+    assert {row["data"] for row in rows} == {"letters 89abcdef", "letters 76543210", "letters"}
+
+
+def test_one_set_of_images_is_one_with_and_without_a_digest(run_of, compare, tmp_path):
+    data = {"name": "letters", "images": 26}
+    run_of("a", "seed=0", data=data | {"fingerprint": "26-0123456789abcdef"})
+    run_of("b", "seed=1", data=data)
+    compare()
+    (row,) = read_csv(tmp_path / "runs" / "comparison")
+    assert row["n"] == "2"
+
+
 def test_settings_of_knn_that_differ_are_columns(run_of, compare, tmp_path):
     run_of("a", "knn.k=10", knn_k=10)
     run_of("b", "knn.k=20", knn_k=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.cases import composed
 from vje_ppl.data.hold_out import hold_out, load_data
@@ -55,3 +56,33 @@ def test_images_without_labels_get_a_sentence():
     labelled = InMemoryImages(images.images, torch.tensor([0, 0, 1, 1]), ("a", "b"))
     with pytest.raises(UserError, match="needs labels for all training images"):
         hold_out(ImageData("mine", images, labelled, None, 1, 2, 2), 0.5)
+
+
+def test_images_with_names_stay_on_their_side_when_others_come(tmp_path):
+    def load():
+        return load_data(composed("data=image_folder", f"data.root={tmp_path}", "hold_out=0.4"))
+
+    def add(first):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            for number in range(first, first + 15):
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
+
+    add(0)
+    few = load()
+    assert len(few.train) + len(few.test) < 30  # the rest is held out by the loader, and is no part of this
+    assert few.held_out
+    add(15)
+    many = load()
+    for part in ("train", "test"):
+        assert set(map(str, getattr(few, part).files)) < set(map(str, getattr(many, part).files))
+
+
+def test_images_without_names_are_drawn_as_ever():
+    assert not load_data(composed("hold_out=0.25")).held_out
+
+
+def test_a_single_class_gets_a_sentence():
+    images = InMemoryImages(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), ("a", "b"))
+    with pytest.raises(UserError, match="needs training images of several classes, and mine has one alone"):
+        hold_out(ImageData("mine", images, None, None, 1, 2, 2), 0.5)

@@ -44,8 +44,8 @@ def test_class_folders_are_labels_and_a_share_is_held_out(fill):
     root = fill("dog", "cat", "ant/small")
     data = image_folder(root, test_fraction=0.2)
     assert data.train.classes == data.test.classes == ("ant", "cat", "dog")
-    assert data.train.labels.bincount().tolist() == [8, 8, 8]
-    assert data.test.labels.bincount().tolist() == [2, 2, 2]
+    assert (data.train.labels.bincount() + data.test.labels.bincount()).tolist() == [10, 10, 10]
+    assert data.test.labels.bincount().tolist() == [4, 1, 2]  # about a fifth: an image's name alone decides
     assert data.bank is data.train
     assert data.num_classes == 3
     again = image_folder(root, test_fraction=0.2)
@@ -209,3 +209,61 @@ def test_images_beside_class_folders_are_ambiguous(fill):
 def test_unknown_test_class_is_named(fill, tmp_path):
     with pytest.raises(UserError, match=f"{tmp_path / 'test'} holds the class c, which the training images lack"):
         image_folder(fill("train/a", "train/b", "test/a", "test/c"))
+
+
+@pytest.mark.parametrize("memory_mb", [512.0, 0.0], ids=["in memory", "from files"])
+def test_an_image_stays_on_its_side_when_others_come(fill, write_image, tmp_path, memory_mb):
+    root = fill("a", "b", "c", count=12)
+    few = image_folder(root, test_fraction=0.3, memory_mb=memory_mb)
+    for number in range(20):
+        for name in ("a/0-new", "b/zz-new", "c/more/new"):
+            write_image(tmp_path / f"{name}-{number}.jpg", seed=number)
+    many = image_folder(root, test_fraction=0.3, memory_mb=memory_mb)
+    for part in ("train", "test"):
+        before, after = (set(map(str, getattr(data, part).files)) for data in (few, many))
+        assert before < after
+    assert len(many.train) + len(many.test) == 96
+    assert few.held_out
+
+
+def test_sides_are_the_same_wherever_the_folder_lies(fill, tmp_path):
+    data = image_folder(fill("here/a", "here/b") + "/here", test_fraction=0.3)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = image_folder(str(tmp_path / "there"), test_fraction=0.3)
+    assert torch.equal(moved.train.images, data.train.images)
+    assert torch.equal(moved.test.images, data.test.images)
+    assert np.array_equal(moved.train.keys, data.train.keys)
+
+
+def test_training_images_of_one_class_among_test_images_of_several(fill):
+    data = image_folder(fill("train/good", "test/good", "test/broken", "test/bent", "ground_truth/bent", count=3))
+    assert data.train.labels.tolist() == [2] * 3
+    assert data.test.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert data.train.classes == data.test.classes == ("bent", "broken", "good")
+    assert data.bank is None  # nothing to be told from
+    assert data.only_class == "good"
+    assert data.class_names == "3: bent, broken, good; learns from good alone"
+    assert data.notes == ("learns from train and tests on test; not used: ground_truth",)
+
+
+def test_single_folders_of_other_names_are_no_classes(fill):
+    data = image_folder(fill("train/2023", "test/2024"))
+    assert data.train.labels is None
+    assert data.test.labels is None
+
+
+def test_test_images_come_from_the_first_folder_with_labels(fill, tmp_path, write_image):
+    root = fill("train/a", "train/b", "test", "validation/a", "validation/b", count=2)
+    write_image(tmp_path / "preview.jpg")
+    data = image_folder(root)
+    assert data.test.labels.tolist() == [0, 0, 1, 1]
+    assert data.notes == (
+        "learns from train and tests on validation; not used: test, 1 images outside of folders, preview.jpg first",
+    )
+
+
+def test_what_is_not_tested_is_said(fill):
+    assert image_folder(fill("train/a", "train/b", "train/c", "test/b", count=2)).notes[1:] == (
+        "2 of the classes without test images: a, c",
+    )
+    assert "no labels" in image_folder(fill("mixed/train", "mixed/test/a", "mixed/test/b") + "/mixed").notes[1]

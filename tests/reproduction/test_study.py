@@ -6,10 +6,13 @@ from importlib.resources import files
 
 import pytest
 from hydra import initialize_config_module
+from PIL import Image
 
 from tests.cases import composed
+from vje_ppl.data.fingerprint import fingerprint
+from vje_ppl.data.loaders.image_folder import image_folder
 from vje_ppl.errors import UserError
-from vje_ppl.reproduction.cell import cells_of, typed
+from vje_ppl.reproduction.cell import cells_of, check_images, typed
 from vje_ppl.reproduction.study import SCALES, Block, Study, read_study
 
 STUDIES = [
@@ -64,6 +67,26 @@ def test_where_images_lie_changes_no_name_and_what_is_computed_does():
     for train, evaluate in ({"trainer.epochs": 3}, {}), ({}, {"knn.k": [7]}), *same:
         (other,) = cells(SMALL, train, evaluate, {"digits": {"data": "image_folder", "data.root": "a"}})
         assert (other.file_name == here.file_name) == ((train, evaluate) in same)
+
+
+def test_records_of_other_images_are_not_taken_for_those_of_these(tmp_path):
+    for shade, folder in enumerate(("cats/images", "dogs/images")):
+        for name in ("train/a", "train/b", "test/a", "test/b"):
+            (tmp_path / folder / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / folder / name / "0.png")
+
+    def check(folder, digest):
+        source = {"data": "image_folder", "data.root": str(tmp_path / folder)}
+        found = cells(SMALL, sources={"digits": source})
+        record = {"metrics": {"data": {"name": "images", "images": 2} | digest}}
+        check_images(found, {cell.file_name: record for cell in found})
+
+    cats = {"fingerprint": fingerprint(image_folder(str(tmp_path / "cats/images")))["train"]}
+    check("cats/images", cats)
+    check("dogs/images", {})  # an older record
+    check("nowhere", cats)  # where nothing is computed, none are needed
+    with pytest.raises(UserError, match=r"records of digits are of other images than those in .*dogs/images; give"):
+        check("dogs/images", cats)
 
 
 @pytest.mark.parametrize("value", [2, 0.5, "plain", "with space", "a=b", [1, 2], ["x"], True, None, "it's"], ids=str)

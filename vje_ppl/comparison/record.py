@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Record:
         leaves: `config` by dotted keys, with the data set's name and number of images where the run recorded
             them, and the name of the method.
         metrics: final figures by name; None where the run has none, or one that is not finite.
+        images: a digest of the images that it learned from; None of an older run.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Record:
     config: dict[str, Any]
     leaves: dict[str, Any]
     metrics: dict[str, float | None]
+    images: str | None = None
 
     @property
     def setting(self) -> str:
@@ -73,7 +75,32 @@ def read_record(path: Path, name: str) -> Record:
     flat = dict(leaves(reduced))
     flat.pop(f"{METHOD}._target_", None)
     named = {METHOD: method_name(config), **_named(flat, metrics)}
-    return Record(path, name, config["seed"], reduced, named, figures)
+    data = metrics.get("data")
+    images = data.get("fingerprint") if isinstance(data, Mapping) else None
+    return Record(path, name, config["seed"], reduced, named, figures, images if isinstance(images, str) else None)
+
+
+def told_apart(records: Sequence[Record]) -> list[Record]:
+    """Records whose data set's name carries a digest where others of that name, number and options are other images.
+
+    Older runs, of which no digest is known, keep the name alone.
+    """
+    alike: dict[str, set[str]] = {}
+    for one in records:
+        if one.images is not None:
+            alike.setdefault(_data(one), set()).add(one.images)
+    return [
+        replace(one, leaves=one.leaves | {"data": f"{one.leaves['data']} {one.images[-8:]}"})
+        if one.images is not None and len(alike[_data(one)]) > 1
+        else one
+        for one in records
+    ]
+
+
+def _data(record: Record) -> str:
+    """All that the configuration says of the images."""
+    said = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in ("data", "hold_out")}
+    return canonical_json([record.config["data"].get("_target_"), said])
 
 
 def _named(flat: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,6 +114,9 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     config, guide = run.config, run.program.guide
     device = next(guide.parameters()).device
     data = load_data(config, trust_targets=False)
+    told = run.data_changes(data)
+    if told is not None:
+        print(f"warning: {told}", flush=True)
     augment = build_augment(config, data.channels, data.image_size, trust_targets=False)
     held_out = data.train if data.test is None else data.test
     count = min(images, len(held_out))

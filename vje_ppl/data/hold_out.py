@@ -8,8 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.build import build
+from vje_ppl.data.fingerprint import image_keys
 from vje_ppl.data.image_set import ImageData
-from vje_ppl.data.selection import select_class, stratified_hold_out
+from vje_ppl.data.keys import Stream
+from vje_ppl.data.selection import hold_out_by_name, select_class, stratified_hold_out
 from vje_ppl.errors import UserError
 
 
@@ -35,6 +37,9 @@ def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) ->
 def hold_out(data: ImageData, fraction: Any) -> ImageData:
     """Takes a share of the training images of each class in place of the test images.
 
+    Images that have names are chosen by these, each whatever the others are; about the share of each class. Images in
+    one array without names are chosen by their places, exactly the share of each class.
+
     Args:
         data: with labelled training images.
         fraction: the share, a number in (0, 1).
@@ -48,11 +53,19 @@ def hold_out(data: ImageData, fraction: Any) -> ImageData:
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
         raise UserError(f"hold_out expects a share of the training images, from 0 to below 1, got {fraction}.")
     images = data.bank
+    if images is None and data.train.labels is not None:
+        raise UserError(f"hold_out={fraction} needs training images of several classes, and {data.name} has one alone.")
     if images is None or images.labels is None:
         raise UserError(f"hold_out={fraction} needs labels to split by, and the images of {data.name} have none.")
     if data.train is not images:
         raise UserError(
             f"hold_out={fraction} needs labels for all training images, and those of {data.name} are mostly unlabelled."
         )
-    kept, held_out = (images.select(part) for part in stratified_hold_out(images.labels.numpy(), fraction))
-    return replace(data, train=kept, bank=kept, test=held_out)
+    labels, keys = images.labels.numpy(), image_keys(images)
+    split = (
+        stratified_hold_out(labels, fraction)
+        if keys is None
+        else hold_out_by_name(labels, keys, fraction, Stream.HOLD_OUT)
+    )
+    kept, held_out = (images.select(part) for part in split)
+    return replace(data, train=kept, bank=kept, test=held_out, held_out=keys is not None)

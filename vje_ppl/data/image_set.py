@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt64
 from torch import Tensor
 
 from vje_ppl.data.image_files import FileNames, ImageFiles
@@ -22,11 +22,15 @@ class ImageSet(ABC):
         labels: class indices, [N], or None where the images are unlabelled.
         classes: the class names that the labels index, or None.
         channels: 1 (grey) or 3 (RGB).
+        files: the files that they come from, or None where they come from no files of their own.
+        keys: a hash of each one's name below the folder of its data set, [N], or None where nobody said.
     """
 
     labels: Int64[Tensor, " N"] | None
     classes: tuple[str, ...] | None
     channels: int
+    files: ImageFiles | None
+    keys: UInt64[np.ndarray, " N"] | None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -38,9 +42,15 @@ class ImageSet(ABC):
     def _select_labels(self, indices: Int64[np.ndarray, " M"]) -> Tensor | None:
         return None if self.labels is None else self.labels[torch.from_numpy(indices)]
 
-    def _check_labels(self) -> None:
+    def _select_keys(self, indices: Int64[np.ndarray, " M"]) -> UInt64[np.ndarray, " M"] | None:
+        return None if self.keys is None else self.keys[indices]
+
+    def _check(self) -> None:
         if self.labels is not None and len(self.labels) != len(self):
             raise ValueError(f"expected one label per image ({len(self)} images), got {len(self.labels)} labels")
+        for name, given in (("file", self.files), ("key", self.keys)):
+            if given is not None and len(given) != len(self):
+                raise ValueError(f"expected one {name} per image ({len(self)} images), got {len(given)} {name}s")
 
 
 class InMemoryImages(ImageSet):
@@ -50,6 +60,8 @@ class InMemoryImages(ImageSet):
         images: pixel values 0 to 255, [N, C, H, W].
         labels: class indices, [N].
         classes: class names.
+        files: the files that they were read from, [N], if they were.
+        keys: a hash of each file's name, [N].
     """
 
     def __init__(
@@ -57,12 +69,17 @@ class InMemoryImages(ImageSet):
         images: UInt8[Tensor, "N C H W"],
         labels: Int64[Tensor, " N"] | None = None,
         classes: tuple[str, ...] | None = None,
+        *,
+        files: ImageFiles | None = None,
+        keys: UInt64[np.ndarray, " N"] | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
         self.classes = classes
         self.channels = images.shape[1]
-        self._check_labels()
+        self.files = files
+        self.keys = keys
+        self._check()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,7 +87,8 @@ class InMemoryImages(ImageSet):
     def select(self, indices: Int64[np.ndarray, " M"]) -> InMemoryImages:
         """Returns a copy of the images at `indices`, in that order, with their labels."""
         chosen = self.images.index_select(0, torch.from_numpy(indices))
-        return InMemoryImages(chosen, self._select_labels(indices), self.classes)
+        files, keys = None if self.files is None else self.files.select(indices), self._select_keys(indices)
+        return InMemoryImages(chosen, self._select_labels(indices), self.classes, files=files, keys=keys)
 
 
 class StreamedImages(ImageSet):
@@ -86,6 +104,7 @@ class StreamedImages(ImageSet):
         channels: 1 or 3: what the files are converted to.
         workers: decoding processes; 0 decodes in the training process.
         skip_unreadable: whether an unreadable file is passed over with a warning; otherwise it is an error.
+        keys: a hash of each file's name, [N].
 
     Attributes:
         known_skips: warnings already given, in training and in evaluation; selections share them, so that each
@@ -101,15 +120,17 @@ class StreamedImages(ImageSet):
         channels: int = 3,
         workers: int = 2,
         skip_unreadable: bool = False,
+        keys: UInt64[np.ndarray, " N"] | None = None,
     ) -> None:
-        self.files = paths if isinstance(paths, ImageFiles) else FileNames(paths)
+        self.files: ImageFiles = paths if isinstance(paths, ImageFiles) else FileNames(paths)
         self.labels = labels
         self.classes = classes
         self.channels = channels
         self.workers = workers
         self.skip_unreadable = skip_unreadable
+        self.keys = keys
         self.known_skips: dict[str, set[str]] = {"training": set(), "evaluation": set()}
-        self._check_labels()
+        self._check()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -127,6 +148,7 @@ class StreamedImages(ImageSet):
             channels=self.channels,
             workers=self.workers,
             skip_unreadable=self.skip_unreadable,
+            keys=self._select_keys(indices),
         )
         selected.known_skips = self.known_skips
         return selected
@@ -144,6 +166,8 @@ class ImageData:
         channels: 1 or 3.
         image_size: side in pixels of the views, unless `augment.size` says otherwise.
         num_classes: number of classes, or None where there are no labels.
+        notes: what the person who typed should know of how the images were found, a sentence each.
+        held_out: whether the test images are a share of the training images that their names decide.
     """
 
     name: str
@@ -153,3 +177,33 @@ class ImageData:
     channels: int
     image_size: int
     num_classes: int | None
+    notes: tuple[str, ...] = ()
+    held_out: bool = False
+
+    @property
+    def test_count(self) -> str:
+        """How many test images there are, in words."""
+        return "none" if self.test is None else str(len(self.test))
+
+    @property
+    def class_names(self) -> str:
+        """How many classes there are and the first of their names, in words, and which one is learned from alone."""
+        images = self.train if self.bank is None else self.bank
+        if images.classes is None:
+            return "none: the images have no labels"
+        alone = self.only_class
+        of = "" if alone is None else f"; learns from {alone} alone"
+        return f"{len(images.classes)}: {shortened(images.classes)}{of}"
+
+    @property
+    def only_class(self) -> str | None:
+        """The name of the class that all training images are of; None where they are of several, or of none."""
+        labels, classes = self.train.labels, self.train.classes
+        if labels is None or classes is None or not len(labels) or bool((labels != labels[0]).any()):
+            return None
+        return classes[int(labels[0])]
+
+
+def shortened(names: Sequence[str], most: int = 5) -> str:
+    """The first few of many names."""
+    return ", ".join([*names[:most], *["…"] * (len(names) > most)])

@@ -22,6 +22,7 @@ class Stream(IntEnum):
     HOLD_OUT = 6
     PROBE_ORDER = 7
     CORRUPTION = 8
+    TEST_SPLIT = 9
 
 
 def keyed_generator(stream: Stream, *key: int) -> np.random.Generator:

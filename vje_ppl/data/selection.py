@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from vje_ppl.data.image_set import ImageSet, InMemoryImages
 from vje_ppl.data.keys import Stream, keyed_generator
@@ -83,6 +83,34 @@ def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
     return images.select(members)
 
 
+def hold_out_by_name(
+    labels: Int64[np.ndarray, " N"], keys: UInt64[np.ndarray, " N"], fraction: float, stream: Stream
+) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
+    """Splits images by their names: on which side one lies depends on no other image, so that more can come.
+
+    A class of at least two images of which none would be held out, or none would be left, gives or keeps one.
+
+    Args:
+        labels: class indices, [N].
+        keys: a hash of each image's name, [N].
+        fraction: share to hold out, in (0, 1).
+        stream: what the split is for: splits for two purposes have nothing to do with each other.
+
+    Returns:
+        Indices to train on and indices held out, both increasing.
+    """
+    _check_fraction(fraction)
+    order = _spread(keys ^ keyed_generator(stream).integers(2**64, dtype=np.uint64)) / 2.0**64
+    held_out = order < fraction
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1 and not held_out[members].any():
+            held_out[members[order[members].argmin()]] = True
+        elif len(members) == 1 or held_out[members].all():
+            held_out[members[order[members].argmax()]] = False
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
 def stratified_hold_out(
     labels: Int64[np.ndarray, " N"], fraction: float
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
@@ -97,8 +125,7 @@ def stratified_hold_out(
     Returns:
         Indices to train on and indices held out, both increasing.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f"data.test_fraction must lie between 0 and 1, got {fraction}.")
+    _check_fraction(fraction)
     rng = keyed_generator(Stream.HOLD_OUT)
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -106,3 +133,15 @@ def stratified_hold_out(
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         held_out[rng.permutation(members)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _spread(bits: UInt64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
+    """Makes every bit depend on all others: the last steps of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise UserError(f"data.test_fraction must lie between 0 and 1, got {fraction}.")

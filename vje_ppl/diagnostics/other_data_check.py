@@ -33,8 +33,9 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
     evaluated, own = diagnosed.evaluated, diagnosed.data.name
     wanted = [one for one in listed(diagnosed.options.ood.data) if one != own]
     outside, rows = {}, []
+    known: dict[str, str] = {}
     for one in wanted:
-        name, images, how = open_other(one, evaluated)
+        name, images, how = open_other(one, evaluated, known)
         images = at_most(images, diagnosed.options.uncertainty.images)
         outside[name] = scale_of_images(inferring(diagnosed), evaluated.prepared(images)).numpy()
         metrics = detection(scale, outside[name]).row

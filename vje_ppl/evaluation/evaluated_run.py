@@ -15,6 +15,7 @@ from torch import Tensor
 from vje_ppl.build import build_augment
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import evaluation_batches
+from vje_ppl.data.fingerprint import data_root
 from vje_ppl.data.hold_out import load_data
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
@@ -41,6 +42,7 @@ class EvaluatedRun:
         device: where to compute.
         subject: its encoder and program.
         shards: the processes that share the work on images; only the first one gets results.
+        changes: how the images differ from those that it was trained and tested on, in a sentence; None: in nothing.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class EvaluatedRun:
     device: torch.device
     subject: Subject
     shards: Shards = WHOLE
+    changes: str | None = None
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -64,6 +67,11 @@ class EvaluatedRun:
         if self.data.test is None:
             raise UserError(f"eval needs test images, and {self.data.name} has none; keep some in a folder test/.")
         return at_most(self.data.test, self.options.images.test)
+
+    @property
+    def root(self) -> object:
+        """Where its images lie; None where they lie in no folder."""
+        return data_root(self.run.config) if self.options.data.root is None else self.options.data.root
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -103,6 +111,11 @@ class EvaluatedRun:
             UserError: if there are no labels.
         """
         bank, test = self.data.bank, self.data.test
+        if bank is None and self.data.only_class is not None:
+            raise UserError(
+                f"eval={kind} needs training images of several classes, and all those of {self.data.name} are of class "
+                f"{self.data.only_class}; give eval=[one_class]."
+            )
         if bank is None or bank.labels is None or test is None or test.labels is None:
             raise UserError(
                 f"eval={kind} needs labels for training and test images, and those of {self.data.name} have none."
@@ -157,7 +170,8 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
     )
     if trained_on != found:
         raise UserError(f"The run was trained on images of {trained_on}, and its data are now of {found}.")
-    return EvaluatedRun(folder, options, run, data, augment, device, trained_subject(run), shards)
+    changed = run.data_changes(data, options.data.root) if shards.is_first else None
+    return EvaluatedRun(folder, options, run, data, augment, device, trained_subject(run), shards, changed)
 
 
 def say(stage: str, line: str) -> None:

@@ -43,7 +43,8 @@ NOTE = (
 def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
     """Trains what is missing, scores every test image once under each model, and compares with the labels.
 
-    A run that was itself trained on one class alone is scored as it is.
+    A run that was itself trained on one class alone, because `data.only_class` says so or because there are training
+    images of no other, is scored as it is: further classes of test images are anomalies.
 
     Returns:
         A row for each score and class and, with class `mean`, for the mean over classes.
@@ -55,9 +56,11 @@ def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
     test = evaluated.test
     if test.labels is None or test.classes is None:
         raise UserError(
-            f"eval=one_class needs labels for training and test images, and those of {evaluated.data.name} have none."
+            f"eval=one_class needs labels for training and test images, and those of {evaluated.data.name} have none; "
+            "sort both into a folder per class, or into train/good, test/good and test/<fault>."
         )
     own = OmegaConf.select(evaluated.run.config, "data.only_class")
+    own = evaluated.data.only_class if own is None else own
     rows: list[dict[str, Any]] = []
     if own is not None:
         rows += _rows(evaluated, test, class_index(test.classes, own))

@@ -26,6 +26,7 @@ class Outcome:
         table: the rows of the printed table where they are not `rows` themselves.
         notes: printed below it, and kept beside the rows.
         pictures: figures by file name.
+        facts: what else is kept of it beside the rows.
     """
 
     rows: list[dict[str, Any]]
@@ -33,6 +34,7 @@ class Outcome:
     table: Sequence[dict[str, Any]] | None = None
     notes: tuple[str, ...] = ()
     pictures: dict[str, Figure] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def shown(self) -> list[dict[str, Any]]:
         """The rows of the printed table, under its headings."""

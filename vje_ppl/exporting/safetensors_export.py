@@ -23,11 +23,13 @@ MODEL = "model.safetensors"
 def write_model(run: TrainedRun, path: Path) -> None:
     """Write every weight, with the configuration and what `load` needs beside it in the file's header."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in run.module.state_dict().items()}
-    facts = {
+    facts: dict[str, Any] = {
         "config": OmegaConf.to_container(run.config, resolve=True),
         "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.preprocess.size},
         "epoch": run.epoch,
     }
+    if run.fingerprint is not None:
+        facts["data"]["fingerprint"] = dict(run.fingerprint)
     write_tensors(state, path, {"vje_ppl": json.dumps(facts)})
 
 

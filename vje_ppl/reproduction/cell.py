@@ -16,6 +16,8 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.config_identity import canonical_json, config_digest
+from vje_ppl.data.fingerprint import data_root, fingerprint
+from vje_ppl.data.hold_out import load_data
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.evaluate_options import DEPENDS
 from vje_ppl.files import write_atomically
@@ -151,6 +153,36 @@ def read_record(cells: Path, cell: Cell) -> dict[str, Any] | None:
     except ValueError as error:
         raise UserError(f"{path} is no JSON: truncated or altered; remove it to compute the cell again.") from error
     return record
+
+
+def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse records that are of other images than those that now lie where a source says; one record a block.
+
+    Older records, which do not say what images they are of, and images that are not there are left alone.
+
+    Args:
+        cells: of a study.
+        records: of finished cells, by file name.
+
+    Raises:
+        UserError: for the first block whose records are of other images.
+    """
+    seen = set()
+    for cell in cells:
+        known = records.get(cell.file_name, {}).get("metrics", {}).get("data", {}).get("fingerprint")
+        told_where = any(one.startswith("data.root=") for one in cell.train)
+        if known is None or not told_where or cell.block in seen:
+            continue
+        seen.add(cell.block)
+        try:
+            now = fingerprint(load_data(OmegaConf.create(dict(cell.config))))["train"]
+        except UserError:
+            continue
+        if now != known:
+            raise UserError(
+                f"The records of {cell.block} are of other images than those in {data_root(cell.config)}; give "
+                f"cells=<folder> and root=<folder> of their own for these, or sources.{cell.block} as it was for those."
+            )
 
 
 def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> int:

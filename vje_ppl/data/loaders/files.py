@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from vje_ppl.data.decode import UnreadableImageError, read_image, read_size
 from vje_ppl.data.file_loader import warn_of_skips
+from vje_ppl.data.image_files import FileNames, ImageFiles
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.loaders.scan import FoundImages
 from vje_ppl.errors import UserError
@@ -77,6 +78,7 @@ def stream_images(found: FoundImages, options: FileOptions) -> StreamedImages:
         channels=options.channels,
         workers=options.workers,
         skip_unreadable=options.skip_unreadable,
+        keys=found.keys,
     )
 
 
@@ -103,4 +105,11 @@ def _decode(found: FoundImages, options: FileOptions) -> InMemoryImages | None:
         kept.append(index)
     warn_of_skips(problems)
     labels = None if found.labels is None else torch.from_numpy(found.labels[kept])
-    return InMemoryImages(torch.from_numpy(pixels[: len(kept)]), labels, found.classes)
+    files = found.paths if isinstance(found.paths, ImageFiles) else FileNames(found.paths)
+    return InMemoryImages(
+        torch.from_numpy(pixels[: len(kept)]),
+        labels,
+        found.classes,
+        files=files.select(np.array(kept, dtype=np.int64)),
+        keys=found.keys[kept],
+    )

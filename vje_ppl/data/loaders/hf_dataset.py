@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
-from vje_ppl.data.image_files import ImageFiles, StoredFile
+from vje_ppl.data.fingerprint import NamedFiles, name_keys
+from vje_ppl.data.image_files import StoredFile
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.loaders.files import file_options
-from vje_ppl.data.loaders.image_folder import TEST_FOLDERS, align_labels, hold_out, image_data
+from vje_ppl.data.loaders.image_folder import first_labelled, hold_out, image_data
 from vje_ppl.data.loaders.scan import FoundImages
+from vje_ppl.data.loaders.splits import in_order
 from vje_ppl.errors import UserError
 
 
@@ -39,7 +41,7 @@ class TableCell(StoredFile):
         return Path(cell["path"]).read_bytes() if cell["bytes"] is None else cell["bytes"]
 
 
-class TableCells(ImageFiles):
+class TableCells(NamedFiles):
     """Images of a data set, whose table is mapped into memory and not read.
 
     Args:
@@ -59,6 +61,17 @@ class TableCells(ImageFiles):
     def select(self, indices: Int64[np.ndarray, " M"]) -> TableCells:
         """The images at `indices`, in that order."""
         return TableCells(self._table, self._rows[indices])
+
+    def keys(self) -> UInt64[np.ndarray, " N"]:
+        """A hash of each one's row, as a table has no names that are its images' own."""
+        return name_keys(map(str, self._rows.tolist()))
+
+    def sizes(self) -> Int64[np.ndarray, " N"]:
+        """Bytes of each of them, which the table knows without reading them; 0 for a file outside it."""
+        import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+        lengths = pc.binary_length(pc.struct_field(self._table.data.column(0), "bytes"))
+        return pc.fill_null(lengths, 0).to_numpy().astype(np.int64)[self._rows]
 
 
 def hf_dataset(
@@ -83,8 +96,8 @@ def hf_dataset(
     Args:
         root: the folder.
         train: the split to train on, where there are several.
-        test: the split to test on; None: `test`, `val`, `valid` or `validation`, the first with labels, or else a
-            share of each class is held out.
+        test: the split to test on; None: that of `test` or else of `val`, however spelled, the first with labels; else
+            a share of each class is held out.
         label: the column of labels; None: the only one of class labels.
         subset: number of training images to keep; None: all.
         on_error: `raise` or `skip`: what to do about images that cannot be used.
@@ -108,15 +121,19 @@ def hf_dataset(
     for wanted in (train, test):
         if wanted is not None and wanted not in splits:
             raise UserError(f"{folder} has no split {wanted}; its splits are {', '.join(splits)}: give data.train=...")
+    if test == train:
+        raise UserError(f"data.test={test} is what the run learns from; give another split, or data.test=null.")
     training = _found(folder, splits[train], label)
-    names = TEST_FOLDERS if test is None else (test,)
-    for name in names:
-        if name in splits and name != train:
-            found = _found(folder, splits[name], label)
-            if found.labels is not None or test is not None:
-                testing = align_labels(found, training, f"the split {name} of {folder}")
-                return image_data(folder.name, training, testing, options, subset, image_size, only_class)
-    return image_data(folder.name, *hold_out(training, test_fraction), options, subset, image_size, only_class)
+    names = [name for name in in_order(list(splits)) if name != train] if test is None else [test]
+    candidates = ((name, _found(folder, splits[name], label), f"the split {name} of {folder}") for name in names)
+    labelled, testing, name = first_labelled(training, candidates)
+    if testing is None or (test is None and testing.labels is None):
+        parts, name, how = hold_out(training, test_fraction), None, "keeps a share of it to test on"
+    else:
+        parts, how = (labelled, testing), f"tests on {name}"
+    rest = ", ".join(one for one in splits if one not in (train, name))
+    notes = [f"learns from {train} and {how}{f'; not used: {rest}' if rest else ''}"]
+    return image_data(folder.name, *parts, options, subset, image_size, only_class, notes)
 
 
 def _splits(folder: Path, train: str) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from vje_ppl.data.image_set import ImageData
+from vje_ppl.data.image_set import ImageData, shortened
+from vje_ppl.data.keys import Stream
 from vje_ppl.data.loaders.files import FileOptions, file_options, first_size, open_images
-from vje_ppl.data.loaders.scan import FoundImages, find_images
-from vje_ppl.data.selection import select_class, stratified_hold_out, subset_indices
+from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in
+from vje_ppl.data.loaders.splits import find_splits
+from vje_ppl.data.selection import hold_out_by_name, select_class, subset_indices
 from vje_ppl.errors import UserError
 
-TEST_FOLDERS = ("test", "val", "valid", "validation")
 LARGEST_AUTOMATIC_SIZE = 224
 
 
@@ -30,7 +33,10 @@ def image_folder(
     """Finds the images below a folder.
 
     The folder holds images, or a folder of images per class, or `train` and perhaps `test` (or `val`), each of one of
-    these two forms. Without a test folder, labelled images are split; unlabelled ones are all trained on.
+    these two forms and spelled as `Training`, `test_set` or the like; of `test` and `val`, the former is tested on,
+    unless it alone has no labels. Without a test folder, labelled images are split by their names, so that each stays
+    on its side when others come; unlabelled ones are all trained on. Where `train` holds a single folder and `test` one
+    of the same name beside others, as sets for inspection do, the test images of the others are anomalies.
 
     Args:
         root: the folder.
@@ -49,8 +55,8 @@ def image_folder(
     if not folder.is_dir():
         raise UserError(f"data=image_folder expects images in the folder {folder}, which does not exist.")
     options = file_options(channels, workers, on_error, memory_mb)
-    train, test = _find_splits(folder, test_fraction)
-    return image_data(folder.name, train, test, options, subset, image_size, only_class)
+    train, test, notes = _find_splits(folder, test_fraction)
+    return image_data(folder.name, train, test, options, subset, image_size, only_class, notes)
 
 
 def image_data(
@@ -61,6 +67,7 @@ def image_data(
     subset: int | None,
     image_size: int | None,
     only_class: str | int | None,
+    notes: Sequence[str] = (),
 ) -> ImageData:
     """The data set that images found anywhere make; arguments as in `image_folder`."""
     if image_size is not None and image_size < 1:
@@ -70,37 +77,91 @@ def image_data(
     test_images = None if test is None else open_images(test, options)
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
-    bank = None if train.classes is None else train_images
+    several = train_images.labels is not None and len(train_images.labels.unique()) > 1
+    bank = train_images if several else None  # one class alone has nothing to be told from
     chosen = select_class(train_images, only_class)
-    return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes)
+    said = (*notes, *_without_test_images(train, test))
+    held_out = test is not None and test.held_out
+    return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes, said, held_out)
 
 
-def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
-    subfolders = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
-    # Further folders mean that `train` is a class, of railways say.
-    if "train" not in subfolders or not subfolders <= {"train", *TEST_FOLDERS}:
-        return hold_out(find_images(folder), test_fraction)
-    train = find_images(folder / "train")
-    test_folder = next((name for name in TEST_FOLDERS if name in subfolders), None)
-    if test_folder is None:
-        return hold_out(train, test_fraction)
-    return train, align_labels(find_images(folder / test_folder), train, folder / test_folder)
+def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, FoundImages | None, list[str]]:
+    splits = find_splits(folder, folders_with_images(folder))
+    if splits is None:
+        return *hold_out(find_images(folder), test_fraction), []
+    train = find_images(splits.train)
+    candidates = ((one.name, find_images(one), str(one)) for one in splits.tests)
+    train, test, name = first_labelled(train, candidates)
+    beside = [one for one in (*(one.name for one in splits.tests), *splits.beside) if one != name]
+    loose = images_in(folder)
+    beside += [f"{len(loose)} images outside of folders, {Path(loose[0]).name} first"] if loose else []
+    rest = f"; not used: {', '.join(beside)}" if beside else ""
+    if test is None:
+        train, test = hold_out(train, test_fraction)
+        kept = "nothing" if test is None else "a share of it"
+        return train, test, [f"learns from {splits.train.name} and keeps {kept} to test on{rest}"]
+    notes = [f"learns from {splits.train.name} and tests on {name}{rest}"]
+    if train.labels is None and len(folders_with_images(folder / str(name))) > 1:
+        notes.append(f"the folders in {name} are no labels, because {splits.train.name} has none for these classes")
+    return train, test, notes
+
+
+def first_labelled(
+    train: FoundImages, candidates: Iterable[tuple[str, FoundImages, str]]
+) -> tuple[FoundImages, FoundImages | None, str | None]:
+    """Training images; and of several sets of test images, by name and place, the first with labels, or else the first.
+
+    Returns:
+        The training images, the test images with labels that index the same classes, and their name; None and None
+        where there are no candidates.
+    """
+    first = None
+    for name, found, place in candidates:
+        labelled = anomalies(train, found) or train
+        one = labelled, align_labels(found, labelled, place), name
+        if one[1].labels is not None:
+            return one
+        first = first or one
+    return first or (train, None, None)
 
 
 def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
-    """Training images, and the share of each class that is held out; None of images without labels."""
+    """Training images, and those that are held out, about a share of each class; None of images without labels."""
     if found.labels is None:
         return found, None
-    train, test = stratified_hold_out(found.labels, test_fraction)
-    return found.select(train), found.select(test) if len(test) else None
+    train, test = hold_out_by_name(found.labels, found.keys, test_fraction, Stream.TEST_SPLIT)
+    return found.select(train), replace(found.select(test), held_out=True) if len(test) else None
 
 
-def align_labels(test: FoundImages, train: FoundImages, folder: object) -> FoundImages:
+def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:
+    """Training images of one class alone, labelled as test images of that class and others are; None if they are not.
+
+    So images for inspection lie: `train/good`, `test/good`, `test/broken`.
+    """
+    name = train.classes[0] if train.classes is not None and len(train.classes) == 1 else train.only_folder
+    if name is None or test.classes is None or name not in test.classes or len(test.classes) == 1:
+        return None
+    labels = np.full(len(train.paths), test.classes.index(name), dtype=np.int64)
+    return replace(train, labels=labels, classes=test.classes)
+
+
+def align_labels(test: FoundImages, train: FoundImages, place: str) -> FoundImages:
     """The test images with labels that index the training classes; unlabelled where either part is."""
+    if train.classes is not None and test.only_folder in train.classes:  # a single folder, which is one of the classes
+        labels = np.full(len(test.paths), train.classes.index(str(test.only_folder)), dtype=np.int64)
+        return replace(test, labels=labels, classes=train.classes)
     if test.classes is None or test.labels is None or train.classes is None:
-        return FoundImages(test.paths, None, None)
+        return replace(test, labels=None, classes=None)
     unknown = sorted(set(test.classes) - set(train.classes))
     if unknown:
-        raise UserError(f"{folder} holds the class {unknown[0]}, which the training images lack; add or remove it.")
+        raise UserError(f"{place} holds the class {unknown[0]}, which the training images lack; add or remove it.")
     places = np.array([train.classes.index(name) for name in test.classes], dtype=np.int64)
-    return FoundImages(test.paths, places[test.labels], train.classes)
+    return replace(test, labels=places[test.labels], classes=train.classes)
+
+
+def _without_test_images(train: FoundImages, test: FoundImages | None) -> list[str]:
+    """A sentence about classes that are trained on and not tested on."""
+    if train.labels is None or train.classes is None or test is None or test.labels is None:
+        return []
+    lacking = [train.classes[label] for label in np.setdiff1d(train.labels, test.labels)]
+    return [f"{len(lacking)} of the classes without test images: {shortened(lacking)}"] if lacking else []

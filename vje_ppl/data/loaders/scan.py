@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
+from vje_ppl.data.fingerprint import NamedFiles, name_keys
 from vje_ppl.data.image_files import ImageFiles
 from vje_ppl.errors import UserError
 
@@ -25,18 +27,37 @@ class FoundImages:
         paths: the files, N of them, by their paths or wherever else they lie.
         labels: class indices, [N], or None where the files lie in one folder.
         classes: names of the class folders, sorted, or None.
+        root: the folder in which they were looked for, where they have paths.
+        held_out: whether they are a share of the training images.
     """
 
     paths: list[str] | ImageFiles
     labels: Int64[np.ndarray, " N"] | None
     classes: tuple[str, ...] | None
+    root: str = ""
+    held_out: bool = False
+
+    @cached_property
+    def keys(self) -> UInt64[np.ndarray, " N"]:
+        """A hash of each file's name below `root`, so that it stays the same when all of them move."""
+        if isinstance(self.paths, NamedFiles):
+            return self.paths.keys()
+        return name_keys(str(path).removeprefix(f"{self.root}{os.sep}") for path in self.paths)
+
+    @property
+    def only_folder(self) -> str | None:
+        """The name of the one subfolder that all of them lie in; None where they lie in none, or in several."""
+        if self.classes is not None or isinstance(self.paths, ImageFiles):
+            return None
+        folder, inside, _ = self.paths[0].removeprefix(f"{self.root}{os.sep}").partition(os.sep)
+        return folder if inside else None
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> FoundImages:
         """Returns the files at `indices`, in that order."""
         labels = None if self.labels is None else self.labels[indices]
         paths = self.paths
         chosen = paths.select(indices) if isinstance(paths, ImageFiles) else [paths[index] for index in indices]
-        return FoundImages(chosen, labels, self.classes)
+        return replace(self, paths=chosen, labels=labels)
 
 
 def find_images(folder: Path) -> FoundImages:
@@ -56,7 +77,7 @@ def find_images(folder: Path) -> FoundImages:
             "subfolder named after its class, or all images in one folder."
         )
     if here:
-        return FoundImages(here, None, None)
+        return FoundImages(here, None, None, str(folder))
     if not found:
         raise UserError(
             f"no image was found in {folder}; expected files ending in {', '.join(sorted(EXTENSIONS))}, in it or in "
@@ -64,9 +85,24 @@ def find_images(folder: Path) -> FoundImages:
         )
     paths = [path for images in found.values() for path in images]
     if len(found) == 1:
-        return FoundImages(paths, None, None)
+        return FoundImages(paths, None, None, str(folder))
     labels = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
-    return FoundImages(paths, labels, tuple(found))
+    return FoundImages(paths, labels, tuple(found), str(folder))
+
+
+def folders_with_images(folder: Path) -> list[Path]:
+    """The subfolders of a folder that hold an image at any depth, sorted by name."""
+    return [child for child in _list(folder)[1] if _holds_images(child)]
+
+
+def images_in(folder: Path) -> list[str]:
+    """The images that lie right in a folder, sorted by name."""
+    return _list(folder)[0]
+
+
+def _holds_images(folder: Path) -> bool:
+    images, folders = _list(folder)
+    return bool(images) or any(map(_holds_images, folders))
 
 
 def _walk(folder: Path) -> list[str]:

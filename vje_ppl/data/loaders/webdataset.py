@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
-from vje_ppl.data.image_files import ImageFiles, StoredFile
+from vje_ppl.data.fingerprint import NamedFiles, name_keys
+from vje_ppl.data.image_files import StoredFile
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.loaders.files import file_options
-from vje_ppl.data.loaders.image_folder import align_labels, hold_out, image_data
+from vje_ppl.data.loaders.image_folder import first_labelled, hold_out, image_data
 from vje_ppl.data.loaders.scan import EXTENSIONS, FoundImages
 from vje_ppl.errors import UserError
 
@@ -49,8 +50,11 @@ class ShardMember(StoredFile):
         return content
 
 
-class ShardMembers(ImageFiles):
+class ShardMembers(NamedFiles):
     """Images of many shards in blocks of numbers, which forked workers share.
+
+    Attributes:
+        shards: the tar files.
 
     Args:
         shards: the tar files.
@@ -58,18 +62,28 @@ class ShardMembers(ImageFiles):
     """
 
     def __init__(self, shards: list[str], index: dict[str, np.ndarray]) -> None:
-        self._shards, self._index = shards, index
+        self.shards, self._index = shards, index
 
     def __len__(self) -> int:
         return len(self._index["shard"])
 
     def __getitem__(self, index: int) -> ShardMember:
         shard, offset, size = (int(self._index[name][index]) for name in ("shard", "offset", "size"))
-        return ShardMember(self._shards[shard], os.fsdecode(self._index["name"][index]), offset, size)
+        return ShardMember(self.shards[shard], os.fsdecode(self._index["name"][index]), offset, size)
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> ShardMembers:
         """The images at `indices`, in that order."""
-        return ShardMembers(self._shards, {name: values[indices] for name, values in self._index.items()})
+        return ShardMembers(self.shards, {name: values[indices] for name, values in self._index.items()})
+
+    def keys(self) -> UInt64[np.ndarray, " N"]:
+        """A hash of each one's name and its shard's, because names may come again in other shards."""
+        shards = [os.path.basename(shard) for shard in self.shards]
+        rows = zip(self._index["shard"].tolist(), self._index["name"].tolist(), strict=True)
+        return name_keys(f"{shards[shard]}/{os.fsdecode(name)}" for shard, name in rows)
+
+    def sizes(self) -> Int64[np.ndarray, " N"]:
+        """Bytes of each of them."""
+        return self._index["size"]
 
 
 def webdataset(
@@ -122,7 +136,16 @@ def webdataset(
     training = _find(folder, "train", train, label)
     if test is None:
         return image_data(folder.name, *hold_out(training, test_fraction), options, subset, image_size, only_class)
-    testing = align_labels(_find(folder, "test", test, label), training, f"data.test={test}")
+    found = _find(folder, "test", test, label)
+    assert isinstance(found.paths, ShardMembers)
+    assert isinstance(training.paths, ShardMembers)
+    both = set(found.paths.shards) & set(training.paths.shards)
+    if both:
+        raise UserError(
+            f"data.train={train} and data.test={test} both name the shard {min(both)}, so that its images would be "
+            "trained on and tested on; give patterns that name different shards."
+        )
+    training, testing, _ = first_labelled(training, [(test, found, f"data.test={test}")])
     return image_data(folder.name, training, testing, options, subset, image_size, only_class)
 
 

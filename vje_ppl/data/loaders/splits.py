@@ -1,0 +1,125 @@
+"""Finds the folders of training and of test images, whatever they are called exactly and whatever lies beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vje_ppl.errors import UserError
+
+WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+}
+#: Words that say nothing about which split it is.
+FILLERS = frozenset({"data", "dataset", "image", "images", "img", "imgs", "set"})
+#: What folders that do not count begin with.
+HIDDEN = (".", "__MACOSX")
+#: What images without labels are called that lie beside those to train on.
+UNLABELLED = frozenset({"unlabeled", "unlabelled", "extra"})
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Folders of a data set.
+
+    Attributes:
+        train: of the training images.
+        tests: of test images, the one to take first before any other; there may be none.
+        beside: names of the folders that are not read.
+    """
+
+    train: Path
+    tests: tuple[Path, ...]
+    beside: tuple[str, ...]
+
+
+def split_word(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """`train`, `test`, `val` or None, as a name of a folder or split says; and the rest of the name.
+
+    `Training`, `train_set`, `trainset` and `train2017` are all of training, and `seg_train` is `seg`'s.
+    """
+    parts = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    parts = [part.removesuffix("set") if part.removesuffix("set") in WORDS else part for part in parts]
+    found = [WORDS[part] for part in parts if part in WORDS]
+    rest = tuple(part for part in parts if part not in WORDS and part not in FILLERS)
+    return (found[0] if len(found) == 1 else None), rest
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """The names of test splits among names: those of `test` before those of `val`."""
+    return [name for word in ("test", "val") for name in names if split_word(name)[0] == word]
+
+
+def find_splits(folder: Path, with_images: Sequence[Path]) -> Splits | None:
+    """The training and test folders in a folder; None where its subfolders are classes, or it has none.
+
+    A folder of training images and one of test images belong together if their names differ in that word alone.
+
+    Args:
+        folder: the folder.
+        with_images: those of its subfolders that hold images.
+
+    Raises:
+        UserError: where it could be read in several ways.
+    """
+    names = [one.name for one in with_images]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        alike.setdefault(split_word(name)[1], []).append(name)
+    groups = [same for same in alike.values() if _named(same, "train") and in_order(same)]
+    trains, tests = _named(names, "train"), in_order(names)
+    if not groups and trains and all(name in trains or name.lower() in UNLABELLED for name in names):
+        groups = [trains]
+    if not groups and tests and len(trains) + len(tests) == len(names):
+        if trains:
+            raise UserError(
+                f"{folder} holds training images in {trains[0]} and perhaps their test images in {tests[0]}, whose "
+                "name differs in more than that word; call the folders train and test."
+            )
+        raise UserError(
+            f"{folder} holds test images in {tests[0]} and no training images, which should lie in a folder train "
+            f"beside it; give data.root={folder / tests[0]} to learn from these."
+        )
+    if not groups:
+        _check_classes(folder, with_images)
+        return None
+    trains, tests = _named(groups[0], "train"), in_order(groups[0])
+    several = (trains, _named(tests, "test"), _named(tests, "val"), [_named(same, "train")[0] for same in groups])
+    for same in several:
+        if len(same) > 1:
+            raise UserError(
+                f"{folder} holds both {same[0]} and {same[1]}, and only one of them can be read; keep one of them "
+                "there, or give data.root=<folder> with train and test in it."
+            )
+    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(HIDDEN))
+    beside = tuple(one for one in found if one not in (*trains, *tests))
+    return Splits(folder / trains[0], tuple(folder / one for one in tests), beside)
+
+
+def _named(names: Sequence[str], word: str) -> list[str]:
+    return [name for name in names if split_word(name)[0] == word]
+
+
+def _check_classes(folder: Path, classes: Sequence[Path]) -> None:
+    """Refuse classes that are likely to be training or test images, or to hold both: all would be trained on."""
+    for one in classes:
+        inside = [entry.name for entry in os.scandir(one) if entry.is_dir()]
+        trains, tests = _named(inside, "train"), in_order(inside)
+        if trains and tests:
+            raise UserError(
+                f"{one} has folders {trains[0]} and {tests[0]} of its own, so that {folder} is no folder per class; "
+                f"give data.root={one}, or sort the images into {folder / 'train'} and {folder / 'test'}."
+            )
+        word, rest = split_word(one.name)
+        others = [other.name for other in classes if other != one]
+        if word and not rest and inside and others:
+            what = "training" if word == "train" else "test"
+            raise UserError(
+                f"{one} may be a class or the {what} images: it holds folders, and {others[0]} lies beside it; put "
+                "the images of a class right into its folder, or training and test images into folders train and test."
+            )
