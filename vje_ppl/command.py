@@ -22,8 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vje_ppl.errors import UserError
 from vje_ppl.method import METHOD, PROGRAM, VJE
+from vje_ppl.mistyped import read_arguments
 from vje_ppl.printable import LAYOUT, printable
 from vje_ppl.processes import is_first, started_processes
+from vje_ppl.text_keys import settle_text
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
@@ -61,6 +63,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def run_one(config: DictConfig) -> None:
         """One job; in a sweep, a job that fails does not keep the next ones from running, but a signal does."""
         if os.getpid() != sweep:  # in a process of `launcher=...`, from which an exception reaches the sweep
+            settle_text(config, config_name)
             codes.append(task(config) or 0)
         else:
             run_here(config)
@@ -70,12 +73,14 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def run_here(config: DictConfig) -> None:
         jobs.append(list(HydraConfig.get().overrides.task))
         try:
+            settle_text(config, config_name)
             codes.append(task(config) or 0)
         except Exception as error:
             codes.append(_report(error, debug))
 
     try:
         _check_processes(config_name)
+        sys.argv[1:] = read_arguments(sys.argv[1:], config_name)
         hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
         _report_sweep(jobs, codes)
         sys.stdout.flush()

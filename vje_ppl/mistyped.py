@@ -1,0 +1,141 @@
+"""Arguments of the command line that cannot be read: one sentence each, which says what to type instead."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from argparse import ArgumentError
+from collections.abc import Sequence
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from vje_ppl.errors import UserError
+from vje_ppl.text_keys import quote_text, quoted, split, text_keys
+
+#: Commands that can run several times in a row, over values that commas separate.
+SWEEPING = frozenset({"train", "evaluate", "reproduce"})
+
+#: An argument whose key is well formed: `key=`, `+group/key=`, `~key`.
+_WITH_KEY = re.compile(r"(?P<key>(?:\+{0,2}|~)[A-Za-z_$][\w$./@:-]*)=(?P<value>.*)", re.ASCII | re.DOTALL)
+_DELETION = re.compile(r"~[A-Za-z_$][\w$./@:-]*", re.ASCII)
+
+#: What Hydra takes in a value outside quotes; brackets, commas and equals signs have a meaning of their own there.
+_PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: \t,()\[\]{}]", re.ASCII)
+
+
+def read_arguments(arguments: Sequence[str], command: str) -> list[str]:
+    """Check the arguments of a command line, and put quotes around text, so that Hydra takes it for text.
+
+    Args:
+        arguments: as typed, without the command's own name.
+        command: the name of its configuration.
+
+    Returns:
+        The arguments for Hydra.
+
+    Raises:
+        UserError: for the first argument that cannot be read.
+    """
+    typed, sweep = _overrides(arguments)
+    may_sweep = sweep or any(one.startswith("hydra.mode=") for one in typed)
+    for argument, ready in zip(typed, quote_text(typed, command, sweep), strict=True):
+        _check_form(argument)
+        if not may_sweep and _has_several_values(argument, ready, command):
+            raise UserError(_several_values(argument, command))
+        try:
+            OverridesParser.create().parse_override(ready)
+        except (HydraException, ValueError) as error:
+            raise UserError(_unreadable(argument, error)) from error
+    return quote_text(arguments, command, sweep)
+
+
+def _overrides(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments that are no options, and whether `-m` is among the options."""
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        known, unknown = parser.parse_known_args(arguments)
+    except ArgumentError as error:
+        raise UserError(f"{error}; --help says how options are typed.") from error
+    if not unknown:
+        return list(known.overrides), bool(known.multirun)
+    first = unknown[0]
+    if not first.startswith("-"):
+        raise UserError(f"{first} stands apart from the other keys; type options such as -m before all of them.")
+    bare = first.lstrip("-")
+    bare = bare if "=" in bare else f"{bare}=<value>"
+    raise UserError(f"{first} is no option of this command; keys have no dashes: type {bare}.")
+
+
+def _check_form(argument: str) -> None:
+    """Refuse what is not `key=value`.
+
+    Raises:
+        UserError: if it is not.
+    """
+    match = _WITH_KEY.fullmatch(argument)
+    if match is not None and not match["value"].strip() and not match["key"].lstrip("+").startswith("logger."):
+        raise UserError(f"{argument} has no value; type {match['key']}=<value>, or leave it out.")
+    if match is not None or _DELETION.fullmatch(argument):
+        return
+    if not argument.strip():
+        raise UserError("an argument is empty; type key=value, or leave it out.")
+    key, equals, value = argument.partition("=")
+    if equals:
+        stripped = key.strip()
+        if stripped != key and _WITH_KEY.fullmatch(f"{stripped}="):
+            raise UserError(f"'{argument}' has space around its key; type {shell(f'{stripped}={value}')}.")
+        raise UserError(f"'{argument}' has {f'the key {key!r}, which is none' if key else 'no key'}; type key=value.")
+    colon = re.fullmatch(r"([A-Za-z_][\w./]*):\s*(.+)", argument)
+    guess = shell(f"{colon[1]}={colon[2]}") if colon else f"{argument.split()[0]}=<value>"
+    raise UserError(f"'{argument}' is not of the form key=value; type {guess}.")
+
+
+def _has_several_values(argument: str, ready: str, command: str) -> bool:
+    """Whether a value is one of a sweep: commas outside brackets and quotes, or a function such as range(0,3)."""
+    key, _, value = ready.partition("=")
+    if key.lstrip("+") in text_keys(command) and len(split(value)) > 1:
+        return True
+    try:
+        return OverridesParser.create().parse_override(ready).is_sweep_override()
+    except (HydraException, ValueError):
+        return False
+
+
+def _several_values(argument: str, command: str) -> str:
+    key, _, value = argument.partition("=")
+    one = len(split(value)) == 1  # a function
+    ways = [f"-m {shell(argument)} to run with each in turn"] if command in SWEEPING else []
+    if not one:
+        ways.append(f"{shell(f'{key}=[{value}]')} for a list")
+    if key.lstrip("+") in text_keys(command):
+        ways.append(f"{shell(f'{key}={quoted(value)}')} for text")
+    hint = f"type {', or '.join(ways)}" if ways else "this command takes one at a time"
+    return f"{argument} gives several values; {hint}."
+
+
+def _unreadable(argument: str, error: Exception) -> str:
+    key, _, value = argument.partition("=")
+    for opening, closing in ("()", "[]", "{}"):
+        if value.count(opening) != value.count(closing):
+            which = "opens but does not close" if value.count(opening) > value.count(closing) else "does not open"
+            return f"{argument} has a bracket that it {which}; type as many {opening} as {closing}."
+    if value[:1] in ("'", '"') and value.count(value[0]) % 2:
+        return f"{argument} opens a quote that it does not close; type {shell(f'{key}={value}{value[0]}')}."
+    function = re.search(r"Unknown function '(\w+)'", str(error))
+    if function or "while evaluating" in str(error):
+        said = f"there is no function {function[1]}" if function else " ".join(str(error).split())
+        return f"{argument} cannot be read: {said}; for text, type {shell(f'{key}={quoted(value)}')}."
+    strange = next((one for one in value if not _PLAIN.match(one)), "")
+    because = f", because of {strange!r} in its value" if strange else ""
+    return f"{argument} cannot be read{because}; for text, type {shell(f'{key}={quoted(value)}')}."
+
+
+def shell(argument: str) -> str:
+    """An argument as one types it in a shell, in double quotes where it needs any and they do."""
+    if shlex.quote(argument) == argument:
+        return argument
+    return shlex.quote(argument) if set('"$`\\!\n') & set(argument) else f'"{argument}"'
