@@ -1,4 +1,4 @@
-"""Keys of the command line whose values are text: a name, a path. They keep what was typed, whatever YAML makes of it."""
+"""Keys of the command line whose values are text, such as a name or a path; they keep what was typed."""
 
 from __future__ import annotations
 
@@ -58,11 +58,13 @@ NUMBERED = frozenset({"data.only_class", "one_class.classes"})
 @cache
 def text_keys(command: str) -> frozenset[str]:
     """The keys of a command whose values are text; configuration groups too, whose options have names."""
-    return PATHS[command] | NAMES.get(command, frozenset()) | LAUNCHER | _groups()
+    return PATHS[command] | NAMES.get(command, frozenset()) | LAUNCHER | groups()
 
 
 @cache
-def _groups() -> frozenset[str]:
+def groups() -> frozenset[str]:
+    """The configuration groups that vje_ppl brings, such as `encoder` and `guide/network`."""
+
     def below(folder: Traversable, path: str) -> Iterable[str]:
         for entry in folder.iterdir():
             if entry.is_dir() and not entry.name.startswith("_"):
@@ -96,7 +98,7 @@ def _quote(argument: str, command: str, sweep: bool) -> str:
     listed = name in LISTS and value.startswith("[") and value.endswith("]")
     if listed or (choice and sweep):
         value = choice[1] if choice else value[1:-1]
-    elif _is_function_of_a_sweep(value) or (name in _groups() and value.startswith("{")):
+    elif _is_function_of_a_sweep(value) or (name in groups() and value.startswith("{")):
         return argument
     elements = split(value)
     if len(elements) > 1 and not (listed or sweep):
@@ -149,9 +151,22 @@ def _parsed(value: str) -> Override | None:
 @cache
 def defaults(command: str) -> DictConfig:
     """The configuration file of a command, without what its groups add."""
-    loaded = OmegaConf.create((resources.files(CONFIGS) / f"{command}.yaml").read_text(encoding="utf-8"))
-    assert isinstance(loaded, DictConfig)
-    return loaded
+    return _read(resources.files(CONFIGS) / f"{command}.yaml")
+
+
+@cache
+def options(group: str) -> dict[str, DictConfig]:
+    """The options of a configuration group that vje_ppl brings, by name; none where there is no such group."""
+    if group not in groups():
+        return {}
+    files = [one for one in (resources.files(CONFIGS) / group).iterdir() if one.name.endswith(".yaml")]
+    return {one.name.removesuffix(".yaml"): _read(one) for one in sorted(files, key=lambda one: one.name)}
+
+
+def _read(file: Traversable) -> DictConfig:
+    config = OmegaConf.create(file.read_text(encoding="utf-8"))
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def settle_text(config: DictConfig, command: str) -> None:
@@ -162,13 +177,15 @@ def settle_text(config: DictConfig, command: str) -> None:
     Raises:
         UserError: for text that is empty or holds control characters, and for null where there has to be a value.
     """
-    for key in sorted(text_keys(command) - LAUNCHER - NUMBERED - _groups()):
+    for key in sorted(text_keys(command) - LAUNCHER - NUMBERED - groups()):
         value = OmegaConf.select(config, key)
-        if value is None and OmegaConf.select(defaults(command), key) is not None:
+        if value is None and key not in LISTS and OmegaConf.select(defaults(command), key) is not None:
             raise UserError(f"{key} expects text, got null; for what is called null, type \"{key}='null'\".")
+        if isinstance(value, DictConfig) or (isinstance(value, ListConfig) and key not in LISTS):
+            raise UserError(f"{key} expects text, got {value}; put it in quotes.")
         settled: Any = (
             [_settled(one, key, command) for one in value]
-            if isinstance(value, ListConfig) and key in LISTS
+            if isinstance(value, ListConfig)
             else _settled(value, key, command)
         )
         if settled != value:
