@@ -27,7 +27,10 @@ from vje_ppl.text_keys import LISTS, defaults, groups, options, quote_text, quot
 SWEEPING = frozenset({"train", "evaluate", "reproduce"})
 
 #: Hydra's words for a key that is to be added and exists.
-_THERE_ALREADY = r"An item is already at '([^']*)'|^(\S+) appears more than once in the final|^Multiple values for (\S+?)\. To override"
+_THERE_ALREADY = (
+    r"An item is already at '([^']*)'|^(\S+) appears more than once in the final|"
+    r"^Multiple values for (\S+?)\. To override"
+)
 
 #: Mappings whose keys are the user's to choose.
 OPEN = frozenset({"sources", "train", "evaluate", "uncertainty.corruptions"})
@@ -61,9 +64,12 @@ def read_arguments(arguments: Sequence[str], command: str) -> list[str]:
         if not may_sweep and _has_several_values(argument, ready, command):
             raise UserError(_several_values(argument, command))
         try:
-            OverridesParser.create().parse_override(ready)
+            parsed = OverridesParser.create().parse_override(ready)
         except (HydraException, ValueError) as error:
             raise UserError(_unreadable(argument, error)) from error
+        if parsed.key_or_group in groups() and parsed.value() is None and not parsed.is_delete():
+            some = next(iter(options(parsed.key_or_group)), "<option>")
+            raise UserError(f"{argument} chooses no option; leave it out, or type {parsed.key_or_group}={some}.")
     return quote_text(arguments, command, sweep)
 
 
