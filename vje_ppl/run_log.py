@@ -74,13 +74,14 @@ class RunLog:
     def _tell(self, place: tuple[int, int], numbers: dict[str, float]) -> None:
         if isinstance(self._logger, TensorBoardLogger):
             self._logger.log_metrics(numbers, step=place[0])
+            self._told = True
         elif self._logger is not None and place > self._reached:
             if not self._told:
                 self._logger.log_hyperparams(self._hyperparameters)
             self._logger.log_metrics(numbers, step=place[0])
             self._reached = place
             write_atomically(self._file, f"{json.dumps({'id': self._id, 'reached': place})}\n".encode())
-        self._told = True
+            self._told = True
 
     def save(self) -> None:
         """Write out what was told so far: before a checkpoint, after which the run will not tell it again."""
