@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from lightning.fabric.loggers.logger import Logger
@@ -17,9 +17,9 @@ HYPERPARAMETERS = {"seed": 3, "optimizer": {"lr": 0.5}, "data": {"root": None}}
 
 
 class Told(Logger):
-    """A logger that remembers, as W&B's does, what can not be withdrawn."""
+    """A logger that remembers, as W&B's does, what cannot be withdrawn."""
 
-    logs: dict[str, list[Any]] = {}
+    logs: ClassVar[dict[str, list[Any]]] = {}
     name = version = property(lambda self: "told")
 
     def __init__(self, name: str, id: str) -> None:
@@ -91,7 +91,7 @@ def test_what_cannot_be_withdrawn_is_told_once(tmp_path):
     tell(open_log(tmp_path, "told"), 2, range(2, 5))
     ((_, told),) = Told.logs.items()
     assert [one for one in told if one[0] == "sweep/a"] == [("sweep/a", HYPERPARAMETERS)] * 2, "once a process"
-    rows = [(step, numbers["loss"]) for step, numbers in told if "epoch" in numbers and numbers["epoch"]]
+    rows = [(step, numbers["loss"]) for step, numbers in told if numbers.get("epoch")]
     assert rows == [(2, 1.0), (4, 2.0), (6, 3.0), (8, 4.0)]
     assert [step for step, numbers in told if "step/loss" in numbers] == list(range(1, 9))
 

@@ -201,9 +201,4 @@ def _settled(value: Any, key: str, command: str) -> Any:
         raise UserError(f"{key} is empty; give it a value, or leave it out.")
     if printable(value) != value and key != "logger.notes":
         raise UserError(f"{key} holds a line break or another control character, {value!r}; leave that out.")
-    return at_home(value) if key in PATHS[command] else value
-
-
-def at_home(path: str) -> str:
-    """A path with the home directory in place of `~` in front, as a shell has it."""
-    return os.path.expanduser(path)
+    return os.path.expanduser(value) if key in PATHS[command] else value
