@@ -15,15 +15,16 @@ from typing import Any
 
 import hydra
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vje_ppl.errors import UserError
 from vje_ppl.method import METHOD, PROGRAM, VJE
+from vje_ppl.mistyped import check_keys, composition_sentence, read_arguments, task_overrides
 from vje_ppl.printable import LAYOUT, printable
 from vje_ppl.processes import is_first, started_processes
+from vje_ppl.text_keys import settle_text
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
@@ -61,6 +62,8 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def run_one(config: DictConfig) -> None:
         """One job; in a sweep, a job that fails does not keep the next ones from running, but a signal does."""
         if os.getpid() != sweep:  # in a process of `launcher=...`, from which an exception reaches the sweep
+            check_keys(config, config_name)
+            settle_text(config, config_name)
             codes.append(task(config) or 0)
         else:
             run_here(config)
@@ -68,19 +71,22 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
             sys.exit(codes[-1] if is_first() else 0)
 
     def run_here(config: DictConfig) -> None:
-        jobs.append(list(HydraConfig.get().overrides.task))
+        jobs.append(task_overrides())
         try:
+            check_keys(config, config_name)
+            settle_text(config, config_name)
             codes.append(task(config) or 0)
         except Exception as error:
-            codes.append(_report(error, debug))
+            codes.append(_report(error, debug, config_name))
 
     try:
         _check_processes(config_name)
+        sys.argv[1:] = read_arguments(sys.argv[1:], config_name)
         hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
         _report_sweep(jobs, codes)
         sys.stdout.flush()
     except Exception as error:  # of composing the configuration, or of an output that nobody reads
-        codes.append(_report(error, debug))
+        codes.append(_report(error, debug, config_name))
     sys.exit(max(codes, default=0))
 
 
@@ -152,7 +158,7 @@ def _is_unread(error: Exception) -> bool:
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
 
 
-def _report(error: Exception, debug: bool) -> int:
+def _report(error: Exception, debug: bool, command: str) -> int:
     """Print a sentence for what the user can mend, a traceback for what is a fault of ours; returns the exit code.
 
     Where nobody reads the output any more there is nothing to say, and what is still to be printed goes nowhere.
@@ -166,7 +172,11 @@ def _report(error: Exception, debug: bool) -> int:
     if debug or not users:
         traceback.print_exception(error)
     if users:
-        said = _sentence(error) if not memory else _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
+        said = (
+            _sentence(error, command)
+            if not memory
+            else _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
+        )
         print(f"error: {printable(said)}", file=sys.stderr, flush=True)
     return USER_ERROR if users else SOFTWARE_ERROR
 
@@ -186,26 +196,25 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, InstantiationException) and _is_want_of_memory(error.__cause__)
 
 
-def _sentence(error: Exception) -> str:
-    """The gist of an exception in one line, with the nearest known key or the options."""
+def _sentence(error: Exception, command: str) -> str:
+    """The gist of an exception in one line, with what to type instead where the command line is at fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = lines[0].rstrip(".")
     cause = error.__cause__
-    if isinstance(error, InstantiationException) and cause is not None:
+    if isinstance(error, UserError):
+        text = str(error).strip()
+    elif isinstance(error, InstantiationException) and cause is not None:
         text = f"{text} {type(cause).__name__} {' '.join(str(cause).split())[:200]}".rstrip(".")
-    if isinstance(error, MissingConfigException) and "submitit" in str(error.missing_cfg_file):
-        return 'jobs on a cluster need submitit, which is not installed: pip install "vje_ppl[cluster]".'
-    if isinstance(error, MissingConfigException) and error.options:
+    elif isinstance(error, MissingConfigException) and "submitit" in str(error.missing_cfg_file):
+        text = 'jobs on a cluster need submitit, which is not installed: pip install "vje_ppl[cluster]".'
+    elif isinstance(error, MissingConfigException) and error.options:
         near = get_close_matches(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options, n=1)
         hint = f"did you mean {near[0]}? The options are" if near else "the options are"
-        return f"{text}; {hint} {', '.join(error.options)}."
-    if group := _foreign_group(text):
-        return f"{text}; {group} is a part of method=vje, and the method that is chosen has none; leave it out."
-    if isinstance(cause, OmegaConfBaseException):
-        text = f"{text}: {str(cause).splitlines()[0]}"
-        parent = cause.parent_node
-        if cause.key is not None and isinstance(parent, DictConfig):
-            text += _nearest(str(cause.key), [str(known) for known in parent if known != "hydra"])
+        text = f"{text}; {hint} {', '.join(error.options)}."
+    elif group := _foreign_group(text):
+        text = f"{text}; {group} is a part of method=vje, and the method that is chosen has none; leave it out."
+    elif isinstance(error, HydraException | OmegaConfBaseException):
+        text = composition_sentence(error, lines, sys.argv[1:], command)
     return text if text.endswith(("?", ".")) else f"{text}."
 
 
@@ -214,8 +223,3 @@ def _foreign_group(text: str) -> str | None:
     override = re.search(rf"Could not override '({'|'.join(PROGRAM)})[./@]", text)
     chosen = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"{METHOD}=")]
     return override.group(1) if override and chosen and chosen[-1] != VJE else None
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    near = get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; the keys here are {', '.join(known)}"

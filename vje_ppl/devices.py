@@ -22,13 +22,12 @@ from vje_ppl.processes import alone, started_processes
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
-def launch(trainer: DictConfig, module: nn.Module, loggers: Any = None) -> Fabric:
+def launch(trainer: DictConfig, module: nn.Module) -> Fabric:
     """Start Fabric on the configured devices; under torchrun and SLURM, in the processes that these started.
 
     Args:
         trainer: the `trainer` group.
         module: what will be trained; `precision=auto` and `channels_last=auto` look for convolutions in it.
-        loggers: Fabric loggers, or None.
 
     Raises:
         UserError: for a device or precision that is unknown or not there.
@@ -39,10 +38,10 @@ def launch(trainer: DictConfig, module: nn.Module, loggers: Any = None) -> Fabri
         raise UserError("trainer.device=cuda needs a GPU that torch can see, and there is none; use auto or cpu.")
     if trainer.device == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps needs an Apple GPU, and there is none; use auto or cpu.")
-    return start(trainer.device, trainer.devices, trainer.num_nodes, _precision(trainer, module), loggers)
+    return start(trainer.device, trainer.devices, trainer.num_nodes, _precision(trainer, module))
 
 
-def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true", loggers: Any = None) -> Fabric:
+def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true") -> Fabric:
     """Start Fabric, and the processes that it needs where nothing outside has started them.
 
     Args:
@@ -50,7 +49,6 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true",
         devices: processes on this machine, a device each, or `auto`; what torchrun or SLURM started takes precedence.
         nodes: machines.
         precision: Fabric's name for it.
-        loggers: Fabric loggers, or None.
 
     Raises:
         UserError: for more processes than there are GPUs, or for several in a sweep that nothing outside started.
@@ -74,7 +72,6 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true",
         devices=devices,
         num_nodes=nodes,
         precision=precision,
-        loggers=loggers,
         plugins=plugins,
     )
     if started is None and isinstance(fabric.strategy, DDPStrategy):

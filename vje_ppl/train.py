@@ -31,6 +31,7 @@ from vje_ppl.method import VJE, Method, method_name
 from vje_ppl.peers import watched
 from vje_ppl.random_state import seed_everything
 from vje_ppl.run_folder import RunFolder
+from vje_ppl.run_log import RunLog, named
 from vje_ppl.table import format_pairs
 from vje_ppl.train_options import check_batch_size, check_options, has_batch_statistics
 from vje_ppl.training_loop import TrainingLoop
@@ -65,8 +66,7 @@ def _train(config: DictConfig, resolved: dict[str, Any]) -> int:
     augment = build_augment(config, data.channels, data.image_size)
     module = build_method(config, data.channels, augment.size)
     check_batch_size(config, module)
-    loggers = build(config.logger, "logger") if "_target_" in config.logger else None
-    fabric = launch(config.trainer, module, loggers)
+    fabric = launch(config.trainer, module)
     check_accumulation(config.trainer.accumulate, config.batch_size, fabric.world_size, module)
     with watched(fabric):
         return _train_together(config, resolved, data, augment, module, fabric)
@@ -141,6 +141,7 @@ def _training_loop(
         OnlineKNN(data, config.knn, preprocessed, shards) if has_labels(data) else None,
         folder,
         config,
+        RunLog(named(config, folder.path.relative_to(config.run.root).as_posix()), folder.path, resolved),
         {
             "config": resolved,
             "versions": {name: version(name) for name in VERSIONS},

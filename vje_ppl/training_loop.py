@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, cast
 
 import torch
@@ -22,10 +22,11 @@ from vje_ppl.errors import UserError
 from vje_ppl.evaluation.online_knn import OnlineKNN
 from vje_ppl.finiteness import Finiteness
 from vje_ppl.interrupt import Interrupt
-from vje_ppl.method import Method
+from vje_ppl.method import Method, Terms
 from vje_ppl.monitor import Monitor, collapse_warning
 from vje_ppl.random_state import random_states, set_random_states
 from vje_ppl.run_folder import RunFolder
+from vje_ppl.run_log import RunLog
 from vje_ppl.save_clock import SaveClock
 from vje_ppl.training_step import TrainingStep, share_buffers
 
@@ -45,6 +46,7 @@ class TrainingLoop:
         knn: k-NN evaluation, or None for data without labels.
         folder: where everything is written (by the first process alone).
         config: the resolved configuration.
+        log: what loggers are told of the run (by the first process alone).
         describe: facts about the run that go into every checkpoint (versions and the like), plain containers.
     """
 
@@ -56,8 +58,10 @@ class TrainingLoop:
         knn: OnlineKNN | None,
         folder: RunFolder,
         config: DictConfig,
+        log: RunLog,
         describe: dict[str, Any],
     ) -> None:
+        self._log = log
         self._fabric, self._knn, self._folder, self._config, self._describe = fabric, knn, folder, config, describe
         self._plain = module
         self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
@@ -89,7 +93,8 @@ class TrainingLoop:
         Raises:
             UserError: when the objective is no longer finite; the last good checkpoint is left as it is.
         """
-        with Interrupt() as interrupt, self._progress() as self._bar:
+        with Interrupt() as interrupt, self._progress() as self._bar, closing(self._log):
+            self._log.start(self._step if self.history else None, anew=self._config.resume == "never")
             if not self.history:
                 self._record({"epoch": 0, "step": 0, **self._plain.learned_numbers(), **self._evaluate(first=True)})
                 self._save()
@@ -118,6 +123,7 @@ class TrainingLoop:
                 self._bar.update()
             if self._step % trainer.log_every == 0:
                 self._stop_if_not_finite()
+                self._log_point(terms)
             if trainer.checkpoint_every and self._step % trainer.checkpoint_every == 0:
                 self._save()
             number = signal()
@@ -177,13 +183,21 @@ class TrainingLoop:
         self.history.append(row)
         if self._fabric.is_global_zero:
             self._folder.write_rows(self.history)
+            self._log.row(row)
             title = f"{self._folder.path.name}: {self.epoch} of {self.epochs} epochs"
             if "knn/z" in row or self.epoch == self.epochs:
                 draw_curves(self.history, self._folder.curves, title)
-        numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
-        self._fabric.log_dict(numbers, step=row["step"])
         if self._bar is None or "knn/z" in row:
             self._say(_line(row, self.epochs))
+
+    def _log_point(self, terms: Terms) -> None:
+        """Tell the logger, where there is one, what the last step gave, a mean over processes."""
+        if not self._log.is_kept:
+            return
+        values = {"loss": terms.loss, **terms.scalars()}
+        means = self._mean(torch.stack([value.detach().double() for value in values.values()])).tolist()
+        if self._fabric.is_global_zero:
+            self._log.point(self._step, dict(zip(values, means, strict=True)) | {"lr": self._take_step.learning_rate})
 
     def _stop_if_not_finite(self, of_epoch: bool = False) -> None:
         trouble = self._monitor.trouble(self._earliest, of_epoch=of_epoch)
@@ -211,6 +225,7 @@ class TrainingLoop:
         self._stop_if_parameters_are_not_finite()
         self._monitor.average(self._mean)
         if self._fabric.is_global_zero and (always or self._save_clock.due):
+            self._log.save()
             with self._save_clock:
                 checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
         self._fabric.barrier()

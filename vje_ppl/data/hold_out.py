@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +27,14 @@ def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) ->
     node: Any = OmegaConf.to_container(config.data, resolve=True)
     if not trust_targets and "download" in node:
         changes = {"download": False} | changes  # which would write wherever the configuration says
+    node |= changes
+    if isinstance(node.get("root"), str):
+        node["root"] = os.path.expanduser(node["root"])
     fraction = config.get("hold_out", 0)
     if fraction == 0:
-        return build(node | changes, "data", trust_targets)
+        return build(node, "data", trust_targets)
     only_class = node.pop("only_class", None)  # which comes after the split
-    data = hold_out(build(node | changes, "data", trust_targets), fraction)
+    data = hold_out(build(node, "data", trust_targets), fraction)
     return replace(data, train=select_class(data.train, only_class))
 
 

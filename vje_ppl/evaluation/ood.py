@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -129,4 +130,6 @@ def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
         raise UserError(f"ood.data={name} has no option {unknown[0]}; it has {', '.join(has)}.")
     resolved = OmegaConf.to_container(OmegaConf.merge(config, options), resolve=True)
     assert isinstance(resolved, dict)
+    if isinstance(resolved.get("root"), str):
+        resolved["root"] = os.path.expanduser(resolved["root"])
     return {str(key): value for key, value in resolved.items()}
