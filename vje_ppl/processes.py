@@ -6,16 +6,14 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
 from torch import distributed
 
 from vje_ppl.errors import UserError
+
+if TYPE_CHECKING:  # Fabric takes seconds to import, and most commands run in one process without it
+    from lightning.fabric.plugins.environments import ClusterEnvironment
 
 _FIRST_PORT, _PORTS = 15_000, 10_000
 
@@ -52,6 +50,8 @@ def started_processes() -> Processes | None:
         UserError: if SLURM's tasks are not as many on each node.
     """
     if "LOCAL_WORLD_SIZE" in os.environ:
+        from lightning.fabric.plugins.environments import TorchElasticEnvironment
+
         per_node, count = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return Processes("torchrun", per_node, count // per_node, TorchElasticEnvironment())
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # which `srun` sets for what it starts, and nothing else
@@ -59,6 +59,8 @@ def started_processes() -> Processes | None:
 
 
 def _slurm_tasks(tasks: int) -> Processes:
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
     nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
     layout = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")  # such as 4(x2) or 4,3
     if tasks % nodes or re.fullmatch(rf"{tasks // nodes}(\(x{nodes}\))?", layout or str(tasks // nodes)) is None:
@@ -78,7 +80,11 @@ def _slurm_tasks(tasks: int) -> Processes:
 
 def alone() -> list[ClusterEnvironment]:
     """What tells Fabric that this process was started by itself, where SLURM is there; elsewhere Fabric sees it."""
-    return [LightningEnvironment()] if "SLURM_NTASKS" in os.environ or shutil.which("srun") else []
+    if "SLURM_NTASKS" not in os.environ and not shutil.which("srun"):
+        return []
+    from lightning.fabric.plugins.environments import LightningEnvironment
+
+    return [LightningEnvironment()]
 
 
 def is_first() -> bool:

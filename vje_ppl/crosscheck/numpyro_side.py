@@ -99,7 +99,7 @@ def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Arr
 
 
 def _program(variant: Variant, c: dict[str, Array]) -> dict[str, Array]:
-    """One trace and one batched backward pass for everything, since compiling is what takes the time."""
+    """One trace and one backward pass, in a loop, for everything, since compiling is what takes the time."""
     arguments = (c["latent"], c["mean"], c["scale"], c["embedding"], c["df"], c["radius_df"], c["log_scale"])
 
     def terms(objective: SymmetricConditionalELBO, *arguments: Array) -> tuple[Callable, ObjectiveTerms]:
@@ -173,12 +173,11 @@ def _gradients(names: Sequence[str], function: Callable, *inputs: Array) -> dict
 
 
 def _pull_each(outputs: dict[str, Array], pull: Callable) -> dict[str, tuple[Array, ...]]:
-    """Gradients of the sum of each output by name, in one batched backward pass."""
+    """Gradients of the sum of each output by name, in a loop whose body, one backward pass, is compiled once."""
     names = list(outputs)
-    one_hot = jnp.eye(len(names))
-    cotangents = {
-        name: one_hot[:, i].reshape(-1, *[1] * value.ndim).astype(value.dtype) * jnp.ones_like(value)
-        for i, (name, value) in enumerate(outputs.items())
-    }
-    pulled = jax.vmap(pull)(cotangents)
+
+    def chosen(which: Array) -> tuple[Array, ...]:
+        return pull({name: jnp.full_like(value, which == i) for i, (name, value) in enumerate(outputs.items())})
+
+    pulled = jax.lax.map(chosen, jnp.arange(len(names)))
     return {name: tuple(one[i] for one in pulled) for i, name in enumerate(names)}

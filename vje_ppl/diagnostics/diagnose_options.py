@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vje_ppl.diagnostics.importance import FEWEST_DRAWS
 from vje_ppl.errors import UserError
 from vje_ppl.evaluation.evaluate_options import listed
 
@@ -15,7 +16,7 @@ from vje_ppl.evaluation.evaluate_options import listed
 _AT_LEAST = {
     "seed": 0,
     "batch_size": 1,
-    "samples": 20,
+    "samples": FEWEST_DRAWS,  # which k-hat needs
     "targets": 1,
     "conjugate.dim": 1,
     "images.count": 1,

@@ -47,6 +47,7 @@ class Gap:
         best_elbo: of the best diagonal Gaussian of each target, shape (N,).
         shared_elbo: of the best diagonal Gaussian for all targets, shape (N,).
         guide_elbo: of the guide, shape (N,).
+        guide_elbo_error: its standard error, shape (N,).
     """
 
     log_evidence: Float[np.ndarray, " N"]
@@ -54,6 +55,7 @@ class Gap:
     best_elbo: Float[np.ndarray, " N"]
     shared_elbo: Float[np.ndarray, " N"]
     guide_elbo: Float[np.ndarray, " N"]
+    guide_elbo_error: Float[np.ndarray, " N"]
 
     @property
     def information(self) -> Float[np.ndarray, " N"]:
@@ -74,6 +76,13 @@ class Gap:
     def total(self) -> Float[np.ndarray, " N"]:
         """Mean KL from the guide to the posteriors of the targets."""
         return self.log_evidence - self.guide_elbo
+
+    @property
+    def amortization_share(self) -> float:
+        """Share of the mean gap that is amortization; NaN where the gap is no larger than two of its standard errors."""
+        error = np.sqrt((np.square(self.log_evidence_error) + np.square(self.guide_elbo_error)).sum()) / len(self.total)
+        total = self.total.mean()
+        return float(self.amortization.mean() / total) if total > 2 * error else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +155,7 @@ def split(
     measured: Measured,
     best_scale: Float[np.ndarray, "T N D"],
     shared_scale: Float[np.ndarray, "N D"],
-    guide_elbo: Float[np.ndarray, "T N"] | None,
+    guide_weights: Float[np.ndarray, "S T N"] | None,
 ) -> Gap:
     """The gap and its parts.
 
@@ -158,11 +167,12 @@ def split(
         measured: what draws say.
         best_scale: of each target's Gaussian.
         shared_scale: of the shared Gaussian.
-        guide_elbo: of each target, where the guide is no diagonal Gaussian; None where it is.
+        guide_weights: log importance weights of the guide, where it is no diagonal Gaussian; None where it is.
     """
     best = measured.best.mean(0) + _entropy(best_scale)
     shared = measured.shared.mean(0) + _entropy(shared_scale)
     diagonal = measured.guide.mean(0) + _entropy(problem.guide_scale)
+    at_draws = (measured.guide if guide_weights is None else guide_weights).mean(1)
     keep = shared.mean(0) >= diagonal.mean(0)
     shared = np.where(keep, shared, diagonal)
     best = np.maximum(best, shared)
@@ -173,7 +183,8 @@ def split(
         np.sqrt(np.square(error).sum(0)) / targets,
         best.mean(0),
         shared.mean(0),
-        (diagonal if guide_elbo is None else guide_elbo).mean(0),
+        (diagonal if guide_weights is None else guide_weights.mean(0)).mean(0),
+        at_draws.std(0) * math.sqrt(2 / len(at_draws)),  # of an antithetic pair, at worst one draw counts
     )
 
 

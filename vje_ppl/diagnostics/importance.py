@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import numpy as np
 from arviz_stats.base import array_stats
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
 #: Above it, importance weights have a tail so heavy that estimates from them are not to be relied on.
 LARGEST_KHAT = 0.7
+
+#: The fewest draws whose largest fifth a Pareto distribution can be fitted to.
+FEWEST_DRAWS = 30
+
+#: k-hat of equal weights, which leave nothing to fit: that of a uniform tail, which ends. Ours.
+EQUAL_WEIGHTS = -1.0
+
+#: Log weights are equal where they differ by no more than so many roundings of float32.
+_ROUNDINGS = 4
 
 
 def khat(log_weights: Float[np.ndarray, "S N"]) -> Float[np.ndarray, " N"]:
     """Pareto k-hat of the right tail of each image's importance weights, by ArviZ.
 
     Args:
-        log_weights: log p(s, z) − log q(s) at S draws of q.
+        log_weights: log p(s, z) − log q(s) at S draws of q; a weight of zero is −∞.
+
+    Returns:
+        k-hat, `EQUAL_WEIGHTS` where the largest weights are all equal, and infinity where a weight is infinite or not a
+        number, where all are zero, and where no Pareto distribution fits.
+
+    Raises:
+        ValueError: for fewer than `FEWEST_DRAWS` draws.
 
     Source: Vehtari, Simpson, Gelman, Yao and Gabry, Pareto Smoothed Importance Sampling (JMLR 2024).
     """
+    if len(log_weights) < FEWEST_DRAWS:
+        raise ValueError(f"k-hat expects at least {FEWEST_DRAWS} draws, got {len(log_weights)}.")
+    return np.array([_khat(one) for one in log_weights.T.astype(np.float64)], dtype=np.float64)
+
+
+def is_reliable(khat: Float[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Whether estimates from weights with this k-hat are to be relied on; no where it is not a number."""
+    return khat <= LARGEST_KHAT
+
+
+def _khat(log_weights: Float[np.ndarray, " S"]) -> float:
+    largest = log_weights.max()
+    if not np.isfinite(largest):
+        return float("inf")
+    tail = np.sort(log_weights)[-int(min(len(log_weights) / 5, 3 * len(log_weights) ** 0.5)) :]  # what ArviZ fits
+    if tail[-1] - tail[0] <= _ROUNDINGS * np.finfo(np.float32).eps * max(1.0, abs(largest)):
+        return EQUAL_WEIGHTS
     # ArviZ takes log likelihoods, whose inverse are the weights
-    _, found = array_stats.psislw(-log_weights.astype(np.float64), axis=0)
-    return np.asarray(found, dtype=np.float64)
+    _, found = array_stats.psislw(-log_weights)
+    return float(found) if np.isfinite(found) else float("inf")
 
 
 def bounds(log_weights: Float[np.ndarray, "S T N"]) -> dict[int, Float[np.ndarray, "T N"]]:

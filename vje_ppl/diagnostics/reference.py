@@ -203,7 +203,7 @@ class Reference:
                 draws = len(problem.guide_draws)
                 measured = measure(self._measure, problem, power, gaussians.best, shared, draws)
                 weights = self.guide_terms.joint(power) - problem.guide_log_prob[:, None]
-                plain = None if problem.guide_is_diagonal else weights.mean(0)
+                plain = None if problem.guide_is_diagonal else weights
                 gap = split(problem, measured, gaussians.best.scale, gaussians.shared_scale, plain)
                 best = measured.best - measured.best_log_prob
                 self._comparisons[power.name] = Comparison(

@@ -19,6 +19,11 @@ class Level(IntEnum):
     BAD = 3
 
 
+def level_of(value: float, doubted: float, refused: float) -> Level:
+    """GOOD up to `doubted`, CAUTION up to `refused`; BAD above it, and for what is not a number."""
+    return Level.GOOD if value <= doubted else Level.CAUTION if value <= refused else Level.BAD
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A judgement in plain words.
