@@ -46,6 +46,9 @@ class TrainingLoop:
         folder: where everything is written (by the first process alone).
         config: the resolved configuration.
         describe: facts about the run that go into every checkpoint (versions and the like), plain containers.
+
+    Attributes:
+        remedy: what may help when embeddings collapse; the method's own advice, unless something else is known.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class TrainingLoop:
     ) -> None:
         self._fabric, self._knn, self._folder, self._config, self._describe = fabric, knn, folder, config, describe
         self._plain = module
+        self.remedy = module.remedy
         self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
         self._batches = batches
         self._skips = config.trainer.on_nonfinite == "skip"
@@ -148,7 +152,7 @@ class TrainingLoop:
         self._clock = dict.fromkeys(clock, 0.0)
         if skipped:
             self._say(f"warning: {skipped} step(s) of epoch {self.epoch} skipped for not being finite, from {first}")
-        warning = collapse_warning(means, self._plain.remedy)
+        warning = collapse_warning(means, self.remedy)
         if warning:
             self._say(warning)
         self._record(row)

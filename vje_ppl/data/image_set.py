@@ -19,7 +19,7 @@ class ImageSet(ABC):
     """N images with, perhaps, a label each.
 
     Attributes:
-        labels: class indices, [N], or None where the images are unlabelled.
+        labels: class indices, [N], with −1 for an image that has no label; None where none has.
         classes: the class names that the labels index, or None.
         channels: 1 (grey) or 3 (RGB).
     """
@@ -86,6 +86,7 @@ class StreamedImages(ImageSet):
         channels: 1 or 3: what the files are converted to.
         workers: decoding processes; 0 decodes in the training process.
         skip_unreadable: whether an unreadable file is passed over with a warning; otherwise it is an error.
+        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
 
     Attributes:
         known_skips: warnings already given, in training and in evaluation; selections share them, so that each
@@ -101,6 +102,7 @@ class StreamedImages(ImageSet):
         channels: int = 3,
         workers: int = 2,
         skip_unreadable: bool = False,
+        bits: int | None = None,
     ) -> None:
         self.files = paths if isinstance(paths, ImageFiles) else FileNames(paths)
         self.labels = labels
@@ -108,6 +110,7 @@ class StreamedImages(ImageSet):
         self.channels = channels
         self.workers = workers
         self.skip_unreadable = skip_unreadable
+        self.bits = bits
         self.known_skips: dict[str, set[str]] = {"training": set(), "evaluation": set()}
         self._check_labels()
 
@@ -127,6 +130,7 @@ class StreamedImages(ImageSet):
             channels=self.channels,
             workers=self.workers,
             skip_unreadable=self.skip_unreadable,
+            bits=self.bits,
         )
         selected.known_skips = self.known_skips
         return selected

@@ -88,10 +88,10 @@ def stratified_hold_out(
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
     """Splits images so that each class gives the same share to the held-out part.
 
-    Every class of at least two images keeps one image or more on either side.
+    Every class of at least two images keeps one image or more on either side. None without a label is held out.
 
     Args:
-        labels: class indices, [N].
+        labels: class indices, [N], −1 for none.
         fraction: share to hold out, in (0, 1).
 
     Returns:
@@ -101,7 +101,7 @@ def stratified_hold_out(
         raise UserError(f"data.test_fraction must lie between 0 and 1, got {fraction}.")
     rng = keyed_generator(Stream.HOLD_OUT)
     held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         held_out[rng.permutation(members)[:count]] = True
