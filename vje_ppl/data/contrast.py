@@ -30,27 +30,27 @@ def contrast_warning(images: ImageSet, preprocess: Preprocess) -> str | None:
     """
     seen = list(_looked_at(images, preprocess))
     advice = "check what the files hold, and how they store values of more than 8 bits, floats and transparency"
-    flat = [(place, pixels) for place, pixels in seen if _spread(pixels) < FEW_LEVELS]
+    flat = [(name, pixels) for name, pixels in seen if _spread(pixels) < FEW_LEVELS]
     if 2 * len(flat) > len(seen):
-        place, pixels = flat[0]
+        name, pixels = flat[0]
         return (
-            f"{len(flat)} of {len(seen)} training images that were looked at are nearly constant, such as number {place} "
-            f"with values from {pixels.min()} to {pixels.max()} of 255, so that there is little to learn; {advice}."
+            f"{len(flat)} of {len(seen)} training images that were looked at are nearly constant, such as {name} with "
+            f"values from {pixels.min()} to {pixels.max()} of 255, so that there is little to learn; {advice}."
         )
     if len(seen) > 1 and all(_spread(pixels, seen[0][1]) < FEW_LEVELS for _, pixels in seen[1:]):
         return f"the {len(seen)} training images that were looked at are nearly the same; {advice}."
     return None
 
 
-def _looked_at(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[int, UInt8[np.ndarray, "C H W"]]]:
-    """Numbers and pixels of the images; of files, those that can be read."""
+def _looked_at(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[str, UInt8[np.ndarray, "C H W"]]]:
+    """Names and pixels of the images; of files, those that can be read."""
     for place in np.unique(np.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).astype(int)).tolist():
         if isinstance(images, InMemoryImages):
-            yield place, images.images[place].numpy()
+            yield f"image {place}", images.images[place].numpy()
         elif isinstance(images, StreamedImages):
             pixels = CentralCuts(images, preprocess)[place].pixels
             if pixels is not None:
-                yield place, pixels[0]
+                yield images.path(place), pixels[0]
 
 
 def _spread(pixels: UInt8[np.ndarray, "C H W"], other: UInt8[np.ndarray, "C H W"] | None = None) -> int:
