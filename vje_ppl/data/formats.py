@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -53,7 +54,7 @@ def is_image(path: str) -> bool:
     if ending:
         return ending in extensions()
     try:
-        with Image.open(path, formats=_signed()):
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_signed()):
             return True
     except Exception:  # every format raises errors of its own
         return False

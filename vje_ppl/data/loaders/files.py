@@ -42,7 +42,7 @@ def file_options(channels: int, workers: int, on_error: str, memory_mb: float, b
         raise UserError(f"data.on_error must be raise or skip, got {on_error}.")
     if channels not in (1, 3):
         raise UserError(f"data.channels must be 1 (grey) or 3 (RGB), got {channels}.")
-    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or not 8 <= bits <= 32):
+    if bits is not None and not 8 <= bits <= 32:
         raise UserError(f"data.bits must be null or a whole number from 8 to 32, got {bits}.")
     return FileOptions(channels, workers, on_error == "skip", memory_mb, bits)
 

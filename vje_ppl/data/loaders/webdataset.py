@@ -156,8 +156,6 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
             f"data.{key}={pattern} names {len(shards)} shard(s) without any image that Pillow reads here in {folder}"
             + (f": {left_out}." if left_out else ".")
         )
-    if left_out:
-        say_once(f"left out of the shards {pattern} in {folder}: {left_out}")
     files = ShardMembers(shards, index)
     texts, first, places = np.unique(texts, return_index=True, return_inverse=True)
     named = [_class_name(text, label, files[row]) for text, row in zip(texts.tolist(), first.tolist(), strict=True)]
@@ -168,6 +166,8 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
                 f"no sample of the class {name} in data.{key}={pattern} has an image that Pillow reads here; the first "
                 f"is that of {member.decode(errors='replace')} in {folder}."
             )
+    if left_out:
+        say_once(f"left out of the shards {pattern} in {folder}: {left_out}")
     classes = sorted({name for name in named if name is not None})
     if not classes:
         return FoundImages(files, None, None)
