@@ -86,7 +86,8 @@ class TrainedRun:
                 raise ValueError("embed expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
             images = (images * 255).round().to(torch.uint8)
         elif images.dtype != torch.uint8:
-            low, high = (int(images.min()), int(images.max())) if images.numel() else (0, 0)
+            wide = images.long()  # torch has no extremes of unsigned integers
+            low, high = (int(wide.min()), int(wide.max())) if wide.numel() else (0, 0)
             if images.dtype == torch.bool or low < 0 or high > 255:
                 raise ValueError(
                     f"embed expects bytes in 0..255, or floats in [0, 1], got {images.dtype} from {low} to {high}; "

@@ -56,7 +56,9 @@ def test_every_format_that_pillow_opens_is_read(tmp_path, memory_mb, caplog):
     if memory_mb:
         for label, pixels in zip(data.train.labels.tolist(), data.train.images.int().numpy(), strict=True):
             off = min(np.abs(np.asarray(picture(seed), int).transpose(2, 0, 1) - pixels).mean() for seed in (0, 1))
-            assert off <= {"jfif": 16, "jpe": 16, "JPG": 16, "webp": 16}.get(data.train.classes[label], 0), data.train.classes[label]
+            assert off <= {"jfif": 16, "jpe": 16, "JPG": 16, "webp": 16}.get(data.train.classes[label], 0), (
+                data.train.classes[label]
+            )
 
 
 @pytest.mark.skipif(".avif" not in extensions(), reason="Pillow reads no AVIF here")
