@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from tests.cli.conftest import one_sentence
-from tests.cli.test_evaluate import evaluate
+from tests.cli.test_evaluate import command, evaluate
+from vje_ppl.diagnose import main as diagnose_main
 
 RUN = (
     *("data=image_folder", "data.root=images", "data.workers=0", "data.subset=null", "encoder=mlp", "encoder.dim=8"),
@@ -46,11 +47,14 @@ def test_one_labelled_image_a_class(train, tmp_path):
 
 
 def test_images_without_contrast_are_named_and_beta_is_not(train, tmp_path):
-    photographs(tmp_path / "images", *(f"{number}.png" for number in range(4)), levels=3)
+    photographs(tmp_path / "images", *(f"train/{number}.png" for number in range(4)), "test/0.png", levels=3)
     result = train(*RUN, "data.memory_mb=0")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("4 of 4 training images that were looked at are nearly constant") == 1
     assert "objective.beta" not in result.stdout
+
+    said = one_sentence(command(diagnose_main, "vje_ppl.diagnose", f"run={tmp_path / 'runs' / 'a'}"))
+    assert "expect at least 2 held-out images, and images has one" in said
 
 
 def test_twelve_bits_are_refused_and_then_read(train, tmp_path):
