@@ -52,7 +52,7 @@ def hold_out(data: ImageData, fraction: Any) -> ImageData:
         raise UserError(f"hold_out={fraction} needs labels to split by, and the images of {data.name} have none.")
     if data.train is not images:
         raise UserError(
-            f"hold_out={fraction} needs labels for all training images, and those of {data.name} are mostly unlabelled."
+            f"hold_out={fraction} needs labels for all training images, and not all of {data.name} have one."
         )
     kept, held_out = (images.select(part) for part in stratified_hold_out(images.labels.numpy(), fraction))
     return replace(data, train=kept, bank=kept, test=held_out)
