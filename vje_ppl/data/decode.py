@@ -203,7 +203,7 @@ def _stored_bits(opened: Image.Image) -> tuple[int | None, bool]:
         return bits, bits < 16
     if opened.mode == "I" and opened.format in ("PNG", "PPM"):
         # Pillow stretches a PGM to 16 bits unless its largest value is theirs already.
-        return 16, opened.format == "PPM" and opened.tile[0].codec_name != "raw"
+        return 16, opened.format == "PPM" and opened.tile[0].codec_name != "raw"  # type: ignore[attr-defined]
     return None, False
 
 

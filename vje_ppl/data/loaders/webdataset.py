@@ -253,7 +253,8 @@ def _samples(shard: str, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[di
 
     That is how the library groups them.
     """
-    base, sample = "", {}
+    base = ""
+    sample: dict[str, tarfile.TarInfo] = {}
     for member in tar:
         tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
         folder, _, name = member.name.rpartition("/")
