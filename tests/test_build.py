@@ -9,7 +9,6 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import nn
-from vje_ppl.models.priors.standard_normal import StandardNormal
 
 from tests.cases import composed
 from vje_ppl import SymmetricConditionalELBO
@@ -17,6 +16,7 @@ from vje_ppl.build import build, build_augment, build_joint_embedding, count_par
 from vje_ppl.data import ViewKey
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.models.priors.standard_normal import StandardNormal
 
 PARTS = """
 from pyro.nn import PyroModule

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -92,7 +94,9 @@ def test_a_key_that_came_later_counts_only_where_it_does_something(key):
     without = changed("seed", 1)
     neutral, other = without | {}, without | {}
     for config, value in ((neutral, ADDED[key]), (other, "other")):
-        config |= OmegaConf.to_container(OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"])))
+        config |= OmegaConf.to_container(
+            OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={json.dumps(value)}"]))
+        )
 
     assert config_digest(neutral) == config_digest(without) != config_digest(other)
     assert config_differences(without, neutral) == []

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+
+from tests.cases import CHANNELS, IMAGE_SIZE, SMALL, composed
+from vje_ppl.bounded_scale import BoundedScale
+from vje_ppl.build import build, build_method
+from vje_ppl.encoders import MLP
+from vje_ppl.errors import UserError
 from vje_ppl.guides.diagonal_normal import DiagonalNormal
+from vje_ppl.methods.barlow_twins import BarlowTwins
+from vje_ppl.methods.byol import BYOL
+from vje_ppl.methods.vi_simsiam import VISimSiam
+from vje_ppl.methods.vicreg import VICReg
 from vje_ppl.models.priors.ard_normal import ARDNormal
 from vje_ppl.models.priors.laplace import LaplacePrior
 from vje_ppl.models.priors.mixture import NormalMixture
@@ -16,16 +26,6 @@ from vje_ppl.models.priors.student_t import StudentTPrior
 from vje_ppl.models.priors.vamp import VampPrior
 from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.models.scales import Free
-
-from tests.cases import CHANNELS, IMAGE_SIZE, SMALL, composed
-from vje_ppl.bounded_scale import BoundedScale
-from vje_ppl.build import build, build_method
-from vje_ppl.encoders import MLP
-from vje_ppl.errors import UserError
-from vje_ppl.methods.barlow_twins import BarlowTwins
-from vje_ppl.methods.byol import BYOL
-from vje_ppl.methods.vi_simsiam import VISimSiam
-from vje_ppl.methods.vicreg import VICReg
 from vje_ppl.numpyro_port import objective as ported_objective
 from vje_ppl.numpyro_port import scales as ported_scales
 from vje_ppl.numpyro_port.priors import ard_normal, laplace, mixture, student_t, vamp

@@ -18,9 +18,9 @@ from numpyro import handlers
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
+
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.guides.low_rank_normal import LowRankNormalPosterior
-
 from vje_ppl.numpyro_port.guides import diagonal_normal as ported
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as PortedELBO
 from vje_ppl.objective import SymmetricConditionalELBO

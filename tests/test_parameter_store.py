@@ -6,10 +6,10 @@ import pyro
 import pytest
 import torch
 from pyro.infer import SVI
-from vje_ppl.models.priors.ard_normal import ARDNormal
-from vje_ppl.models.scales import Free
 
 from tests.programs import LearnedNormal, small_guide, small_model
+from vje_ppl.models.priors.ard_normal import ARDNormal
+from vje_ppl.models.scales import Free
 from vje_ppl.objective import SymmetricConditionalELBO
 
 N, D = 6, 3

@@ -29,7 +29,7 @@ WITHOUT_EFFECT = frozenset(
 
 #: Keys that came after the first version, with the value at which a run is what it was without them. There they do not
 #: count, so that an older run keeps its name, goes on, and is not computed again.
-ADDED: dict[str, Any] = {"hold_out": 0}
+ADDED: dict[str, Any] = {"hold_out": 0, "data.bits": None}
 
 
 def config_digest(resolved: Mapping[str, Any]) -> str:

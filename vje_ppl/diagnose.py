@@ -27,7 +27,7 @@ from vje_ppl.diagnostics.guide_section import guide_section
 from vje_ppl.diagnostics.memory import Request, check_memory
 from vje_ppl.diagnostics.nuts import NUTSOptions
 from vje_ppl.diagnostics.offsets import Offsets, offsets_of_gaussians, offsets_of_training
-from vje_ppl.diagnostics.predictive import predictive_section
+from vje_ppl.diagnostics.predictive import check_held_out, predictive_section
 from vje_ppl.diagnostics.problem import powers
 from vje_ppl.diagnostics.reference import Reference
 from vje_ppl.diagnostics.reference_section import reference_section
@@ -118,6 +118,8 @@ def diagnose(config: DictConfig) -> int:
         wanted = listed(config.sections) if config.sections is not None else list(SECTIONS)
         diagnosis = _synthetic(config) if config.case == "conjugate" else _of_run(config)
         print("\n".join(f"{name:<10}{fact}" for name, fact in diagnosis.facts.items()), flush=True)
+        if "predictive" in wanted and diagnosis.run is not None:
+            check_held_out(diagnosis.run)  # better known before the work than after it
         folder = _folder(config)
         folder.mkdir(parents=True, exist_ok=True)
         for name in SECTIONS:

@@ -100,7 +100,7 @@ class TrainedRun:
         """Embed images as in evaluation: resized and cropped to the training size, normalized, no augmentation.
 
         Args:
-            images: shape (N, C, H, W): bytes in 0..255, or floats in [0, 1].
+            images: shape (N, C, H, W): whole numbers in 0..255, or floats in [0, 1].
             batch_size: images at a time.
 
         Returns:
@@ -116,6 +116,15 @@ class TrainedRun:
             if len(images) and not (images.min() >= 0 and images.max() <= 1):
                 raise ValueError("embed expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
             images = (images * 255).round().to(torch.uint8)
+        elif images.dtype != torch.uint8:
+            wide = images.long()  # torch has no extremes of unsigned integers
+            low, high = (int(wide.min()), int(wide.max())) if wide.numel() else (0, 0)
+            if images.dtype == torch.bool or low < 0 or high > 255:
+                raise ValueError(
+                    f"embed expects bytes in 0..255, or floats in [0, 1], got {images.dtype} from {low} to {high}; "
+                    "scale them to one of the two."
+                )
+            images = images.to(torch.uint8)
         device = next(self.module.parameters()).device
         program, parts = self.module.program, []
         for chunk in images.split(batch_size):

@@ -15,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl import checkpoint
 from vje_ppl.accumulation import check_accumulation
-from vje_ppl.build import build, build_augment, build_method, count_parameters
+from vje_ppl.build import build_augment, build_method, count_parameters
 from vje_ppl.command import run_command
 from vje_ppl.config_identity import config_differences, default_name
 from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
+from vje_ppl.data.contrast import contrast_warning
 from vje_ppl.data.fingerprint import HELD_OUT_BEFORE, data_root, differences, fingerprint
 from vje_ppl.data.hold_out import load_data
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
@@ -95,6 +96,10 @@ def _train_together(
         if fabric.is_global_zero:
             folder.write_config(resolved)
             print(_headline(config, data, module, fabric, folder, state), flush=True)
+            warning = contrast_warning(data.train, augment.evaluation)
+            if warning:
+                print(f"warning: {warning}", flush=True)
+                loop.remedy = "images that differ (see the warning at the start)"
         finished = state is not None and state["finished"]
         code = 0 if finished else loop.fit()
         if code == 0 and fabric.is_global_zero:

@@ -48,6 +48,9 @@ class TrainingLoop:
         config: the resolved configuration.
         log: what loggers are told of the run (by the first process alone).
         describe: facts about the run that go into every checkpoint (versions and the like), plain containers.
+
+    Attributes:
+        remedy: what may help when embeddings collapse; the method's own advice, unless something else is known.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TrainingLoop:
         self._log = log
         self._fabric, self._knn, self._folder, self._config, self._describe = fabric, knn, folder, config, describe
         self._plain = module
+        self.remedy = module.remedy
         self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
         self._batches = batches
         self._skips = config.trainer.on_nonfinite == "skip"
@@ -154,7 +158,7 @@ class TrainingLoop:
         self._clock = dict.fromkeys(clock, 0.0)
         if skipped:
             self._say(f"warning: {skipped} step(s) of epoch {self.epoch} skipped for not being finite, from {first}")
-        warning = collapse_warning(means, self._plain.remedy)
+        warning = collapse_warning(means, self.remedy)
         if warning:
             self._say(warning)
         self._record(row)

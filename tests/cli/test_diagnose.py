@@ -123,8 +123,9 @@ def test_a_planted_fault_is_named_and_only_where_it_is_planted(run, tmp_path):
         (["nuts.target_accept=2.0"], "nuts.target_accept expects"),
         (["images.count=48", "targets=64", "samples=100000", "memory_mb=100"], "bytes"),
         (["fault=feature_collapsed", "fault.feature=99"], "fault.feature expects a feature from 0 to 7"),
+        (["predictive.images=1"], "predictive.images expects at least 2 images, got 1"),
     ],
-    ids=["section", "case", "samples", "acceptance", "memory", "feature"],
+    ids=["section", "case", "samples", "acceptance", "memory", "feature", "images"],
 )
 def test_mistakes_get_one_sentence(run, overrides, words):
     assert words in one_sentence(diagnose(f"run={run[0]}", *overrides))

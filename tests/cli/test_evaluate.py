@@ -222,6 +222,9 @@ def test_several_data_sets_with_options(run, tmp_path):
         pytest.param(["data.root=elsewhere"], "lie in no folder", id="root of data without one"),
         pytest.param(["eval=one_class", "one_class.classes=[12]"], "from 0 to 9, got 12", id="class not there"),
         pytest.param(["eval=one_class", "one_class.classes=[]"], "one_class.classes", id="no class"),
+        pytest.param(
+            ["eval=one_class", "one_class.batch_size=99"], "one_class.batch_size=99 does not fit the", id="class"
+        ),
         pytest.param(["eval=one_class", "one_class.epochs=2"], "trainer.epochs: 1 -> 2", id="other class models"),
         pytest.param(["eval=ood", "ood.data=[digits]"], "was trained on", id="its own data"),
         pytest.param(["eval=ood", "ood.data=[svnh]"], "got svnh", id="unknown data"),

@@ -219,5 +219,16 @@ def test_loaded_run_embeds(train, tmp_path):
     torch.testing.assert_close(run.embed(images / 255).mean, whole.mean)
     with pytest.raises(ValueError, match="0, 1"):
         run.embed(images.float())
+    for kind in (torch.int16, torch.int32, torch.int64, torch.uint16):
+        assert torch.equal(run.embed(images.to(kind)).z, whole.z)
+    for wrong, told in (
+        (images.to(torch.int32) * 257, r"torch.int32 from \d+ to \d+"),
+        (images.to(torch.int16) - 128, r"torch.int16 from -\d+ to"),
+        (images > 99, r"torch.bool from 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=rf"bytes in 0\.\.255, or floats in \[0, 1\], got {told}"):
+            run.embed(wrong)
+    with pytest.raises(ValueError, match=r"float images in \[0, 1\]"):
+        run.embed(images / 255 * float("nan"))
     with pytest.raises(ValueError, match="run folder"):
         vje_ppl.load(tmp_path)

@@ -212,6 +212,14 @@ def test_damaged_idx_file_is_named(tmp_path, write_fashion, damage, message):
         fashion_mnist(str(tmp_path))
 
 
+def test_a_label_beyond_the_classes_is_named(tmp_path, write_fashion):
+    write_fashion(tmp_path, False)
+    path = tmp_path / "t10k-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([10]))
+    with pytest.raises(UserError, match=r"t10k has the label 10, and there are 10 classes"):
+        fashion_mnist(str(tmp_path))
+
+
 def test_incomplete_fashion_mnist_names_the_missing_file(tmp_path, write_fashion):
     write_fashion(tmp_path / "FashionMNIST" / "raw", True)
     (tmp_path / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()

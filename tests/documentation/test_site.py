@@ -54,8 +54,9 @@ def test_formulas_become_mathml_and_unknown_commands_stop():
 
 
 def test_every_package_that_installs_has_a_page_with_its_modules():
-    import vje_ppl.models.priors
     from extensions.reference import modules, packages
+
+    import vje_ppl.models.priors
 
     assert {"vje_ppl", "vje_ppl.models", "vje_ppl.guides", "vje_ppl.data.loaders"} <= set(packages())
     assert "vje_ppl.models.priors.vamp" in modules(vje_ppl.models.priors)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from vje_ppl.errors import UserError
 from vje_ppl.evaluation.linear_probe import LinearRecipe, LinearResult, _fit, linear_probe
 
 CPU = torch.device("cpu")
@@ -126,3 +127,21 @@ def test_top5_counts_the_five_largest():
     expected = (ranks[:, :5] == test[1].numpy()[:, None]).any(1).mean()
     assert found.top5 > found.top1 + 0.1
     assert abs(found.top5 - expected) <= 2 * math.sqrt(2 * expected * (1 - expected) / 600)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 8])
+def test_a_single_image_a_class_leaves_no_choice_of_rate(classes):
+    labels = torch.arange(classes)
+    train, test = (4 * torch.eye(8)[labels], labels), (4 * torch.eye(8)[labels].repeat(2, 1), labels.repeat(2))
+    with pytest.raises(
+        UserError, match=rf"none has two images among these {classes}; give one rate, such as linear.lr"
+    ):
+        probed(train, test, LinearRecipe((0.1, 1.0), epochs=3), classes=classes)
+    found = probed(train, test, LinearRecipe((0.3,), epochs=20), classes=classes)
+    assert (found.top1, found.learning_rate, found.hold_out_top1, found.at_edge) == (1.0, 0.3, {}, False)
+
+
+def test_one_class_with_two_images_is_enough_for_a_choice():
+    train = (torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.1, 0.0]]), torch.tensor([0, 1, 1]))
+    found = probed(train, train, LinearRecipe((0.1, 1.0), epochs=20, hold_out=0.1), classes=2)
+    assert set(found.hold_out_top1) == {0.1, 1.0}

@@ -12,12 +12,12 @@ import pytest
 import torch
 from pyro.infer import SVI
 from torch import Tensor
-from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
-from vje_ppl.models.priors.vamp import VampPrior
 
 from tests.cases import CHANNELS, IMAGE_SIZE, Case, built
+from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
 from vje_ppl.inference_network import InferenceNetwork
 from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.models.priors.vamp import VampPrior
 
 N, D, K = 6, 3, 4
 VAMP = Case("vamp", (f"prior.components={K}",))

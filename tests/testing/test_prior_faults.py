@@ -10,9 +10,9 @@ import torch
 from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 from torch.distributions import Independent, constraints, register_kl
-from vje_ppl.models.priors.vamp import VampPrior
 
 from tests.testing.named import assert_named
+from vje_ppl.models.priors.vamp import VampPrior
 from vje_ppl.testing import ConformanceError, check_prior
 
 

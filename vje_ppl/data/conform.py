@@ -31,7 +31,11 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
     """
     if isinstance(images, StreamedImages):
         same = StreamedImages(
-            images.files, channels=channels, workers=images.workers, skip_unreadable=images.skip_unreadable
+            images.files,
+            channels=channels,
+            workers=images.workers,
+            skip_unreadable=images.skip_unreadable,
+            bits=images.bits,
         )
         return same, f"read with {channels} channel(s)"
     assert isinstance(images, InMemoryImages)

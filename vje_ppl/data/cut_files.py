@@ -92,7 +92,8 @@ class RandomCuts(Dataset[FileCuts]):
             rngs = [keyed_generator(Stream.IMAGE_BOXES, self._seed, epoch, index, view) for view in range(self._views)]
             return [tuple(self._augment.draw_boxes(rng, 1, height, width)[0].tolist()) for rng in rngs]
 
-        return read_cuts(self._images.files[index], self._images.channels, self._augment.size, draw_boxes)
+        images = self._images
+        return read_cuts(images.files[index], images.channels, self._augment.size, draw_boxes, images.bits)
 
 
 class CentralCuts(Dataset[FileCuts]):
@@ -116,7 +117,7 @@ class CentralCuts(Dataset[FileCuts]):
         """Reads an image, or says that it was skipped."""
         path, channels, size = self._images.files[index], self._images.channels, self._preprocess.size
         try:
-            pixels = read_cuts(path, channels, size, self._center_box)
+            pixels = read_cuts(path, channels, size, self._center_box, self._images.bits)
         except UnreadableImageError as error:
             if not self._images.skip_unreadable:
                 return FileCuts(-1, None, failure=error.sentence)

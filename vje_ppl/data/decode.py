@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from vje_ppl.data.formats import formats
 from vje_ppl.data.image_files import ImageFile
 
 type Box = tuple[float, float, float, float]  # top, left, height, width in pixels
@@ -18,9 +20,7 @@ type Box = tuple[float, float, float, float]  # top, left, height, width in pixe
 _MODES = {1: "L", 3: "RGB"}
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = range(5, 9)
-
-#: What the files may be, whatever their names say. Pillow knows others, for some of which it runs other programs.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # in TIFF
 
 
 class UnreadableImageError(Exception):
@@ -39,19 +39,36 @@ class UnreadableImageError(Exception):
         self.sentence = f"{problem}; {remedy}, or set data.on_error=skip to leave such files out."
 
 
-def read_image(path: ImageFile, channels: int) -> UInt8[np.ndarray, "C H W"]:
-    """Decodes a whole image.
+def read_image(path: ImageFile, channels: int, bits: int | None = None) -> UInt8[np.ndarray, "C H W"]:
+    """Decodes a whole image; of a file with several, the first.
+
+    Values of 8 bits or fewer are read as Pillow reads them, without transparency. Grey values of more bits are
+    shifted right to 8 bits, and floats scaled and rounded: see `bits`.
 
     Args:
         path: the file.
         channels: 1 or 3: what to convert it to.
+        bits: of what b the range 0 to 2^b − 1 becomes 0 to 255, in integers of more than 8 bits and in floats, 8 to 32.
+            None: integers of 16 bits fill their range, floats lie in [0, 1], and integers of 32 bits are refused.
+            Where a file says what its range is (PGM, TIFF of 9 to 15 bits), that holds.
 
     Raises:
-        UnreadableImageError: if the file is missing, truncated, damaged or no image.
+        UnreadableImageError: if the file is missing, truncated, damaged or no image, or has values outside the range.
     """
-    with _naming(path), Image.open(_source(path), formats=_FORMATS) as opened:
-        image = _converted(_upright(opened), channels)
-        return _channels_first(image)
+    with _naming(path), Image.open(_source(path), formats=formats(str(path))) as opened:
+        levels = _Levels.of(path, opened, bits)
+        return _channels_first(_converted(_upright(opened), channels, levels))
+
+
+def largest_sixteen_bits(path: ImageFile) -> int | None:
+    """The largest value of a grey image of 16 bits that may use fewer of them; None for any other.
+
+    Raises:
+        UnreadableImageError: as `read_image`.
+    """
+    with _naming(path), Image.open(_source(path), formats=formats(str(path))) as opened:
+        stored, certain = _stored_bits(opened)
+        return None if stored is None or certain else int(np.asarray(opened).max())
 
 
 def read_size(path: ImageFile) -> tuple[int, int]:
@@ -60,14 +77,18 @@ def read_size(path: ImageFile) -> tuple[int, int]:
     Raises:
         UnreadableImageError: if the file is missing or no image.
     """
-    with _naming(path), Image.open(_source(path), formats=_FORMATS) as opened:
+    with _naming(path), Image.open(_source(path), formats=formats(str(path))) as opened:
         width, height = opened.size
         sideways = _orientation(opened) in _SIDEWAYS
     return (width, height) if sideways else (height, width)
 
 
 def read_cuts(
-    path: ImageFile, channels: int, size: int, choose_boxes: Callable[[int, int], Sequence[Box]]
+    path: ImageFile,
+    channels: int,
+    size: int,
+    choose_boxes: Callable[[int, int], Sequence[Box]],
+    bits: int | None = None,
 ) -> UInt8[np.ndarray, "V C size size"]:
     """Decodes an image once and cuts boxes out of it, each resized with antialiasing.
 
@@ -79,13 +100,15 @@ def read_cuts(
         size: side of each cut in pixels.
         choose_boxes: from the image's height and width in pixels to the boxes to cut (top, left, height, width; a
             negative height or width mirrors the cut).
+        bits: as in `read_image`.
 
     Raises:
-        UnreadableImageError: if the file is missing, truncated, damaged, no image, or smaller than `size`.
+        UnreadableImageError: as `read_image`, and if the image is smaller than `size`.
     """
     with ExitStack() as stack:
         with _naming(path):
-            opened = stack.enter_context(Image.open(_source(path), formats=_FORMATS))
+            opened = stack.enter_context(Image.open(_source(path), formats=formats(str(path))))
+            levels = _Levels.of(path, opened, bits)
             image = _upright(opened)
         width, height = image.size
         if min(width, height) < size:
@@ -102,7 +125,7 @@ def read_cuts(
                 draft = opened.draft(_MODES[channels], (int(width / reduction), int(height / reduction)))
                 # Not the ratio of the sizes, in which the last pixel counts as a whole one.
                 decoded_share = 1.0 if draft is None else draft[1][2] / width
-            image = _converted(image, channels)
+            image = _converted(image, channels, levels)
             return np.stack([_cut(image, box, size, decoded_share) for box in boxes])
 
 
@@ -122,13 +145,66 @@ def _cut(image: Image.Image, box: Box, size: int, share: float) -> np.ndarray:
     return _channels_first(cut)
 
 
-def _converted(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion would clip at 255
-        image = Image.fromarray((np.asarray(image, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8))
+def _converted(image: Image.Image, channels: int, levels: _Levels) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):  # which Pillow's own conversion would clip at 255
+        image = Image.fromarray(levels.to_bytes(np.asarray(image)))
     if image.mode != _MODES[channels]:
         return image.convert(_MODES[channels])
     image.load()
     return image
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """How the values of an image of more than 8 bits, or of floats, become bytes.
+
+    Attributes:
+        path: the file.
+        mode: Pillow's name for the type of its values.
+        bits: the range is 0 to 2^bits − 1; None: [0, 1] for floats, unknown for integers.
+    """
+
+    path: ImageFile
+    mode: str
+    bits: int | None
+
+    @classmethod
+    def of(cls, path: ImageFile, opened: Image.Image, bits: int | None) -> _Levels:
+        if opened.mode == "L" and getattr(opened, "tag_v2", {}).get(_SAMPLE_FORMAT) == (_SIGNED,):
+            raise UnreadableImageError(f"the image {path} has signed values of 8 bits", "save it with unsigned ones")
+        stored, certain = _stored_bits(opened)
+        return cls(path, opened.mode, stored if certain or bits is None else bits)
+
+    def to_bytes(self, values: np.ndarray) -> UInt8[np.ndarray, "H W"]:
+        if not np.isfinite(values).all():
+            raise UnreadableImageError(
+                f"the image {self.path} is of mode {self.mode} and has pixels that are NaN or infinite",
+                "give them values, remove it",
+            )
+        low, high = values.min(), values.max()
+        largest = 1 if self.bits is None else 2**self.bits - 1
+        unknown = self.bits is None and self.mode != "F"
+        if unknown or low < 0 or high > largest:
+            expected = "say" if unknown else f"expected are 0 to {largest}: say"
+            raise UnreadableImageError(
+                f"the image {self.path} is of mode {self.mode} with values from {low:g} to {high:g}",
+                f"{expected} with data.bits=8 to 32 that its range is 0 to 2^bits - 1, save it with 8 bits",
+            )
+        if self.mode == "F":
+            return np.rint(values * (255 / largest)).astype(np.uint8)
+        assert self.bits is not None
+        return (values.astype(np.int64) >> (self.bits - 8)).astype(np.uint8)
+
+
+def _stored_bits(opened: Image.Image) -> tuple[int | None, bool]:
+    """The bits of an image's integers, and whether they fill that range for certain; None where no file says it."""
+    if opened.mode.startswith("I;16"):
+        bits = int(getattr(opened, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0])
+        return bits, bits < 16
+    if opened.mode == "I" and opened.format in ("PNG", "PPM"):
+        # Pillow stretches a PGM to 16 bits unless its largest value is theirs already.
+        return 16, opened.format == "PPM" and opened.tile[0].codec_name != "raw"  # type: ignore[attr-defined]
+    return None, False
 
 
 def _channels_first(image: Image.Image) -> np.ndarray:
@@ -152,7 +228,7 @@ def _naming(path: ImageFile) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except MemoryError:
+    except (MemoryError, UnreadableImageError):
         raise
     except Exception as error:  # every decoder raises errors of its own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

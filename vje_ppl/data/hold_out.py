@@ -63,7 +63,7 @@ def hold_out(data: ImageData, fraction: Any) -> ImageData:
         raise UserError(f"hold_out={fraction} needs labels to split by, and the images of {data.name} have none.")
     if data.train is not images:
         raise UserError(
-            f"hold_out={fraction} needs labels for all training images, and those of {data.name} are mostly unlabelled."
+            f"hold_out={fraction} needs labels for all training images, and not all of {data.name} have one."
         )
     labels, keys = images.labels.numpy(), image_keys(images)
     split = (

@@ -19,7 +19,7 @@ class ImageSet(ABC):
     """N images with, perhaps, a label each.
 
     Attributes:
-        labels: class indices, [N], or None where the images are unlabelled.
+        labels: class indices, [N], with −1 for an image that has no label; None where none has.
         classes: the class names that the labels index, or None.
         channels: 1 (grey) or 3 (RGB).
         files: the files that they come from, or None where they come from no files of their own.
@@ -105,6 +105,7 @@ class StreamedImages(ImageSet):
         workers: decoding processes; 0 decodes in the training process.
         skip_unreadable: whether an unreadable file is passed over with a warning; otherwise it is an error.
         keys: a hash of each file's name, [N].
+        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
 
     Attributes:
         known_skips: warnings already given, in training and in evaluation; selections share them, so that each
@@ -121,6 +122,7 @@ class StreamedImages(ImageSet):
         workers: int = 2,
         skip_unreadable: bool = False,
         keys: UInt64[np.ndarray, " N"] | None = None,
+        bits: int | None = None,
     ) -> None:
         self.files: ImageFiles = paths if isinstance(paths, ImageFiles) else FileNames(paths)
         self.labels = labels
@@ -129,6 +131,7 @@ class StreamedImages(ImageSet):
         self.workers = workers
         self.skip_unreadable = skip_unreadable
         self.keys = keys
+        self.bits = bits
         self.known_skips: dict[str, set[str]] = {"training": set(), "evaluation": set()}
         self._check()
 
@@ -149,6 +152,7 @@ class StreamedImages(ImageSet):
             workers=self.workers,
             skip_unreadable=self.skip_unreadable,
             keys=self._select_keys(indices),
+            bits=self.bits,
         )
         selected.known_skips = self.known_skips
         return selected

@@ -88,10 +88,11 @@ def hold_out_by_name(
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
     """Splits images by their names: on which side one lies depends on no other image, so that more can come.
 
-    A class of at least two images of which none would be held out, or none would be left, gives or keeps one.
+    A class of at least two images of which none would be held out, or none would be left, gives or keeps one. None
+    without a label is held out.
 
     Args:
-        labels: class indices, [N].
+        labels: class indices, [N], −1 for none.
         keys: a hash of each image's name, [N].
         fraction: share to hold out, in (0, 1).
         stream: what the split is for: splits for two purposes have nothing to do with each other.
@@ -101,8 +102,8 @@ def hold_out_by_name(
     """
     _check_fraction(fraction)
     order = _spread(keys ^ keyed_generator(stream).integers(2**64, dtype=np.uint64)) / 2.0**64
-    held_out = order < fraction
-    for label in np.unique(labels):
+    held_out = (order < fraction) & (labels >= 0)
+    for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
         if len(members) > 1 and not held_out[members].any():
             held_out[members[order[members].argmin()]] = True
@@ -116,10 +117,10 @@ def stratified_hold_out(
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
     """Splits images so that each class gives the same share to the held-out part.
 
-    Every class of at least two images keeps one image or more on either side.
+    Every class of at least two images keeps one image or more on either side. None without a label is held out.
 
     Args:
-        labels: class indices, [N].
+        labels: class indices, [N], −1 for none.
         fraction: share to hold out, in (0, 1).
 
     Returns:
@@ -128,7 +129,7 @@ def stratified_hold_out(
     _check_fraction(fraction)
     rng = keyed_generator(Stream.HOLD_OUT)
     held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         held_out[rng.permutation(members)[:count]] = True

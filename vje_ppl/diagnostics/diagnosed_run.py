@@ -105,7 +105,8 @@ class DiagnosedRun:
         labels, classes = self.labels, held_out_images(self.data).classes
         if labels is None:
             return ["unlabelled"] * len(self.index)
-        return [str(one) if classes is None else classes[one] for one in labels]
+        named = ("unlabelled" if one < 0 else str(one) if classes is None else classes[one] for one in labels)
+        return list(named)
 
     @cached_property
     def trained_posterior(self) -> Any:

@@ -124,6 +124,8 @@ def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Te
     from the gradients at the optimum and beside it.
     """
     images = target.shape[1]
+    if images < 2:
+        return float("nan")  # one image disagrees with none
 
     def gradients(at: Tensor) -> Tensor:
         each = at.detach().expand(images, -1).clone().requires_grad_()

@@ -166,12 +166,25 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
     return verdict, rows
 
 
+def check_held_out(diagnosed: DiagnosedRun) -> None:
+    """Refuses a run that has too few images to check predictions with.
+
+    Raises:
+        UserError: if it has one, or one is asked for.
+    """
+    if len(held_out_images(diagnosed.data)) < 2:
+        raise UserError(
+            f"predictive checks expect at least 2 held-out images, and {diagnosed.data.name} has one; add some, or "
+            "leave the section predictive out of sections=[...]."
+        )
+    if diagnosed.options.predictive.images == 1:
+        raise UserError("predictive.images expects at least 2 images, got 1.")
+
+
 @torch.no_grad()
 def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
     options, evaluated = diagnosed.options.predictive, diagnosed.evaluated
     images = at_most(held_out_images(diagnosed.data), options.images)
-    if len(images) < 2:
-        raise UserError(f"predictive checks expect at least 2 held-out images, and {diagnosed.data.name} has one.")
     index, sources, targets = [], [], []
     seed = stream_seed(diagnosed.seed, _VIEWS)
     for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=diagnosed.device):

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from vje_ppl.data.keys import Stream, keyed_generator
 from vje_ppl.data.selection import stratified_hold_out
+from vje_ppl.errors import UserError
 
 MOMENTUM = 0.9
 _CHUNK = 4096  # rows in float64 at a time
@@ -47,7 +48,7 @@ class LinearResult:
         top1: share of test features whose class has the largest logit, in [0, 1].
         top5: share whose class is among the five largest, in [0, 1]; 1 where there are no more than five classes.
         learning_rate: the one that was chosen.
-        hold_out_top1: accuracy on the held-out training features by learning rate.
+        hold_out_top1: accuracy on the held-out training features by learning rate; empty where there was no choice.
     """
 
     top1: float
@@ -59,7 +60,7 @@ class LinearResult:
     def at_edge(self) -> bool:
         """Whether the smallest or largest learning rate beats its neighbour, so that the grid may end too early."""
         accuracy, rates = self.hold_out_top1, sorted(self.hold_out_top1)
-        if self.learning_rate not in (rates[0], rates[-1]):
+        if not rates or self.learning_rate not in (rates[0], rates[-1]):
             return False
         neighbour = rates[:2][-1] if self.learning_rate == rates[0] else rates[-2]
         return accuracy[self.learning_rate] > accuracy[neighbour]
@@ -82,7 +83,8 @@ def linear_probe(
     zero; SGD with momentum 0.9 and no weight decay minimizes the mean cross-entropy, and the learning rate falls to 0
     along half a cosine, without warm-up. All learning rates of the grid train side by side, in the same order of
     batches, on what the hold-out leaves; the one with the best top-1 accuracy on the hold-out, the smallest among
-    equals, trains anew on all training features. Test features are used once, at the end.
+    equals, trains anew on all training features. Where no class has two features there is no hold-out, and a grid of a
+    single rate is used as it is. Test features are used once, at the end.
 
     Args:
         train: features of the training images, one row each; flattened.
@@ -96,19 +98,30 @@ def linear_probe(
     Returns:
         Accuracies and the learning rate.
 
+    Raises:
+        UserError: if there are several learning rates and no class has two training features.
+
     Source: the linear evaluation protocol of self-supervised learning, with the batch normalization of He et al.,
     "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, appendix A.2. The grid and the hold-out: ours.
     """
     rows, held_out = (torch.from_numpy(one) for one in stratified_hold_out(train_labels.numpy(), recipe.hold_out))
     train, test = (_near(features, device) for features in (train, test))
-    candidates = _fit(train, train_labels, rows, recipe.learning_rates, num_classes, recipe, device)
-    chosen_on = _logits(candidates, train, held_out, device)
-    labels = train_labels[held_out].numpy()
-    accuracy = {
-        rate: float(accuracy_score(labels, chosen_on[:, place].argmax(1)))
-        for place, rate in enumerate(recipe.learning_rates)
-    }
-    best = min(accuracy, key=lambda rate: (-accuracy[rate], rate))
+    accuracy = {}
+    if len(held_out):
+        candidates = _fit(train, train_labels, rows, recipe.learning_rates, num_classes, recipe, device)
+        chosen_on = _logits(candidates, train, held_out, device)
+        labels = train_labels[held_out].numpy()
+        accuracy = {
+            rate: float(accuracy_score(labels, chosen_on[:, place].argmax(1)))
+            for place, rate in enumerate(recipe.learning_rates)
+        }
+    elif len(recipe.learning_rates) > 1:
+        raise UserError(
+            "eval=linear chooses among the rates of linear.lr on a share of the labelled training images of each "
+            f"class, and none has two images among these {len(train_labels)}; give one rate, such as linear.lr=0.1, "
+            "which is used without a choice."
+        )
+    best = min(recipe.learning_rates, key=lambda rate: (-accuracy.get(rate, 0.0), rate))
     everything = torch.arange(len(train_labels))
     final = _fit(train, train_labels, everything, (best,), num_classes, recipe, device)
     logits = _logits(final, test, torch.arange(len(test_labels)), device)[:, 0]

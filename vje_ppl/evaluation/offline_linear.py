@@ -59,7 +59,7 @@ def evaluate_linear(evaluated: EvaluatedRun) -> Outcome:
                 "hold_out": recipe.hold_out,
                 "hold_out_top1": {f"{rate:g}": value for rate, value in result.hold_out_top1.items()},
                 "lr_at_edge": result.at_edge,
-                "best_hold_out": result.hold_out_top1[result.learning_rate],
+                "best_hold_out": result.hold_out_top1.get(result.learning_rate),
                 "train": len(one.bank_labels),
                 "test": len(one.test_labels),
                 "top1": result.top1,

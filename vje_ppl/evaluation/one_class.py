@@ -72,6 +72,7 @@ def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
         ]
         if not chosen:
             raise UserError("one_class.classes expects one class or more, got none; null is all of them.")
+        _check_sizes(evaluated, test.classes, chosen)
         for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
             say("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
             rows += _rows(_trained_on(evaluated, test.classes[label], name), test, label)
@@ -89,6 +90,23 @@ def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
         plain[label] if plain[label] and plain.count(plain[label]) == 1 else f"{plain[label]}-{label}".strip("-")
         for label in chosen
     ]
+
+
+def _check_sizes(evaluated: EvaluatedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
+    """Refuses, before any training, a class of too few training images."""
+    labels, batch_size = evaluated.data.train.labels, evaluated.options.one_class.batch_size
+    for label in chosen if labels is not None else ():
+        images = int((labels == label).sum())
+        if 0 < images < 2:
+            raise UserError(
+                f"eval=one_class trains on each class alone, and the class {classes[label]} has "
+                f"{images} training image; it needs 2: add some, or give the other classes as one_class.classes=[...]."
+            )
+        if batch_size is not None and 0 < images < batch_size:
+            raise UserError(
+                f"one_class.batch_size={batch_size} does not fit the {images} training images of the class "
+                f"{classes[label]}; set it to at most {images}, or to null."
+            )
 
 
 def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: int) -> DictConfig:

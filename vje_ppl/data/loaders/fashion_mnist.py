@@ -55,4 +55,8 @@ def _read_split(folder: Path, split: str, classes: tuple[str, ...]) -> InMemoryI
             raise FileNotFoundError(f"{split}-{part} is missing")
         arrays.append(read_idx(path))
     images, labels = arrays
+    if images.ndim != 3 or labels.ndim != 1:
+        raise ValueError(f"images and labels of {split} have {images.ndim} and {labels.ndim} dimensions, not 3 and 1")
+    if labels.max(initial=0) >= len(classes):
+        raise ValueError(f"{split} has the label {labels.max()}, and there are {len(classes)} classes")
     return InMemoryImages(torch.from_numpy(images[:, None]), torch.from_numpy(labels.astype(np.int64)), classes)

@@ -27,21 +27,25 @@ class FileOptions:
         workers: decoding processes for streamed images.
         skip_unreadable: whether unusable files are passed over with a warning.
         memory_mb: how many megabytes of pixels may be held in memory.
+        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
 
     channels: int
     workers: int
     skip_unreadable: bool
     memory_mb: float
+    bits: int | None = None
 
 
-def file_options(channels: int, workers: int, on_error: str, memory_mb: float) -> FileOptions:
+def file_options(channels: int, workers: int, on_error: str, memory_mb: float, bits: int | None = None) -> FileOptions:
     """Checks the options of the command line."""
     if on_error not in ("raise", "skip"):
         raise UserError(f"data.on_error must be raise or skip, got {on_error}.")
     if channels not in (1, 3):
         raise UserError(f"data.channels must be 1 (grey) or 3 (RGB), got {channels}.")
-    return FileOptions(channels, workers, on_error == "skip", memory_mb)
+    if bits is not None and not 8 <= bits <= 32:
+        raise UserError(f"data.bits must be null or a whole number from 8 to 32, got {bits}.")
+    return FileOptions(channels, workers, on_error == "skip", memory_mb, bits)
 
 
 def first_size(found: FoundImages, options: FileOptions) -> tuple[int, int]:
@@ -79,6 +83,7 @@ def stream_images(found: FoundImages, options: FileOptions) -> StreamedImages:
         workers=options.workers,
         skip_unreadable=options.skip_unreadable,
         keys=found.keys,
+        bits=options.bits,
     )
 
 
@@ -93,7 +98,7 @@ def _decode(found: FoundImages, options: FileOptions) -> InMemoryImages | None:
     progress = tqdm(found.paths, desc="decoding", unit="image", delay=2, leave=False, disable=None)
     for index, path in enumerate(progress):
         try:
-            image = read_image(path, options.channels)
+            image = read_image(path, options.channels, options.bits)
         except UnreadableImageError as error:
             if not options.skip_unreadable:
                 raise UserError(error.sentence) from error

@@ -14,6 +14,8 @@ from vje_ppl.data.image_files import StoredFile
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.loaders.files import file_options
 from vje_ppl.data.loaders.image_folder import first_labelled, hold_out, image_data
+from vje_ppl.data.loaders.labels import UNLABELLED, class_value
+from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages
 from vje_ppl.data.loaders.splits import in_order
 from vje_ppl.errors import UserError
@@ -87,6 +89,7 @@ def hf_dataset(
     channels: int = 3,
     memory_mb: float = 512.0,
     only_class: str | int | None = None,
+    bits: int | None = None,
 ) -> ImageData:
     """Opens what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; nothing is downloaded, no script is run.
 
@@ -107,6 +110,7 @@ def hf_dataset(
         channels: 1 (grey) or 3 (RGB): what the images are converted to.
         memory_mb: how many megabytes of pixels may be held in memory.
         only_class: train on the images of one class alone, by name or number; None: on all classes.
+        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if importlib.util.find_spec("datasets") is None:
         raise UserError(
@@ -116,7 +120,7 @@ def hf_dataset(
     if root is None:
         raise UserError("data=hf_dataset needs to know where the data set was saved; give data.root=<folder>.")
     folder = Path(root).absolute()
-    options = file_options(channels, workers, on_error, memory_mb)
+    options = file_options(channels, workers, on_error, memory_mb, bits)
     splits = _splits(folder, train)
     for wanted in (train, test):
         if wanted is not None and wanted not in splits:
@@ -163,14 +167,41 @@ def _found(folder: Path, table: Any, label: str | None) -> FoundImages:
     files = TableCells(cells, np.arange(len(table)))
     named = [name for name, feature in table.features.items() if isinstance(feature, ClassLabel)]
     column = label or (named[0] if len(named) == 1 else None)
+    others = [name for name in table.features if name not in images]
     if column is None:
+        if others:
+            kinds = f"{len(named)} columns of class labels" if named else "no column of class labels"
+            say_once(f"{folder} has {kinds}; data.label=<column> takes one of {', '.join(named or others)} for them")
         return FoundImages(files, None, None)
     if column not in table.features:
         raise UserError(f"data.label={label} is no column of {folder}; the columns are {', '.join(table.features)}.")
-    values = np.asarray(table.select_columns([column]).with_format("numpy")[:][column])
     feature = table.features[column]
-    if isinstance(feature, ClassLabel):
-        hidden = bool((values < 0).any())  # as in test sets whose labels are kept secret
-        return FoundImages(files, None if hidden else values.astype(np.int64), None if hidden else tuple(feature.names))
-    classes, labels = np.unique(values, return_inverse=True)
-    return FoundImages(files, labels.astype(np.int64), tuple(str(name) for name in classes))
+    names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
+    values = _classes(folder, table, column, names)
+    if all(value is None for value in values):
+        return FoundImages(files, None, None)
+    if names is not None:
+        return FoundImages(files, np.array([UNLABELLED if one is None else one for one in values], np.int64), names)
+    places = {value: place for place, value in enumerate(sorted({one for one in values if one is not None}))}
+    labels = np.array([UNLABELLED if one is None else places[one] for one in values], np.int64)
+    return FoundImages(files, labels, tuple(str(value) for value in places))
+
+
+def _classes(folder: Path, table: Any, column: str, names: tuple[str, ...] | None) -> list[Any]:
+    """The class of each row, as a number or a text, or None; the numbers are those of `names` where there are some."""
+    values = table.select_columns([column]).with_format("arrow")[:][column].to_pylist()
+    known: dict[Any, Any] = {}
+    for row, value in enumerate(values):
+        try:
+            if value not in known:
+                known[value] = class_value(value)
+                if names is not None and known[value] is not None and not known[value] < len(names):
+                    raise ValueError
+        except (TypeError, ValueError) as error:  # the former from a list, which is no key of a mapping
+            expected = "a number or a text" if names is None else f"a number from 0 to {len(names) - 1}"
+            raise UserError(
+                f"row {row} of the column {column} in split {table.split or 'train'} of {folder} holds {value!r:.60}, "
+                f"which is no class: expected is {expected}, or null or -1 for none; give another data.label, or save "
+                "the data set anew."
+            ) from error
+    return [known[value] for value in values]

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vje_ppl.data.image_set import ImageData, shortened
+from vje_ppl.data.image_set import ImageData, ImageSet, shortened
 from vje_ppl.data.keys import Stream
+from vje_ppl.data.loaders.bit_depth import check_bits
 from vje_ppl.data.loaders.files import FileOptions, file_options, first_size, open_images
+from vje_ppl.data.loaders.labels import UNLABELLED, labelled
+from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in
 from vje_ppl.data.loaders.splits import find_splits
 from vje_ppl.data.selection import hold_out_by_name, select_class, subset_indices
@@ -29,6 +32,7 @@ def image_folder(
     channels: int = 3,
     memory_mb: float = 512.0,
     only_class: str | int | None = None,
+    bits: int | None = None,
 ) -> ImageData:
     """Finds the images below a folder.
 
@@ -48,13 +52,14 @@ def image_folder(
         channels: 1 (grey) or 3 (RGB): what the images are converted to.
         memory_mb: how many megabytes of pixels may be held in memory.
         only_class: train on the images of one class alone, by name or number; None: on all classes.
+        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if root is None:
         raise UserError("data=image_folder needs to know where your images are; give data.root=<folder>.")
     folder = Path(root).absolute()
     if not folder.is_dir():
         raise UserError(f"data=image_folder expects images in the folder {folder}, which does not exist.")
-    options = file_options(channels, workers, on_error, memory_mb)
+    options = file_options(channels, workers, on_error, memory_mb, bits)
     train, test, notes = _find_splits(folder, test_fraction)
     return image_data(folder.name, train, test, options, subset, image_size, only_class, notes)
 
@@ -73,12 +78,17 @@ def image_data(
     if image_size is not None and image_size < 1:
         raise UserError(f"data.image_size must be at least 1 pixel, got {image_size}.")
     train = train.select(subset_indices(len(train.paths), subset))
+    check_bits(name, train, options)
     train_images = open_images(train, options)
+    _check_classes(train, train_images)
+    bank = _labelled(name, "training", train_images)
     test_images = None if test is None else open_images(test, options)
+    if test_images is not None:
+        test_images = _labelled(name, "test", test_images) or test_images
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
-    several = train_images.labels is not None and len(train_images.labels.unique()) > 1
-    bank = train_images if several else None  # one class alone has nothing to be told from
+    several = bank is not None and len(bank.labels.unique()) > 1
+    bank = bank if several else None  # one class alone has nothing to be told from
     chosen = select_class(train_images, only_class)
     said = (*notes, *_without_test_images(train, test))
     held_out = test is not None and test.held_out
@@ -125,6 +135,30 @@ def first_labelled(
     return first or (train, None, None)
 
 
+def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
+    """The images with labels, for k-NN and probes; says how many have none where some have."""
+    found = labelled(images)
+    if found is not None and len(found) < len(images):
+        use = "are learned from without, and k-NN and probes" if part == "training" else "are left out, and evaluations"
+        say_once(
+            f"{len(images) - len(found)} of the {len(images)} {part} images of {name} have no label (null or -1); "
+            f"they {use} use the {len(found)} others"
+        )
+    return found
+
+
+def _check_classes(found: FoundImages, opened: ImageSet) -> None:
+    """Refuses a class of which every image was skipped; of images that are streamed, none is as yet."""
+    if found.labels is None or opened.labels is None or found.classes is None:
+        return
+    lost = sorted(set(found.labels.tolist()) - set(opened.labels.tolist()) - {UNLABELLED})
+    if lost:
+        raise UserError(
+            f"none of the {int((found.labels == lost[0]).sum())} training images of the class {found.classes[lost[0]]} "
+            "can be read; repair them, or remove the class."
+        )
+
+
 def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
     """Training images, and those that are held out, about a share of each class; None of images without labels."""
     if found.labels is None:
@@ -156,12 +190,12 @@ def align_labels(test: FoundImages, train: FoundImages, place: str) -> FoundImag
     if unknown:
         raise UserError(f"{place} holds the class {unknown[0]}, which the training images lack; add or remove it.")
     places = np.array([train.classes.index(name) for name in test.classes], dtype=np.int64)
-    return replace(test, labels=places[test.labels], classes=train.classes)
+    return replace(test, labels=np.where(test.labels < 0, UNLABELLED, places[test.labels]), classes=train.classes)
 
 
 def _without_test_images(train: FoundImages, test: FoundImages | None) -> list[str]:
     """A sentence about classes that are trained on and not tested on."""
     if train.labels is None or train.classes is None or test is None or test.labels is None:
         return []
-    lacking = [train.classes[label] for label in np.setdiff1d(train.labels, test.labels)]
+    lacking = [train.classes[label] for label in np.setdiff1d(train.labels, [UNLABELLED, *test.labels])]
     return [f"{len(lacking)} of the classes without test images: {shortened(lacking)}"] if lacking else []

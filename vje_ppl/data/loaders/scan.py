@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 
 from vje_ppl.data.fingerprint import NamedFiles, name_keys
+from vje_ppl.data.formats import extensions, is_image
 from vje_ppl.data.image_files import ImageFiles
+from vje_ppl.data.loaders.left_out import LeftOut
 from vje_ppl.errors import UserError
 
-EXTENSIONS = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"},
-)
+#: Files that operating systems leave in folders, which are not mentioned; nor are hidden ones.
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class FoundImages:
 
     Attributes:
         paths: the files, N of them, by their paths or wherever else they lie.
-        labels: class indices, [N], or None where the files lie in one folder.
-        classes: names of the class folders, sorted, or None.
+        labels: class indices, [N], with −1 for a file without a label; None where none has one.
+        classes: names of the classes, or None.
         root: the folder in which they were looked for, where they have paths.
         held_out: whether they are a share of the training images.
     """
@@ -61,28 +62,48 @@ class FoundImages:
 
 
 def find_images(folder: Path) -> FoundImages:
-    """Finds the images of a folder.
+    """Finds the images of a folder: the files that Pillow opens on this machine (see `vje_ppl.data.formats`).
 
     Images right in the folder are unlabelled. Otherwise each subfolder with images in it, at any depth, is a class; a
-    single such subfolder is no labelling. Hidden files and folders do not count.
+    single such subfolder is no labelling. Hidden files and folders do not count. Other files are left out, which a
+    warning says.
 
     Raises:
-        UserError: if there is no image, or if images lie both in the folder and in its subfolders.
+        UserError: if there is no image, if images lie both in the folder and in its subfolders, or if a subfolder
+            beside images holds nothing but files that cannot be read.
     """
-    here, folders = _list(folder)
-    found = {child.name: images for child in folders if (images := _walk(child))}
+    left_out = LeftOut()
+    here, folders = _list(folder, left_out)
+    found: dict[str, list[str]] = {}
+    lost: dict[Path, LeftOut] = {}
+    for child in folders:
+        unread = LeftOut()
+        images = _walk(child, unread)
+        left_out.add_all(unread)
+        if images:
+            found[child.name] = images
+        elif unread.may_be_images:
+            lost[child] = unread
     if here and found:
         raise UserError(
             f"{folder} holds images of its own and in its subfolder {next(iter(found))}; put every image in a "
             "subfolder named after its class, or all images in one folder."
         )
+    if not (here or found):
+        raise UserError(
+            f"no image was found in {folder}; expected files ending in .jpg, .png or another of the "
+            f"{len(extensions())} extensions that Pillow reads here, in it or in one subfolder per class"
+            + (f", and found {left_out}." if left_out else ".")
+        )
+    if lost:
+        path, unread = next(iter(lost.items()))
+        raise UserError(
+            f"no file of {path} can be read as an image: {unread}; convert them to .jpg or .png or, if it is no class, "
+            f"move {path.name} out of {folder}."
+        )
+    left_out.report(folder)
     if here:
         return FoundImages(here, None, None, str(folder))
-    if not found:
-        raise UserError(
-            f"no image was found in {folder}; expected files ending in {', '.join(sorted(EXTENSIONS))}, in it or in "
-            "one subfolder per class."
-        )
     paths = [path for images in found.values() for path in images]
     if len(found) == 1:
         return FoundImages(paths, None, None, str(folder))
@@ -92,38 +113,44 @@ def find_images(folder: Path) -> FoundImages:
 
 def folders_with_images(folder: Path) -> list[Path]:
     """The subfolders of a folder that hold an image at any depth, sorted by name."""
-    return [child for child in _list(folder)[1] if _holds_images(child)]
+    return [child for child in _list(folder, LeftOut())[1] if _holds_images(child)]
 
 
 def images_in(folder: Path) -> list[str]:
     """The images that lie right in a folder, sorted by name."""
-    return _list(folder)[0]
+    return _list(folder, LeftOut())[0]
 
 
 def _holds_images(folder: Path) -> bool:
-    images, folders = _list(folder)
+    images, folders = _list(folder, LeftOut())
     return bool(images) or any(map(_holds_images, folders))
 
 
-def _walk(folder: Path) -> list[str]:
-    images, folders = _list(folder)
+def _walk(folder: Path, left_out: LeftOut) -> list[str]:
+    images, folders = _list(folder, left_out)
     for child in folders:
-        images += _walk(child)
+        images += _walk(child, left_out)
     return images
 
 
-def _list(folder: Path) -> tuple[list[str], list[Path]]:
+def _list(folder: Path, left_out: LeftOut) -> tuple[list[str], list[Path]]:
     """Images and subfolders of a folder, each sorted by name."""
-    images, folders = [], []
+    files, folders = [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith((".", "__MACOSX")):
+                if entry.name.startswith((".", "__MACOSX")) or entry.name.lower() in _LITTER:
                     continue
                 if entry.is_dir():
                     folders.append(Path(entry.path))
-                elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-                    images.append(entry.path)
+                else:
+                    files.append(entry.path)
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be read: {error.strerror}.") from error
-    return sorted(images), sorted(folders)
+    images = []
+    for path in sorted(files):
+        if is_image(path):
+            images.append(path)
+        else:
+            left_out.add(path)
+    return images, sorted(folders)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Int64, UInt64
 
 from vje_ppl.data.fingerprint import NamedFiles, name_keys
+from vje_ppl.data.formats import extensions
 from vje_ppl.data.image_files import StoredFile
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.loaders.files import file_options
 from vje_ppl.data.loaders.image_folder import first_labelled, hold_out, image_data
-from vje_ppl.data.loaders.scan import EXTENSIONS, FoundImages
+from vje_ppl.data.loaders.labels import UNLABELLED, class_value
+from vje_ppl.data.loaders.left_out import LeftOut, say_once
+from vje_ppl.data.loaders.scan import FoundImages
 from vje_ppl.errors import UserError
+
+#: The version of how samples are found, so that an index of another one is made anew.
+_RULE = 2
 
 
 class ShardMember(StoredFile):
@@ -99,21 +106,25 @@ def webdataset(
     channels: int = 3,
     memory_mb: float = 512.0,
     only_class: str | int | None = None,
+    bits: int | None = None,
 ) -> ImageData:
     """Indexes WebDataset shards once, and then reads any image at any time.
 
     WebDataset's own loaders stream shards and shuffle in a buffer, so that the order of images depends on the number of
-    workers, and a run cannot go on in the middle of an epoch. Here the library says what a sample is (it expands the
-    names of shards and groups members by their keys), while the headers of the tar files say where each image lies;
-    from then on images are numbered and shuffled like any others. The index is kept beside the shards, or only in
-    memory where nothing can be written there, and made anew when a shard changes. Reads are random: shards should lie
-    on a disk, or a parallel file system, rather than behind a URL. Nothing in a sample but image and label is opened.
+    workers, and a run cannot go on in the middle of an epoch. Here the library expands the names of shards, members are
+    grouped into samples as it does, and the headers of the tar files say where each image lies; from then on images are
+    numbered and shuffled like any others. Images whose names hold dots are samples of their own (see `_images`). The
+    index is kept beside the shards, or only in memory where nothing can be written there, and made anew when a shard
+    changes. Reads are random: shards should lie on a disk, or a parallel file system, rather than behind a URL. Nothing
+    in a sample but image and label is opened; an image that is no sample, such as a mask, and a sample without an image
+    are counted in a warning.
 
     Args:
         root: the folder that holds the shards.
         train: names of the training shards in it, with `*` or `{000..146}`.
         test: those of the test shards; None: hold out a share of each class.
-        label: the extension of the file that holds a sample's class, a number or a name; may be missing in all samples.
+        label: the extension of the file that holds a sample's class, a number or a name, or -1 or nothing for none; may
+            be missing in all samples.
         subset: number of training images to keep; None: all.
         on_error: `raise` or `skip`: what to do about images that cannot be used.
         workers: decoding processes, for images that are not held in memory.
@@ -122,6 +133,7 @@ def webdataset(
         channels: 1 (grey) or 3 (RGB): what the images are converted to.
         memory_mb: how many megabytes of pixels may be held in memory.
         only_class: train on the images of one class alone, by name or number; None: on all classes.
+        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if importlib.util.find_spec("webdataset") is None:
         raise UserError(
@@ -132,7 +144,7 @@ def webdataset(
     folder = Path(root).absolute()
     if not folder.is_dir():
         raise UserError(f"data=webdataset expects shards in the folder {folder}, which does not exist.")
-    options = file_options(channels, workers, on_error, memory_mb)
+    options = file_options(channels, workers, on_error, memory_mb, bits)
     training = _find(folder, "train", train, label)
     if test is None:
         return image_data(folder.name, *hold_out(training, test_fraction), options, subset, image_size, only_class)
@@ -161,32 +173,61 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
         )
     shards = [str(name) for name in names]
     index = _stored(folder, shards, label)
+    texts, lost, left_out = (index.pop(name) for name in ("label", "lost", "left_out"))
     if not len(index["shard"]):
-        raise UserError(f"data.{key}={pattern} names {len(shards)} shard(s) without any image in {folder}.")
-    texts = index.pop("label")
-    files = ShardMembers(shards, index)
-    if not any(texts):
-        return FoundImages(files, None, None)
-    if not all(texts):
-        first = files[int(np.flatnonzero(texts == b"")[0])]
         raise UserError(
-            f"{first} has no label, which others have, in a file ending in .{label}; add it, or data.label=."
+            f"data.{key}={pattern} names {len(shards)} shard(s) without any image that Pillow reads here in {folder}"
+            + (f": {left_out}." if left_out else ".")
         )
-    classes, labels = np.unique(texts, return_inverse=True)
-    named = [name.decode(errors="replace") for name in classes.tolist()]
-    if all(name.isdecimal() for name in named):
-        order = np.argsort([int(name) for name in named], kind="stable")
-        labels, named = np.argsort(order)[labels], [named[place] for place in order]
-    return FoundImages(files, labels.astype(np.int64), tuple(named))
+    files = ShardMembers(shards, index)
+    texts, first, places = np.unique(texts, return_index=True, return_inverse=True)
+    named = [_class_name(text, label, files[row]) for text, row in zip(texts.tolist(), first.tolist(), strict=True)]
+    for text, member in lost.tolist():
+        name = _class_name(text, label, member.decode(errors="replace"))
+        if name is not None and name not in named:
+            raise UserError(
+                f"no sample of the class {name} in data.{key}={pattern} has an image that Pillow reads here; the first "
+                f"is that of {member.decode(errors='replace')} in {folder}."
+            )
+    if left_out:
+        say_once(f"left out of the shards {pattern} in {folder}: {left_out}")
+    classes = sorted({name for name in named if name is not None})
+    if not classes:
+        return FoundImages(files, None, None)
+    if texts[0] == b"":
+        raise UserError(
+            f"{files[int(first[0])]} has no label, which others have, in a file ending in .{label}; add it, or "
+            "data.label=."
+        )
+    if all(name.isdecimal() for name in classes):
+        classes.sort(key=int)
+    labels = np.array([UNLABELLED if name is None else classes.index(name) for name in named], np.int64)[places]
+    return FoundImages(files, labels, tuple(classes))
+
+
+def _class_name(text: bytes, label: str, member: object) -> str | None:
+    """The class that the content of a label's file names; None where there is no file or it says that there is none."""
+    try:
+        decoded = text.decode()
+        value = class_value(json.loads(decoded) if label.split(".")[-1] == "json" and text else decoded)
+        name = None if value is None else str(value)
+        if name is not None and not name.isprintable():
+            raise ValueError
+    except ValueError as error:
+        raise UserError(
+            f"the file ending in .{label} that belongs to {member} holds {text[:60]!r}, which is no class: expected is "
+            "a number or a name, or -1 for none; give another data.label, or mend the shard."
+        ) from error
+    return name
 
 
 def _stored(folder: Path, shards: list[str], label: str) -> dict[str, np.ndarray]:
     """The index of these shards: as an earlier run left it, or made now and left for the next."""
     stamps = [(shard, os.stat(shard).st_size, os.stat(shard).st_mtime_ns) for shard in shards]
-    digest = hashlib.sha256(repr((stamps, label)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr((_RULE, sorted(extensions()), stamps, label)).encode()).hexdigest()[:16]
     path = folder / f".vje_ppl-index-{digest}.npz"
     with suppress(Exception), np.load(path, allow_pickle=False) as stored:  # none there, or damaged: it is made anew
-        return {name: stored[name] for name in ("shard", "offset", "size", "name", "label")}
+        return {name: stored[name] for name in ("shard", "offset", "size", "name", "label", "lost", "left_out")}
     index = _index(shards, label)
     with suppress(OSError):  # where nothing can be written, the next run makes it again
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".vje_ppl-index-", delete=False) as file:
@@ -196,21 +237,25 @@ def _stored(folder: Path, shards: list[str], label: str) -> dict[str, np.ndarray
 
 
 def _index(shards: list[str], label: str) -> dict[str, np.ndarray]:
-    from webdataset.tariterators import group_by_keys
-
+    """Where each image lies, with its label's text; the labels without an image, and in words what was left out."""
     rows: list[tuple[int, int, int, bytes, bytes]] = []
+    lost: dict[bytes, bytes] = {}
+    left_out = LeftOut()
     for number, shard in enumerate(shards):
         try:
             with open(shard, "rb") as opened, tarfile.open(fileobj=opened, mode="r:") as tar:
-                for sample in group_by_keys(_members(shard, tar)):
-                    image = next((sample[one] for one in sample if f".{one}" in EXTENSIONS), None)
-                    if image is None:
-                        continue
-                    text = b""
-                    if label in sample:
-                        opened.seek(sample[label].offset_data)
-                        text = opened.read(sample[label].size).strip()
-                    rows.append((number, image.offset_data, image.size, os.fsencode(image.name), text))
+                for sample in _samples(shard, tar, left_out):
+                    images = _images(sample, label)
+                    for image, named in images:
+                        rows.append(
+                            (number, image.offset_data, image.size, os.fsencode(image.name), _text(opened, named))
+                        )
+                    for further in _further(sample, images):
+                        left_out.add(f"{shard}/{further.name}", "further image of a sample")
+                    if not images:
+                        member = next(iter(sample.values()))
+                        left_out.add(f"{shard}/{member.name}", "sample without an image that Pillow reads here")
+                        lost.setdefault(_text(opened, sample.get(label)), os.fsencode(member.name))
         except (tarfile.TarError, ValueError, OSError, EOFError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             raise UserError(
@@ -218,12 +263,70 @@ def _index(shards: list[str], label: str) -> dict[str, np.ndarray]:
             ) from error
     columns = list(zip(*rows, strict=True)) or [()] * 5
     numbers = {name: np.array(columns[place], np.int64) for place, name in enumerate(("shard", "offset", "size"))}
-    return numbers | {name: np.array(columns[3 + place], np.bytes_) for place, name in enumerate(("name", "label"))}
+    texts = {name: np.array(columns[3 + place], np.bytes_) for place, name in enumerate(("name", "label"))}
+    return (
+        numbers
+        | texts
+        | {"lost": np.array(list(lost.items()), np.bytes_).reshape(-1, 2), "left_out": np.array(str(left_out))}
+    )
 
 
-def _members(shard: str, tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
-    """What the library groups into samples: names, and in place of contents where these lie."""
+def _samples(shard: str, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[dict[str, tarfile.TarInfo]]:
+    """Members that follow each other and have the same name up to its first dot, keyed by the rest in lower case.
+
+    That is how the library groups them.
+    """
+    base = ""
+    sample: dict[str, tarfile.TarInfo] = {}
     for member in tar:
-        if member.isreg() and not member.name.startswith("__"):
-            yield {"fname": member.name, "data": member, "__url__": shard}
         tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
+        folder, _, name = member.name.rpartition("/")
+        if member.isdir() or name.startswith(("__", ".")) or member.name.startswith("__"):
+            continue
+        stem, dot, rest = name.partition(".")
+        if not member.isreg() or not dot:
+            kind = "member without an extension" if member.isreg() else "member that is a link or a device"
+            left_out.add(f"{shard}/{member.name}", kind)
+            continue
+        if f"{folder}/{stem}" != base:
+            if sample:
+                yield sample
+            base, sample = f"{folder}/{stem}", {}
+        if rest.lower() in sample:
+            raise ValueError(f"it holds {member.name} twice")
+        sample[rest.lower()] = member
+    if sample:
+        yield sample
+
+
+def _images(sample: dict[str, tarfile.TarInfo], label: str) -> list[tuple[tarfile.TarInfo, tarfile.TarInfo | None]]:
+    """The images of a group of members that are samples, each with its label.
+
+    As the library has it, the first image right after the base name is the sample. Names with dots in them, such as
+    `v1.5.png` and `v1.6.png`, fall into one group: an image is a sample of its own if it has a label of its own
+    (`v1.5.cls`), or if the group has no image right after the base name.
+    """
+    found: list[tuple[tarfile.TarInfo, tarfile.TarInfo | None]] = []
+    images = [rest for rest in sample if f".{rest.rpartition('.')[2]}" in extensions()]
+    plain = next((rest for rest in images if "." not in rest), None)
+    for rest in images:
+        own = sample.get(f"{rest.rpartition('.')[0]}.{label}") if "." in rest else None
+        if rest == plain or own is not None or (plain is None and "." in rest):
+            found.append((sample[rest], own or sample.get(label)))
+    return found
+
+
+def _further(
+    sample: dict[str, tarfile.TarInfo], taken: list[tuple[tarfile.TarInfo, tarfile.TarInfo | None]]
+) -> list[tarfile.TarInfo]:
+    """Images of a group of members that are no samples, such as a mask."""
+    images = [sample[rest] for rest in sample if f".{rest.rpartition('.')[2]}" in extensions()]
+    return [image for image in images if all(image is not one for one, _ in taken)]
+
+
+def _text(opened: BinaryIO, member: tarfile.TarInfo | None) -> bytes:
+    """The content of a label's file; of none, nothing, and of an empty one, what stands for no label."""
+    if member is None:
+        return b""
+    opened.seek(member.offset_data)
+    return opened.read(member.size).strip() or str(UNLABELLED).encode()

@@ -1,0 +1,60 @@
+"""Which files hold images: what Pillow opens on this machine."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
+from PIL import Image
+
+#: Tried first, in this order.
+_COMMON = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+
+#: Formats that Pillow recognizes and that are not read all the same: for some it runs another program (EPS:
+#: Ghostscript) or asks the system (WMF, on Windows alone), for the others it has no decoder.
+_NOT_READ = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
+
+
+@cache
+def extensions() -> Mapping[str, str]:
+    """Extensions in lower case, with their dots, of the files that are read; each with its format."""
+    known = {extension.lower(): name for extension, name in Image.registered_extensions().items()}
+    readable = {extension: name for extension, name in known.items() if name in Image.OPEN and name not in _NOT_READ}
+    if "JPEG" in Image.OPEN:
+        readable |= {extension: "JPEG" for extension, name in known.items() if name == "MPO"}  # several JPEGs in a row
+    return MappingProxyType(readable)
+
+
+def extension(name: str) -> str:
+    """What a file name ends in, from its last dot, in lower case."""
+    return os.path.splitext(name)[1].lower()
+
+
+def formats(name: str) -> tuple[str, ...]:
+    """The formats that the content of a file may have: any that has a signature, or the one that its name says."""
+    claimed = extensions().get(extension(name))
+    signed = _signed()
+    return signed if claimed is None or claimed in signed else (*signed, claimed)
+
+
+@cache
+def _signed() -> tuple[str, ...]:
+    """Formats that Pillow knows by how their files begin; others would accept any bytes."""
+    Image.init()
+    others = sorted(name for name, (_, accept) in Image.OPEN.items() if accept is not None and name not in _NOT_READ)
+    return tuple(dict.fromkeys([*(name for name in _COMMON if name in Image.OPEN), *others]))
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is to be read: by its extension; one without an extension, if Pillow recognizes its content."""
+    ending = extension(path)
+    if ending:
+        return ending in extensions()
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_signed()):
+            return True
+    except Exception:  # every format raises errors of its own
+        return False

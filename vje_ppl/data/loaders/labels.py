@@ -1,0 +1,44 @@
+"""Labels of images as they are found in columns and files: classes, or none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from vje_ppl.data.image_set import ImageSet
+
+#: The label of an image that has none.
+UNLABELLED = -1
+
+
+def class_value(value: Any) -> int | str | None:
+    """The class that a label names: a whole number or a text; None where it says that there is none.
+
+    None, NaN, −1 and an empty text are no label. A whole number may come as a float, as it does from tables with gaps.
+
+    Raises:
+        ValueError: for anything that is no class, such as a list, a fraction or a number below −1.
+    """
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str):
+        return None if value.strip() in ("", "-1") else value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        if value < UNLABELLED:
+            raise ValueError
+        return None if value == UNLABELLED else int(value)
+    raise ValueError
+
+
+def labelled(images: ImageSet) -> ImageSet | None:
+    """The images that have a label: all of them as they are, some of them, or None."""
+    if images.labels is None:
+        return None
+    has_label = (images.labels != UNLABELLED).numpy()
+    if has_label.all():
+        return images
+    return images.select(np.flatnonzero(has_label)) if has_label.any() else None

@@ -1,0 +1,64 @@
+"""Files of a data set that are not read: counted, named and reported once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from functools import cache
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from vje_ppl.data.formats import extension
+
+_log = logging.getLogger(__name__)
+
+#: Files beside images that nobody takes for images; "" is a file without an extension that Pillow does not open.
+_NOTES = frozenset({"", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html"})
+
+
+class LeftOut:
+    """Files that were found and are not read, by what their names end in."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def add(self, name: str, kind: str | None = None) -> None:
+        """Counts a file, by its extension unless another kind is given."""
+        kind = extension(name) if kind is None else kind
+        self._counts[kind] += 1
+        self._first.setdefault(kind, name)
+
+    def add_all(self, other: LeftOut) -> None:
+        """Counts what another one has counted."""
+        self._counts.update(other._counts)
+        self._first = other._first | self._first
+
+    def __len__(self) -> int:
+        return self._counts.total()
+
+    @property
+    def may_be_images(self) -> bool:
+        """Whether some are more than notes, such as `.txt` or `.json`, that lie beside images."""
+        return not _NOTES.issuperset(self._counts)
+
+    def __str__(self) -> str:
+        """How many of each kind, and the first of each, as `10 × .heic (cats/0.heic), 2 × .txt (cats/readme.txt)`."""
+        kinds = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
+        return ", ".join(f"{count} × {kind or 'no extension'} ({self._first[kind]})" for kind, count in kinds)
+
+    def report(self, place: object) -> None:
+        """Says what was left out of a place, as `say_once` does."""
+        if self._counts:
+            say_once(f"left out {len(self)} file(s) in {place}, which Pillow cannot read here as images: {self}")
+
+
+@rank_zero_only
+def say_once(message: str) -> None:
+    """A warning about a data set: in the first of several processes, and not again when the same data are reopened."""
+    _said(message)
+
+
+@cache
+def _said(message: str) -> None:
+    _log.warning("%s", message)
