@@ -9,7 +9,7 @@ import shlex
 from argparse import ArgumentError
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -216,7 +216,7 @@ def _own(command: str) -> DictConfig:
 
 
 def _check_shape(config: DictConfig, own: DictConfig, prefix: str) -> None:
-    for key in own:
+    for key in map(str, own):
         name, expected = f"{prefix}{key}", own._get_node(key)
         if key not in config:
             raise UserError(_missing(name))
@@ -224,7 +224,7 @@ def _check_shape(config: DictConfig, own: DictConfig, prefix: str) -> None:
         if not isinstance(expected, DictConfig) or expected._is_none():
             continue
         if not isinstance(found, DictConfig) or found._is_none():
-            first = next(iter(expected))
+            first = str(next(iter(expected)))
             raise UserError(f"{name} holds keys and takes no value of its own; type {name}.{first}=... or the like.")
         if name not in OPEN and not _is_part(expected):
             _check_shape(found, expected, f"{name}.")
@@ -243,7 +243,7 @@ def _is_read(name: str, config: DictConfig, command: str, written: str) -> bool:
     chosen = HydraConfig.get().runtime.choices.get(group)
     if _has(_own(command), name) or (chosen is not None and _has(options(group).get(chosen), rest)):
         return True
-    path, node = "", config
+    path, node = "", cast(Any, config)
     for key in name.split("."):
         path, node = f"{path}.{key}".lstrip("."), node._get_node(key, validate_access=False)
         if not isinstance(node, DictConfig):

@@ -102,7 +102,7 @@ def named(config: DictConfig, name: str) -> DictConfig:
     """The configuration's `logger`, to which `${run.name}` is a name, also where the run has the default one."""
     config = config.copy()
     OmegaConf.update(config, "run.name", name)
-    return config.logger  # type: ignore[no-any-return]
+    return config.logger
 
 
 def _read(path: Path) -> dict[str, Any]:
