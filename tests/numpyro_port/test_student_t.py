@@ -23,6 +23,7 @@ from vje_ppl.numpyro_port.distributions import (
 )
 
 DF = np.array([0.5, 1.0, 2.5, 29.0, 31.0, 999.0, 1001.0, 1e6, 1e8, math.inf])
+COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 VALUES = np.array([-100.0, -5.0, 0.2999, 0.3, 1.0, 9.0, 30.0])
 PROBABILITIES = np.array([1e-4, 0.01, 0.3, 0.4999, 0.5, 0.6, 0.9, 0.999])
 
@@ -34,20 +35,22 @@ def reference(df: float) -> Any:
 
 @pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
 def test_moments_entropy_and_probabilities_are_scipys(double):
-    rounding = 1e-8 if double else 5e-6
+    precision = 1e-8 if double else 5e-6
     with jax.enable_x64(double):
 
-        @jax.jit  # one compilation rather than one an operation
         def everything(df: Any, values: Any, probabilities: Any) -> Any:
             given = StudentT(df[:, None], 0.3, 2.0)
             moments = given.entropy()[:, 0], given.variance[:, 0], given.mean[:, 0]
             return *moments, given.cdf(values), given.icdf(probabilities), given.sample(random.key(0), (5,))
 
-        found = everything(*map(jnp.asarray, (DF, VALUES, PROBABILITIES)))
+        arguments = [jnp.asarray(one) for one in (DF, VALUES, PROBABILITIES)]
+        # Compiled once rather than an operation at a time, and quickly, since it runs once.
+        found = jax.jit(everything).lower(*arguments).compile(compiler_options=COMPILER_OPTIONS)(*arguments)
         entropy, variance, mean, cdf, icdf, draws = map(np.asarray, found)
         assert np.isfinite(draws).all()
     for row, df in enumerate(DF):
         theirs = reference(df)
+        rounding = precision + 2 / df * (df > 1e7)  # by which the Normal differs
         np.testing.assert_allclose(entropy[row], theirs.entropy(), rtol=rounding, atol=rounding)
         np.testing.assert_allclose(cdf[row], theirs.cdf(VALUES), rtol=0, atol=rounding)
         tail = np.minimum(PROBABILITIES, 1 - PROBABILITIES) * theirs.std() if df > 2 else 1.0

@@ -144,7 +144,8 @@ def _radii() -> list[Integral]:
     for df in _DFS:
         for scale in (0.3, 1.0, 3.0):
             loc = 1.0
-            log_density = _log_density(StudentT(*(_tensor(np.array(one)) for one in (df, loc, scale))))
+            parameters = _tensor(np.array(df)), _tensor(np.array(loc)), _tensor(np.array(scale))
+            log_density = _log_density(StudentT(*parameters))
             log_step = y + math.log(0.05 * scale)
             above, below = (logsumexp(log_density(loc + side * scale * np.exp(y)) + log_step) for side in (1, -1))
             between = logsumexp(log_density(loc * share) + log_weight) + math.log(loc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -59,6 +60,7 @@ class Subject:
         self.name, self.kind, self.dims, self.config = name, kind, tuple(dims), config
         self._build, self._views, self._alone = build, views or _embeddings, alone
         self._built: dict[Any, Any] = {}
+        self._wholes: deque[JointEmbedding] = deque(maxlen=20)
 
     @property
     def dim(self) -> int:
@@ -74,6 +76,9 @@ class Subject:
         if self._alone is not None:
             return self._copy(self._alone, dim, dtype)
         whole = self.whole(dim, dtype)
+        self._wholes.append(
+            whole
+        )  # a part may need another of it that it does not keep alive, as a VampPrior the guide
         return whole.guide if self.kind == "guide" else getattr(whole.model, self.kind)
 
     def _copy(self, build: Callable[[int], Any], dim: int | None, dtype: torch.dtype) -> Any:
