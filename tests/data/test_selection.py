@@ -88,3 +88,12 @@ def test_images_without_names_are_drawn_as_ever():
 
     _, test = stratified_hold_out(np.arange(1000) % 10, 0.2)
     assert hashlib.sha256(test.astype("<i8").tobytes()).hexdigest()[:16] == "242d192f085df70d"
+
+
+def test_no_unlabelled_image_is_held_out():
+    labels = np.where(np.arange(len(KEYS)) % 3, -1, 0)
+    _, by_name = hold_out_by_name(labels, KEYS, 0.5, Stream.TEST_SPLIT)
+    _, by_place = stratified_hold_out(labels, 0.5)
+    for test in (by_name, by_place):
+        assert len(test)
+        assert (labels[test] == 0).all()
