@@ -7,7 +7,7 @@ ARGS ?=
 # Processes that share the tests, of about 2 GB each.
 JOBS ?= 2
 
-.PHONY: train quick test lint types format bench docs slow clean
+.PHONY: train quick test avx2 lint types format bench docs slow clean
 
 train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
@@ -18,6 +18,12 @@ test: lint types
 # While editing: neither processes nor long runs.
 quick: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not process" -n $(JOBS) --dist loadfile $(ARGS)
+
+# What runs convolutions and decodes images, as a processor without AVX-512 computes it.
+avx2: .venv/ready
+	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile \
+		tests/test_convolution.py tests/test_encoders.py tests/cli/test_train.py tests/cli/test_export.py \
+		tests/data/test_decode.py tests/data/test_decode_fuzz.py $(ARGS)
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(ARGS)
