@@ -15,8 +15,8 @@ from vje_ppl.diagnose import main
 
 #: Everything that takes time, made small.
 QUICK = (
-    *("images.count=6", "targets=2", "samples=60", "nuts.warmup=50", "nuts.draws=50", "nuts.thin=1", "nuts.chains=2"),
-    *("uncertainty.images=60", "predictive.images=60", "predictive.samples=40", "datatree.samples=20"),
+    *("images.count=6", "targets=2", "samples=30", "nuts.warmup=50", "nuts.draws=50", "nuts.thin=1", "nuts.chains=2"),
+    *("uncertainty.images=60", "predictive.images=60", "predictive.samples=40", "datatree.samples=30"),
 )
 
 
@@ -81,7 +81,8 @@ assert "vje_ppl" not in sys.modules and "torch" not in sys.modules
 groups = {"posterior", "prior", "posterior_predictive", "prior_predictive", "observed_data", "log_likelihood",
           "sample_stats", "posterior_nuts", "posterior_nuts_tempered"}
 assert groups <= set(tree.children), set(tree.children)
-assert tree["posterior"].latent.dims == ("sample", "image", "feature")
+assert tree["posterior"].latent.dims == ("chain", "draw", "image", "feature")
+assert all(("chain" in one.dims) is not name.endswith("data") for name, one in tree.children.items())
 assert tree["posterior_nuts"].latent.dims == ("chain", "draw", "image", "feature")
 assert set(tree["log_likelihood"].data_vars) == {"direction", "radius"}
 assert {"direction_cosine", "radius"} == set(tree["posterior_predictive"].data_vars)
@@ -89,7 +90,9 @@ assert tree["posterior"].label.dims == ("image",)
 assert abs(float(tree.attrs["beta"]) - 0.1) < 1e-9 and "numpyro" in tree.attrs["versions"]
 assert "view" in tree.attrs["target_view"]
 table = arviz.summary(tree, group="posterior_nuts", var_names=["latent"])
-print(len(table), len(arviz.summary(tree, group="posterior", sample_dims="sample", kind="stats")))
+scores = [arviz.loo(tree, var_name=name, pointwise=True) for name in tree["log_likelihood"].data_vars]
+assert all(one.elpd_i.sizes == {"image": 6} and one.n_samples == 30 for one in scores)
+print(len(table), len(arviz.summary(tree)), len(arviz.summary(tree, group="prior", kind="stats")))
 """
 
 
@@ -99,7 +102,7 @@ def test_the_tree_opens_in_plain_arviz(run, tmp_path):
         [sys.executable, "-I", "-c", READ, str(path)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert said.returncode == 0, said.stderr
-    assert said.stdout.split() == ["48", "48"]  # 6 images of 8 features
+    assert said.stdout.split() == ["48"] * 3  # 6 images of 8 features
 
 
 def test_a_planted_fault_is_named_and_only_where_it_is_planted(run, tmp_path):
@@ -119,7 +122,7 @@ def test_a_planted_fault_is_named_and_only_where_it_is_planted(run, tmp_path):
     [
         (["sections=guied"], "did you mean guide?"),
         (["case=other"], "case expects run or conjugate"),
-        (["samples=0"], "samples expects a whole number of at least 20"),
+        (["samples=0"], "samples expects a whole number of at least 30"),
         (["nuts.target_accept=2.0"], "nuts.target_accept expects"),
         (["images.count=48", "targets=64", "samples=100000", "memory_mb=100"], "bytes"),
         (["fault=feature_collapsed", "fault.feature=99"], "fault.feature expects a feature from 0 to 7"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.diagnostics.conjugate_reference import faulty
-from vje_ppl.diagnostics.calibration import Ranks
+from vje_ppl.diagnostics.calibration import Ranks, _rank
 from vje_ppl.diagnostics.calibration_section import calibration_section
 from vje_ppl.diagnostics.faults import NoFault, SamplerPower, SamplerScale, ScaledScale, ShiftedMean
 from vje_ppl.diagnostics.section import Level
@@ -43,3 +43,21 @@ def test_ranks_are_spread_over_the_unit_interval():
     uniform = Ranks("", {"feature 0": np.array([0, 99])}, 99).uniform("feature 0")
     assert 0 <= uniform[0] < 0.01
     assert 0.99 <= uniform[1] < 1
+
+
+def test_an_exact_sampler_of_rounded_quantities_is_calibrated():
+    rng = np.random.default_rng(0)
+    truth, draws = rng.standard_normal((256, 3)), rng.standard_normal((256, 99, 3))
+
+    def rounded(latent):
+        return {
+            "feature 0": latent[..., 0].round(),
+            "norm": 1.0 * (np.linalg.norm(latent, axis=-1) > 1),
+            "none": 0 * latent[..., 1],
+        }
+
+    found = [_rank("NUTS", truth, draws, rounded, np.random.default_rng(7)) for _ in range(2)]
+    assert found[0].p_value > 0.01
+    assert found[0].p_values == found[1].p_values
+    wrong = _rank("NUTS", truth + 0.5, draws, rounded, np.random.default_rng(7))
+    assert wrong.p_values["feature 0"] < 1e-3

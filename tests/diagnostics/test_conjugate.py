@@ -7,7 +7,7 @@ from scipy import stats
 from tests.diagnostics.conjugate_reference import DIM, faulty, healthy, names, target
 from vje_ppl.diagnostics.conjugate import exact_log_evidence, exact_posterior
 from vje_ppl.diagnostics.faults import CollapsedFeature, NoFault, ScaledScale, ShiftedMean
-from vje_ppl.diagnostics.guide_section import guide_section
+from vje_ppl.diagnostics.guide_section import guide_section, guide_verdicts
 from vje_ppl.diagnostics.offsets import offsets_of_gaussians
 from vje_ppl.diagnostics.problem import BAYESIAN
 from vje_ppl.diagnostics.section import Level
@@ -104,8 +104,25 @@ def test_verdicts_find_nothing_in_the_exact_guide():
     assert max(verdict.level for verdict in _verdicts(NoFault()).values()) == Level.GOOD
 
 
+def test_a_share_of_nothing_is_not_printed():
+    verdict = _verdicts(NoFault())["Amortization"]
+    assert "%" not in verdict.sentence
+    assert "no share" in verdict.sentence
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # which is what the fault is for
+def test_a_guide_whose_densities_overflow_gets_a_section():
+    reference = faulty(ShiftedMean(1e25))
+    problem = reference.problem
+    offsets = offsets_of_gaussians(problem.guide_mean, problem.guide_scale, reference.gaussians(BAYESIAN))
+    section = guide_section(reference, offsets, names())
+    levels = {one.name: one.level for one in section.verdicts}
+    assert levels["Amortization"] == levels["k-hat, bayesian"] == levels["Mean of the guide"] == Level.BAD
+    assert len(section.pictures) == 7
+
+
 def _verdicts(fault):
     reference = faulty(fault)
     problem = reference.problem
     offsets = offsets_of_gaussians(problem.guide_mean, problem.guide_scale, reference.gaussians(BAYESIAN))
-    return {one.name: one for one in guide_section(reference, offsets, names()).verdicts}
+    return {one.name: one for one in guide_verdicts(reference, offsets)}

@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, norm
+from scipy.stats import chisquare, kstest, norm
 
-from vje_ppl.diagnostics.pit import distribution_function, pit_by_rank, simultaneous_band, uniformity
+from vje_ppl.diagnostics.pit import (
+    distribution_function,
+    pit_by_rank,
+    rank_with_ties,
+    simultaneous_band,
+    uniformity,
+)
 
 
 def pit(scale=1.0, shift=0.0, images=2000, samples=99, seed=0):
@@ -65,3 +71,32 @@ def test_simultaneous_band_holds_nine_uniform_data_sets_in_ten_and_no_wrong_one(
     assert abs(kept - 0.95) < 5 * (0.95 * 0.05 / 600) ** 0.5 + 0.01  # counts are whole numbers, the band's ends too
     assert not inside(rng.random(200) ** 2)
     assert not inside(rng.beta(3, 3, 200))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng, shape: rng.standard_normal(shape).round(),
+        lambda rng, shape: rng.poisson(0.5, shape),
+        lambda rng, shape: rng.random(shape) < 0.9,
+        lambda rng, shape: np.where(rng.random(shape) < 0.5, -np.inf, rng.standard_normal(shape)),
+        lambda rng, shape: np.zeros(shape),
+    ],
+    ids=["rounded", "counts", "yes or no", "half of them zero density", "constant"],
+)
+def test_ranks_of_an_exact_sampler_are_uniform_with_ties(draw):
+    rng = np.random.default_rng(0)
+    drawn, observed = draw(rng, (19, 4000)), draw(rng, 4000)
+
+    ranks = rank_with_ties(drawn.astype(float), observed.astype(float), rng)
+
+    assert set(ranks) == set(range(20))
+    assert chisquare(np.bincount(ranks.astype(int))).pvalue > 1e-3
+    assert chisquare(np.bincount((drawn < observed).sum(0), minlength=20)).pvalue < 1e-9  # what a strict < says
+
+
+def test_ranks_without_ties_count_the_draws_below():
+    rng = np.random.default_rng(0)
+    drawn, observed = rng.standard_normal((9, 50)), rng.standard_normal(50)
+
+    assert (rank_with_ties(drawn, observed, rng) == (drawn < observed).sum(0)).all()

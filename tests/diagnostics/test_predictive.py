@@ -58,9 +58,16 @@ def test_pit_verdict_of_few_images_allows_for_chance():
     ],
 )
 def test_replicated_verdict_names_what_differs(scale, shift, level, said):
-    verdict, rows = replicated_verdict(RADIUS, statistic(scale, shift))
+    verdict, rows = replicated_verdict(RADIUS, statistic(scale, shift), np.random.default_rng(0))
 
     assert verdict.level is level
     assert said in verdict.sentence
     assert [row["over the images"] for row in rows] == ["median", "interquartile range"]
     assert any(row["matters"] for row in rows) is (level is Level.CAUTION)
+
+
+def test_p_value_is_spread_over_ties():
+    same = Predictive(np.ones((9, 50)), np.ones(50))
+    rng = np.random.default_rng(0)
+    found = [replicated_verdict(RADIUS, same, rng)[1][0]["p-value"] for _ in range(400)]
+    assert abs(np.mean(found) - 0.5) < 4 / (12 * 400) ** 0.5

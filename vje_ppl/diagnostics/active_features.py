@@ -51,6 +51,12 @@ def active_features_section(diagnosed: DiagnosedRun) -> Section:
     if len(images) < 2:
         raise UserError(f"features.images expects at least 2 images to compare, got {len(images)}.")
     found = _Posteriors(diagnosed, images)
+    title = "Which features are active?"
+    lost = ~(np.isfinite(found.mean) & np.isfinite(found.scale)).all(1)
+    if lost.any():
+        said = f"Means or scales of {lost.sum()} of {len(lost)} images are not finite, so nothing is compared."
+        verdict = Verdict("Active features", Level.BAD, said, "bad where any mean or scale is not finite")
+        return Section("features", title, [verdict], notes=NOTES)
     measured = activity(found.mean, found.scale)
     verdicts = [activity_verdict(measured), rank_verdict(measured)]
     bounds = found.share_at_bound
@@ -79,7 +85,7 @@ def active_features_section(diagnosed: DiagnosedRun) -> Section:
         }
         for feature in range(len(measured.variance))
     ]
-    return Section("features", "Which features are active?", verdicts, [picture], rows, notes)
+    return Section("features", title, verdicts, [picture], rows, notes)
 
 
 def activity_verdict(measured: Activity) -> Verdict:
@@ -100,7 +106,7 @@ def activity_verdict(measured: Activity) -> Verdict:
 def rank_verdict(measured: Activity) -> Verdict:
     """Whether the posterior means vary in more than a few directions."""
     dim = len(measured.variance)
-    few = measured.effective_rank < FEW_DIRECTIONS * dim
+    few = not measured.effective_rank >= FEW_DIRECTIONS * dim
     return Verdict(
         "Directions of the posterior means",
         Level.CAUTION if few else Level.GOOD,
@@ -117,7 +123,7 @@ def bound_verdict(low: float, high: float) -> Verdict:
         low: share of scales at the lower bound.
         high: share at the upper bound.
     """
-    stuck = low + high > STUCK
+    stuck = not low + high <= STUCK
     return Verdict(
         "Scales at a bound",
         Level.CAUTION if stuck else Level.GOOD,

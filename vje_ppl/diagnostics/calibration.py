@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from arviz_stats.base import array_stats
 from jax import random
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 
 from vje_ppl.diagnostics.lanes import Lanes
+from vje_ppl.diagnostics.pit import rank_with_ties
 from vje_ppl.diagnostics.ported_program import Observed
 from vje_ppl.diagnostics.problem import PosteriorProblem
 from vje_ppl.diagnostics.reference import Reference
 from vje_ppl.noise import stream_seed
 
-_SIMULATION, _GUIDE = 0x64696106, 0x64696107
+_SIMULATION, _GUIDE, _TIES = 0x64696106, 0x64696107, 0x6469610A
 
 #: Features whose ranks are looked at, at most, beside the latent's norm and the log-likelihood.
 FEATURES = 6
@@ -33,16 +34,16 @@ class Ranks:
 
     Attributes:
         of: whose draws they are, in words.
-        ranks: by quantity, each (M,), from 0 to `among`.
+        ranks: by quantity, each (M,), from 0 to `among`; NaN where truth or draws are.
         among: number of draws.
     """
 
     of: str
-    ranks: dict[str, Int[np.ndarray, " M"]]
+    ranks: dict[str, Real[np.ndarray, " M"]]
     among: int
 
     def uniform(self, quantity: str) -> Float[np.ndarray, " M"]:
-        """Ranks on (0, 1), where they are uniform for a correct posterior; ties are spread at random."""
+        """Ranks on (0, 1), where they are uniform for a correct posterior; each is spread over its place at random."""
         spread = np.random.default_rng(0).random(len(self.ranks[quantity]))
         return (self.ranks[quantity] + spread) / (self.among + 1)
 
@@ -53,13 +54,15 @@ class Ranks:
 
     @property
     def p_value(self) -> float:
-        """Of all quantities together: Bonferroni's, the smallest times their number."""
-        found = self.p_values
-        return min(1.0, len(found) * min(found.values()))
+        """Of all quantities together: Bonferroni's, the smallest times their number; NaN where one of them is."""
+        found = np.array(list(self.p_values.values()))
+        return float(np.minimum(1.0, len(found) * found.min()))
 
     @property
     def shape(self) -> str:
         """What the ranks of the features look like, in words."""
+        if not np.isfinite(self.p_value):
+            return "some are not finite, and have no rank"
         features = [self.uniform(name) for name in self.ranks if name.startswith("feature")]
         mean = float(np.mean(features))
         outer = float(np.mean([(one < 0.1) | (one > 0.9) for one in features]))
@@ -114,12 +117,14 @@ def calibrate(reference: Reference) -> Calibration:
     seed = stream_seed(problem.seed, _SIMULATION, 1)
     chains = reference.run_chains((lanes, whitening), seed, f"{len(truth)} simulations, one chain each")
     quantities = _quantities(problem, observed, lanes.scale)
-    ranks = [_rank("NUTS", truth, _thinned(chains.latent), quantities)]
+    ties = np.random.default_rng(stream_seed(problem.seed, _TIES))
+    ranks = [_rank("NUTS", truth, _thinned(chains.latent), quantities, ties)]
     if problem.guide_of is not None:
         mean, scale = problem.guide_of(observed, problem.scale[image])
         rng = np.random.default_rng(stream_seed(problem.seed, _GUIDE))
         noise = rng.standard_normal((len(mean), RANKED, problem.dim))
-        ranks.append(_rank("the guide", truth, mean[:, None] + scale[:, None] * noise.astype(np.float32), quantities))
+        draws = mean[:, None] + scale[:, None] * noise.astype(np.float32)
+        ranks.append(_rank("the guide", truth, draws, quantities, ties))
     directions = observed.get("direction")
     off = None if directions is None else float(np.abs(np.linalg.norm(directions, axis=-1) - 1).mean())
     return Calibration(ranks, len(truth), off)
@@ -166,9 +171,10 @@ def _quantities(problem: PosteriorProblem, observed: Observed, scale: np.ndarray
     return evaluate
 
 
-def _rank(of: str, truth: np.ndarray, draws: np.ndarray, quantities: Quantities) -> Ranks:
+def _rank(of: str, truth: np.ndarray, draws: np.ndarray, quantities: Quantities, rng: np.random.Generator) -> Ranks:
     values = quantities(np.concatenate([truth[:, None], draws], axis=1))
-    return Ranks(of, {name: (one[:, 1:] < one[:, :1]).sum(1) for name, one in values.items()}, draws.shape[1])
+    ranks = {name: rank_with_ties(one[:, 1:].T, one[:, 0], rng) for name, one in values.items()}
+    return Ranks(of, ranks, draws.shape[1])
 
 
 def _thinned(latent: np.ndarray) -> np.ndarray:
@@ -178,4 +184,6 @@ def _thinned(latent: np.ndarray) -> np.ndarray:
 
 
 def _p_value(values: np.ndarray) -> float:
+    if not np.isfinite(values).all():
+        return float("nan")
     return float(array_stats.uniformity_test(values)[0])

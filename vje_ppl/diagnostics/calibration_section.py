@@ -49,17 +49,18 @@ def calibration_section(reference: Reference) -> Section:
     return Section(
         "calibration",
         "Simulation-based calibration",
-        [_verdict(ranks) for ranks in found.ranks],
+        [ranks_verdict(ranks) for ranks in found.ranks],
         [_picture(found)],
         rows,
         notes,
     )
 
 
-def _verdict(ranks: Ranks) -> Verdict:
+def ranks_verdict(ranks: Ranks) -> Verdict:
+    """Whether ranks are uniform; ranks that are not numbers are bad."""
     p = ranks.p_value
-    level = Level.BAD if p < REFUSED else Level.CAUTION if p < DOUBTED else Level.GOOD
-    worst = min(ranks.p_values, key=lambda name: ranks.p_values[name])
+    level = Level.GOOD if p >= DOUBTED else Level.CAUTION if p >= REFUSED else Level.BAD
+    worst = min(ranks.p_values, key=lambda name: np.nan_to_num(ranks.p_values[name], nan=-1.0))
     if level == Level.GOOD:
         sentence = f"Truths rank uniformly among draws of {ranks.of}: p = {p:.2g} over {len(ranks.ranks)} quantities."
     else:

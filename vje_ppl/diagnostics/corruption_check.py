@@ -81,6 +81,11 @@ def trend_verdict(name: str, values: Float64[np.ndarray, "levels N"]) -> Verdict
         name: of the corruption.
         values: mean log σ at rising severity, level 0 without corruption.
     """
+    threshold = f"caution where the mean rank correlation (Spearman) of scale and severity is below {GROWS}"
+    lost = ~np.isfinite(values).all(0)
+    if lost.any():
+        said = f"The scale under {name} is not a finite positive number for {lost.sum()} of {len(lost)} images."
+        return Verdict(f"Posterior scale under {name}", Level.BAD, said, f"{threshold}, bad where it is no number")
     correlation = float(severity_correlation(values).mean())
     levels = np.exp(values.mean(1))
     grows = correlation >= GROWS
@@ -97,5 +102,5 @@ def trend_verdict(name: str, values: Float64[np.ndarray, "levels N"]) -> Verdict
         Level.GOOD if grows else Level.CAUTION,
         f"The scale {word} with {name}: {levels[0]:.3g} without, {levels[-1]:.3g} at the worst, rank correlation with "
         f"severity {correlation:.2f} on average over {values.shape[1]} images.{turn}",
-        f"caution where the mean rank correlation (Spearman) of scale and severity is below {GROWS}",
+        threshold,
     )

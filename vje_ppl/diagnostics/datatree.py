@@ -48,14 +48,15 @@ def write_datatree(
 ) -> None:
     """Write everything as netCDF, to be read by `arviz.from_netcdf`.
 
-    Dimensions are `image` (which image of the held-out set; coordinate `label`), `feature` and `sample`, in groups of
-    NUTS `chain` and `draw` in its place.
+    Dimensions are `chain` and `draw`, as ArviZ expects of draws, `image` (which image of the held-out set; coordinate
+    `label`) and `feature`. Draws that are independent, all but those of NUTS, are one chain.
 
-    Groups: `posterior` (the guide's draws), `prior`, `posterior_predictive` and `prior_predictive` (cosine of the
-    angle to the mean of the guide's posterior, radius), `observed_data`, `log_likelihood` (per site, at the guide's
-    draws), `sample_stats` (of the guide's draws: log densities of guide, prior and both together), `posterior_nuts` and
-    `sample_stats_nuts` for the Bayesian posterior, `posterior_nuts_tempered` and its statistics where the run has
-    β ≠ 1, and `convergence_…_data` (R-hat, ESS, divergences, which images converged).
+    Groups: `posterior` (the guide's draws), `prior`, `posterior_predictive` and `prior_predictive` (cosine of the angle
+    to the mean of the guide's posterior, radius), `observed_data` (the same, observed), `constant_data` (the
+    likelihood's scale, and what is observed feature by feature), `log_likelihood` (per site, at the guide's draws),
+    `sample_stats` (of the guide's draws: log densities of guide, prior and both together), `posterior_nuts` and
+    `sample_stats_nuts` for the Bayesian posterior, `posterior_nuts_tempered` and its statistics where the run has β ≠
+    1, and `convergence_…_data` (R-hat, ESS, divergences, which images converged).
 
     Args:
         path: the file.
@@ -79,13 +80,16 @@ def write_datatree(
             "log_guide": _float(problem.guide_log_prob[:samples]),
         },
         "log_likelihood": {name: _float(one[:, 0]) for name, one in terms.sites.items()},
-        "observed_data": _observed(problem, features),
     }
     key = random.key(stream_seed(problem.seed, _PRIOR) % 2**32)
     prior = np.asarray(problem.program.prior().sample(key, (samples, problem.images)))
     groups["prior"] = {"latent": _float(prior[..., features])}
     for number, (group, latent) in enumerate((("posterior_predictive", guide), ("prior_predictive", prior))):
         groups[group] = _predictive(problem, latent, stream_seed(problem.seed, _PREDICTIVE, number))
+    observed = _observed(problem, features)
+    # ArviZ looks for draws of everything in `observed_data`
+    groups["observed_data"] = {name: one for name, one in observed.items() if name in groups["posterior_predictive"]}
+    groups["constant_data"] = {name: one for name, one in observed.items() if name not in groups["observed_data"]}
     for power in reference.powers:
         ending = "nuts" if power.name == BAYESIAN.name else f"nuts_{power.name}"
         sampled = reference.sampled(power)
@@ -168,18 +172,9 @@ def _write(
     dims = {name: ["image", "feature"] if name in _PER_FEATURE else ["image"] for name in names}
     tree = xr.DataTree()
     for name, group in groups.items():
-        chains = "nuts" in name and not name.endswith("data")
-        one = arviz_base.from_dict(
-            {name: group},
-            sample_dims=["chain", "draw"] if chains else ["sample"],
-            coords={**coords}
-            if chains
-            else {**coords, "sample": np.arange(len(next(iter(group.values()))))}
-            if not name.endswith("data")
-            else {**coords},
-            dims=dims,
-            check_conventions=False,
-        )
+        if "nuts" not in name and not name.endswith("data"):
+            group = {variable: values[None] for variable, values in group.items()}  # one chain
+        one = arviz_base.from_dict({name: group}, coords={**coords}, dims=dims, check_conventions=False)
         tree[name] = xr.DataTree(one[name].to_dataset().assign_coords(label=("image", labels)))
     tree.attrs = {**attributes, "creation_library": "vje_ppl"}
     temporary = path.with_name(path.name + ".partial")

@@ -79,7 +79,7 @@ class Gap:
 
     @property
     def amortization_share(self) -> float:
-        """Share of the mean gap that is amortization; NaN where the gap is no larger than two of its standard errors."""
+        """Amortization over the mean gap; NaN where that is no larger than two of its standard errors."""
         error = np.sqrt((np.square(self.log_evidence_error) + np.square(self.guide_elbo_error)).sum()) / len(self.total)
         total = self.total.mean()
         return float(self.amortization.mean() / total) if total > 2 * error else math.nan
@@ -150,6 +150,7 @@ def measure(
     return Measured(**{name: one[:draws] for name, one in joined.items()}, evidence=evidence)
 
 
+@np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def split(
     problem: PosteriorProblem,
     measured: Measured,
@@ -158,6 +159,8 @@ def split(
     guide_weights: Float[np.ndarray, "S T N"] | None,
 ) -> Gap:
     """The gap and its parts.
+
+    What a density makes infinite is NaN.
 
     Where a search ended below what it should beat, the better one counts: a target's Gaussian is at least the shared
     one, and that at least the guide where the guide is a diagonal Gaussian.
@@ -178,7 +181,7 @@ def split(
     best = np.maximum(best, shared)
     log_evidence, error = _log_mean_exp(measured.evidence)
     targets = len(best)
-    return Gap(
+    found = (
         log_evidence.mean(0),
         np.sqrt(np.square(error).sum(0)) / targets,
         best.mean(0),
@@ -186,6 +189,7 @@ def split(
         (diagonal if guide_weights is None else guide_weights.mean(0)).mean(0),
         at_draws.std(0) * math.sqrt(2 / len(at_draws)),  # of an antithetic pair, at worst one draw counts
     )
+    return Gap(*(np.where(np.isfinite(one), one, np.nan) for one in found))
 
 
 def _entropy(scale: np.ndarray) -> np.ndarray:

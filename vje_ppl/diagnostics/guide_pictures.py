@@ -31,14 +31,14 @@ def gap_figure(comparisons: dict[Power, Comparison]) -> Figure:
         order = np.argsort(found.gap.total)
         below = np.zeros(len(order))
         for name, colour in parts:
-            values = np.maximum(getattr(found.gap, name)[order], 0)
+            values = np.fmax(getattr(found.gap, name)[order], 0)  # no bar for what is not a number
             mean = getattr(found.gap, name).mean()
             axes.bar(np.arange(len(order)), values, bottom=below, color=colour, width=0.86, label=f"{name}: {mean:.1f}")
             below += values
         head(axes, _capital(power.label), "nats; means in the legend")
         tidy(axes)
         axes.set_xlim(-0.7, len(order) - 0.3)
-        axes.set_ylim(top=1.22 * below.max())
+        axes.set_ylim(top=1.22 * max(below.max(), 1e-9))
         axes.legend(fontsize=8, frameon=False, loc="upper left", ncols=3)
         axes.set_xlabel("images, in order", fontsize=8, color=FAINT)
     return figure
@@ -55,14 +55,13 @@ def bounds_figure(comparisons: dict[Power, Comparison]) -> Figure:
         ):
             sizes = list(values)
             gaps = np.array([found.gap.log_evidence - values[size].mean(0) for size in sizes])
+            gaps = np.where(np.isfinite(gaps), gaps, np.nan)
             mean, error = gaps.mean(1), gaps.std(1) / np.sqrt(gaps.shape[1])
             axes.errorbar(sizes, mean, error, color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
         axes.set_xscale("log")
-        top = max(
-            mean for values in (found.guide_bounds,) for mean in (found.gap.log_evidence.mean() - values[1].mean(),)
-        )
         axes.set_yscale("symlog", linthresh=1.0)
-        axes.set_ylim(-0.5, 2 * max(1.0, top))
+        lack = _finite(found.gap.log_evidence - found.guide_bounds[1].mean(0))
+        axes.set_ylim(-0.5, 2 * max(1.0, lack.mean() if len(lack) else 1.0))
         axes.axhline(0, color=FAINT, linewidth=0.8)
         head(axes, _capital(power.label), "nats below")
         tidy(axes)
@@ -181,12 +180,13 @@ def offsets_figure(offsets: Offsets) -> Figure:
         axes.axhline(right, color=INK, linewidth=0.8)
         axes.set_xlabel("feature", fontsize=8, color=FAINT)
     panels[0].set_yscale("log")
-    low, high = min(0.4, 0.8 * offsets.scale_ratio.min()), max(2.5, 1.25 * offsets.scale_ratio.max())
+    ratios = _finite(offsets.scale_ratio[offsets.scale_ratio > 0])
+    low, high = min(0.4, 0.8 * ratios.min(initial=0.5)), max(2.5, 1.25 * ratios.max(initial=2.0))
     panels[0].set_ylim(low, high)
     panels[0].minorticks_off()
     ticks = [tick for tick in (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30, 100) if low <= tick <= high]
     panels[0].set_yticks(ticks)
-    band = max(2.0, 1.1 * np.abs(offsets.shift).max())
+    band = max(2.0, 1.1 * np.abs(_finite(offsets.shift)).max(initial=0.0))
     panels[1].set_ylim(-band, band)
     panels[0].axhspan(0.8, 1.25, color="#e9eef3", zorder=0)
     panels[1].axhspan(-0.3, 0.3, color="#e9eef3", zorder=0)
@@ -195,6 +195,11 @@ def offsets_figure(offsets: Offsets) -> Figure:
     for axes in panels:
         tidy(axes)
     return figure
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Those that can be drawn."""
+    return values[np.isfinite(values)]
 
 
 def _few_log_ticks(axes: Axes) -> None:

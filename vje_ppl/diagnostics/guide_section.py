@@ -6,17 +6,20 @@ import numpy as np
 
 from vje_ppl.diagnostics import guide_pictures
 from vje_ppl.diagnostics.gap import Gap
-from vje_ppl.diagnostics.importance import LARGEST_KHAT
+from vje_ppl.diagnostics.importance import LARGEST_KHAT, is_reliable
 from vje_ppl.diagnostics.offsets import ODD_FACTOR, ODD_SHIFT, Offsets
 from vje_ppl.diagnostics.problem import Power
 from vje_ppl.diagnostics.reference import Comparison, Reference
-from vje_ppl.diagnostics.section import Level, Picture, Section, Verdict
+from vje_ppl.diagnostics.section import Level, Picture, Section, Verdict, level_of
 
 #: Scale over the wanted scale, either way, at which a guide is doubted and refused.
 DOUBTED_SCALE, REFUSED_SCALE = 1.25, 1.5
 
 #: Shift of the mean in standard deviations, root mean square over features, likewise.
 DOUBTED_SHIFT, REFUSED_SHIFT = 0.3, 0.6
+
+#: Why something is bad that has no number.
+NOT_FINITE = "densities, or what they want, are not finite"
 
 #: Amortization in nats per feature that goes without saying, and its share of the gap that is doubted and refused.
 SMALL_GAP, DOUBTED_SHARE, REFUSED_SHARE = 0.1, 0.5, 0.8
@@ -31,22 +34,32 @@ def guide_section(reference: Reference, offsets: Offsets, names: list[str]) -> S
         names: of the images.
     """
     comparisons = {power: reference.comparison(power) for power in reference.powers}
-    own = reference.powers[0]
-    verdicts = [
-        *offset_verdicts(offsets),
-        _amortization_verdict(own, comparisons[own].gap, reference.problem.dim),
-        *(_khat_verdict(power, found, reference) for power, found in comparisons.items()),
-        *(_gap_verdict(power, found.gap) for power, found in comparisons.items()),
-        _moments_verdict(reference, own),
-    ]
     return Section(
         "guide",
         "The guide against the truth",
-        verdicts,
+        guide_verdicts(reference, offsets),
         _pictures(reference, comparisons, offsets, names),
         _rows(reference, comparisons, names),
         _notes(reference, offsets),
     )
+
+
+def guide_verdicts(reference: Reference, offsets: Offsets) -> list[Verdict]:
+    """All judgements of the guide.
+
+    Args:
+        reference: the problem and what it is compared with.
+        offsets: systematic errors.
+    """
+    comparisons = {power: reference.comparison(power) for power in reference.powers}
+    own = reference.powers[0]
+    return [
+        *offset_verdicts(offsets),
+        amortization_verdict(own, comparisons[own].gap, reference.problem.dim),
+        *(_khat_verdict(power, found, reference) for power, found in comparisons.items()),
+        *(_gap_verdict(power, found.gap) for power, found in comparisons.items()),
+        _moments_verdict(reference, own),
+    ]
 
 
 def offset_verdicts(offsets: Offsets) -> list[Verdict]:
@@ -56,26 +69,30 @@ def offset_verdicts(offsets: Offsets) -> list[Verdict]:
 
 def _scale_verdict(offsets: Offsets) -> Verdict:
     ratio = offsets.overall_scale
-    off = max(ratio, 1 / ratio)
-    level = Level.BAD if off > REFUSED_SCALE else Level.CAUTION if off > DOUBTED_SCALE else Level.GOOD
+    off = ratio if ratio > 1 else 1 / ratio if ratio else np.inf
+    level = level_of(off, DOUBTED_SCALE, REFUSED_SCALE)
     what = "is right" if level == Level.GOOD else "is too narrow" if ratio < 1 else "is too wide"
+    said = f"The guide {what}: its scale is {ratio:.2f} times what {offsets.want}."
     return Verdict(
         "Scale of the guide",
         level,
-        f"The guide {what}: its scale is {ratio:.2f} times what {offsets.want}.",
+        said if np.isfinite(ratio) else f"The guide's scale cannot be compared: {NOT_FINITE}.",
         f"within a factor of {DOUBTED_SCALE:g}; bad beyond {REFUSED_SCALE:g}",
     )
 
 
 def _shift_verdict(offsets: Offsets) -> Verdict:
     shift = offsets.overall_shift
-    level = Level.BAD if shift > REFUSED_SHIFT else Level.CAUTION if shift > DOUBTED_SHIFT else Level.GOOD
+    level = level_of(shift, DOUBTED_SHIFT, REFUSED_SHIFT)
     what = "is not shifted" if level == Level.GOOD else "is shifted"
+    said = (
+        f"The guide's mean {what}: it lies {shift:.2f} of its standard deviations from what {offsets.want}, "
+        f"chance taken off."
+    )
     return Verdict(
         "Mean of the guide",
         level,
-        f"The guide's mean {what}: it lies {shift:.2f} of its standard deviations from what {offsets.want}, "
-        f"chance taken off.",
+        said if np.isfinite(shift) else f"The guide's mean cannot be compared: {NOT_FINITE}.",
         f"root mean square over features at most {DOUBTED_SHIFT:g}; bad beyond {REFUSED_SHIFT:g}",
     )
 
@@ -104,24 +121,41 @@ def _feature_verdict(offsets: Offsets) -> Verdict:
     )
 
 
-def _amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
+def amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
+    """Whether a better guide of the same view could gain much.
+
+    Args:
+        power: the target density.
+        gap: of its posteriors, in nats.
+        dim: D.
+    """
     amortization, total = gap.amortization.mean(), gap.total.mean()
-    share = amortization / max(total, 1e-9)
-    small = amortization < SMALL_GAP * dim
-    level = Level.GOOD if small or share <= DOUBTED_SHARE else Level.CAUTION if share <= REFUSED_SHARE else Level.BAD
+    small = np.isfinite(total) and amortization < SMALL_GAP * dim
+    level = Level.GOOD if small else level_of(gap.amortization_share, DOUBTED_SHARE, REFUSED_SHARE)
+    said = (
+        f"Of a gap of {total:.1f} nats to {power.label}, {amortization:.1f} ({_share(gap)}) could be had by a better "
+        f"guide of the same view: {amortization / dim:.2g} nats a feature."
+    )
     return Verdict(
         "Amortization",
         level,
-        f"Of a gap of {total:.1f} nats to {power.label}, {amortization:.1f} ({share:.0%}) could be had by a "
-        "better guide of "
-        f"the same view: {amortization / dim:.2g} nats a feature.",
+        said if np.isfinite(total) else _no_gap(power),
         f"below {SMALL_GAP:g} nats a feature, or at most {DOUBTED_SHARE:.0%} of the gap; bad beyond "
         f"{REFUSED_SHARE:.0%}",
     )
 
 
+def _no_gap(power: Power) -> str:
+    return f"The gap to {power.label} is no number: {NOT_FINITE}."
+
+
+def _share(gap: Gap) -> str:
+    share = gap.amortization_share
+    return f"{share:.0%}" if np.isfinite(share) else "no share: the gap is within its error of zero"
+
+
 def _khat_verdict(power: Power, found: Comparison, reference: Reference) -> Verdict:
-    guide, best = (float((one > LARGEST_KHAT).mean()) for one in (found.guide_khat, found.best_khat))
+    guide, best = (float((~is_reliable(one)).mean()) for one in (found.guide_khat, found.best_khat))
     sees = reference.problem.guide_of is not None
     level = Level.INFORMATION if not sees else Level.GOOD if guide <= 0.1 else Level.BAD
     why = "" if sees else " The guide has not seen the target, so this alone does not condemn it."
@@ -137,6 +171,8 @@ def _khat_verdict(power: Power, found: Comparison, reference: Reference) -> Verd
 
 
 def _gap_verdict(power: Power, gap: Gap) -> Verdict:
+    if not np.isfinite(gap.total).all():
+        return Verdict(f"Gap, {power.name}", Level.INFORMATION, _no_gap(power))
     return Verdict(
         f"Gap, {power.name}",
         Level.INFORMATION,
@@ -148,8 +184,13 @@ def _gap_verdict(power: Power, gap: Gap) -> Verdict:
 
 def _moments_verdict(reference: Reference, power: Power) -> Verdict:
     sampled, problem = reference.sampled(power), reference.problem
-    ratio = np.exp(np.median(np.log(problem.guide_scale / np.maximum(sampled.scale, 1e-12))))
-    off = np.sqrt(np.square((problem.guide_mean - sampled.mean) / np.maximum(sampled.scale, 1e-12)).mean())
+    moved = sampled.scale > 0  # where chains never moved there is nothing to measure by
+    if not moved.any():
+        said = f"Not compared: no chain of NUTS moved on {power.label}."
+        return Verdict("Guide beside NUTS", Level.INFORMATION, said)
+    with np.errstate(over="ignore"):
+        ratio = np.exp(np.median(np.log(problem.guide_scale[moved] / sampled.scale[moved])))
+        off = np.sqrt(np.square((problem.guide_mean - sampled.mean)[moved] / sampled.scale[moved]).mean())
     return Verdict(
         "Guide beside NUTS",
         Level.INFORMATION,
@@ -182,8 +223,7 @@ def _pictures(
             guide_pictures.gap_figure(comparisons),
             "Most of a bar is information, which a guide of the source view cannot have; amortization is what "
             "it could.",
-            f"Here amortization takes {gap.amortization.mean() / max(gap.total.mean(), 1e-9):.0%} of the gap "
-            f"to {own.label}.",
+            f"Here amortization takes {gap.amortization.mean():.1f} nats ({_share(gap)}) of the gap to {own.label}.",
             "Stacked bars of information, amortization and family in nats, one bar an image, for each target density.",
         ),
         Picture(
@@ -202,9 +242,9 @@ def _pictures(
             f"The best diagonal Gaussian lies around the dashed line at {LARGEST_KHAT:g} or below; the guide "
             "lies above where "
             "the target adds much.",
-            f"Here {np.mean(comparisons[own].guide_khat > LARGEST_KHAT):.0%} of the images are above it for "
+            f"Here {np.mean(~is_reliable(comparisons[own].guide_khat)):.0%} of the images are above it for "
             "the guide and "
-            f"{np.mean(comparisons[own].best_khat > LARGEST_KHAT):.0%} for the best diagonal Gaussian.",
+            f"{np.mean(~is_reliable(comparisons[own].best_khat)):.0%} for the best diagonal Gaussian.",
             "Dots of k-hat over images in order, for the guide and for the best diagonal Gaussian, with a dashed line.",
         ),
         Picture(

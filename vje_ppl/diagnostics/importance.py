@@ -57,6 +57,7 @@ def _khat(log_weights: Float[np.ndarray, " S"]) -> float:
     return float(found) if np.isfinite(found) else float("inf")
 
 
+@np.errstate(invalid="ignore")
 def bounds(log_weights: Float[np.ndarray, "S T N"]) -> dict[int, Float[np.ndarray, "T N"]]:
     """Importance-weighted bounds on the log evidence at K = 1, 10, 100, … draws, in nats, up to all S of them.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vje_ppl.diagnostics.diagnosed_run import FIRST_TARGET, SOURCE, DiagnosedRun
@@ -47,22 +47,38 @@ class Offsets:
 
     @property
     def overall_scale(self) -> float:
-        """Geometric median of the scale ratios."""
-        return float(np.exp(np.median(np.log(self.scale_ratio))))
+        """Geometric median of the scale ratios of features that are known; NaN where none is."""
+        return float(np.exp(_median(np.log(self.scale_ratio[self._known]))))
 
     @property
     def overall_shift(self) -> float:
-        """Root mean square shift over features, the odd ones left out, less what chance alone would give."""
+        """Root mean square shift over features, the odd ones left out, less what chance alone would give.
+
+        NaN where it, or what chance would give, is not known.
+        """
         odd = self.odd_features()
         rest = np.delete(self.shift, odd) if len(odd) < len(self.shift) else self.shift
-        return float(np.sqrt(max(0.0, np.square(rest).mean() - self.shift_error**2)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.sqrt(np.maximum(0.0, np.square(rest).mean() - self.shift_error**2)))
 
     def odd_features(self) -> list[int]:
-        """Features that are off by themselves: by `ODD_FACTOR` in scale or spread, or `ODD_SHIFT` in mean."""
-        relative = np.abs(np.log(self.scale_ratio / self.overall_scale))
-        beside = np.abs(self.shift - np.median(self.shift))
-        still = self.spread * ODD_FACTOR < np.median(self.spread)
-        return [int(one) for one in np.flatnonzero((relative > np.log(ODD_FACTOR)) | (beside > ODD_SHIFT) | still)]
+        """Features off by themselves: by `ODD_FACTOR` in scale or spread, by `ODD_SHIFT` in mean, or not known."""
+        known = self._known
+        with np.errstate(invalid="ignore", divide="ignore"):
+            relative = np.abs(np.log(self.scale_ratio / self.overall_scale))
+            beside = np.abs(self.shift - _median(self.shift[known]))
+        still = self.spread * ODD_FACTOR < _median(self.spread[known])
+        odd = (relative > np.log(ODD_FACTOR)) | (beside > ODD_SHIFT) | still
+        return [int(one) for one in np.flatnonzero(odd | ~known)]
+
+    @property
+    def _known(self) -> Bool[np.ndarray, " D"]:
+        """Features whose numbers are finite, and their scale above zero."""
+        return np.isfinite([self.scale_ratio, self.shift, self.spread]).all(0) & (self.scale_ratio > 0)
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
 
 
 def offsets_of_training(run: DiagnosedRun) -> Offsets:
@@ -77,6 +93,7 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
     over to these images. Beside them stands how far the guide's means are apart over images, over how far the
     embeddings that they explain are. As in training, and unlike anywhere else in a diagnosis, the likelihood's scale
     follows the guide's here; held fixed, it would let even a healthy guide gain by leaving the scale that both share.
+    Where the gradient is not finite in most steps, what is wanted is not known, and NaN.
 
     Args:
         run: opened for diagnosis.
@@ -92,15 +109,19 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
     with torch.random.fork_rng(devices=[target.device] if target.device.type == "cuda" else []), torch.enable_grad():
         torch.manual_seed(stream_seed(run.seed, _NOISE))
+        lost = torch.zeros(2, dim, device=target.device)
         for _ in range(_STEPS):
             loss = -_objective(wide, posterior, target, shift, log_factor).mean()
             gradients = torch.autograd.grad(loss, [shift, log_factor])
+            lost += torch.stack(gradients).isfinite().logical_not()
             for parameter, gradient in zip((shift, log_factor), gradients, strict=True):
-                parameter.grad = gradient.nan_to_num(0.0)
+                parameter.grad = gradient.where(gradient.isfinite(), 0.0)
             optimizer.step()
             schedule.step()
         error = _shift_error(wide, posterior, target, shift, log_factor)
-    moved, scaled = shift.detach().cpu().numpy(), np.exp(log_factor.detach().cpu().numpy())
+    unknown = lost > 0.5 * _STEPS  # a start that no gradient moved is no optimum
+    moved = shift.detach().masked_fill(unknown[0], torch.nan).cpu().numpy()
+    scaled = np.exp(log_factor.detach().masked_fill(unknown[1], torch.nan).cpu().numpy())
     spread = _spread(moments(posterior)[0].detach().flatten(0, 1).cpu().numpy(), target.flatten(0, 1).cpu().numpy())
     return Offsets(1 / scaled, -moved / scaled, spread, error, images, "its own training objective wants")
 
@@ -132,7 +153,8 @@ def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Te
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(run.seed, _NOISE, 1))
             value = _objective(run, posterior, target, each, log_factor.detach()).mean(0).sum()
-        return torch.autograd.grad(value, each)[0].nan_to_num(0.0)
+        found = torch.autograd.grad(value, each)[0]
+        return found.where(found.isfinite(), 0.0)
 
     here = gradients(shift)
     step = 0.1
@@ -153,6 +175,7 @@ def offsets_of_gaussians(
         guide_scale: standard deviations.
         gaussians: the best ones for the posterior that the guide stands for.
     """
+    guide_mean, guide_scale = guide_mean.astype(np.float64), guide_scale.astype(np.float64)
     ratio = np.exp(np.log(guide_scale / gaussians.shared_scale).mean(0))
     shift = (guide_mean - gaussians.shared_mean) / guide_scale
     error = float(np.sqrt(np.median(shift.var(0)) / len(shift)))
@@ -163,5 +186,5 @@ def offsets_of_gaussians(
 def _spread(mean: Float[np.ndarray, "N D"], wanted: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " D"]:
     """Standard deviation over images over that of what the means should follow; 1 for features that do not vary."""
     varies = wanted.std(0)
-    dead = varies < 1e-3 * np.median(varies)
-    return np.where(dead, 1.0, mean.std(0) / np.where(dead, 1.0, np.maximum(varies, 1e-12)))
+    dead = varies <= 1e-3 * np.median(varies)
+    return np.where(dead, 1.0, mean.std(0) / np.where(dead, 1.0, varies))

@@ -6,11 +6,31 @@ from typing import NamedTuple
 
 import numpy as np
 from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
-from jaxtyping import Float64
+from jaxtyping import Float64, Real
 from scipy.stats import kstest, kstwo
 
 #: Data sets of uniform numbers behind the simultaneous band.
 SIMULATIONS = 1000
+
+
+def rank_with_ties(
+    drawn: Real[np.ndarray, "S N"], observed: Real[np.ndarray, " N"], rng: np.random.Generator
+) -> Float64[np.ndarray, " N"]:
+    """The number of draws below each observation, from 0 to S; ties are spread over the tied places at random.
+
+    Uniform on 0…S, whatever S, where the observation is exchangeable with the draws; a strict `<` is so only without
+    ties.
+
+    Args:
+        drawn: S draws for each of N observations.
+        observed: what was observed.
+        rng: to choose among tied places.
+
+    Returns:
+        Whole numbers, and NaN where the observation, or one of its draws, is not a number.
+    """
+    below, equal = (drawn < observed).sum(0), (drawn == observed).sum(0)
+    return np.where(np.isnan(drawn).any(0) | np.isnan(observed), np.nan, below + rng.integers(0, equal + 1))
 
 
 def pit_by_rank(
@@ -20,7 +40,8 @@ def pit_by_rank(
 
         (number of draws below + U (1 + number of equal ones)) / (S + 1),    U uniform on [0, 1]
 
-    Exactly uniform, whatever S, where the observation is exchangeable with the draws.
+    Exactly uniform, whatever S, where the observation is exchangeable with the draws. NaN where the observation, or one
+    of its draws, is.
 
     Args:
         drawn: S draws for each of N observations.
@@ -31,7 +52,8 @@ def pit_by_rank(
     equation 2, for the empirical distribution of draws and observation together.
     """
     below, equal = (drawn < observed).sum(0), (drawn == observed).sum(0)
-    return (below + rng.random(len(observed)) * (1 + equal)) / (len(drawn) + 1)
+    found = (below + rng.random(len(observed)) * (1 + equal)) / (len(drawn) + 1)
+    return np.where(np.isnan(drawn).any(0) | np.isnan(observed), np.nan, found)
 
 
 class Uniformity(NamedTuple):
@@ -53,7 +75,9 @@ class Uniformity(NamedTuple):
 
 
 def uniformity(values: Float64[np.ndarray, " N"]) -> Uniformity:
-    """Compares numbers in [0, 1] with the uniform distribution; at least one."""
+    """Compares numbers in [0, 1] with the uniform distribution; at least one. All is NaN where one of them is."""
+    if np.isnan(values).any():
+        return Uniformity(np.nan, float(kstwo.ppf(0.99, len(values))), np.nan, np.nan, np.nan)
     return Uniformity(
         distance=float(kstest(values, "uniform").statistic),
         chance=float(kstwo.ppf(0.99, len(values))),

@@ -41,6 +41,7 @@ PROJECTED = (
     "projected density and not the one that training maximized."
 )
 ON_SPHERE = "Directions are drawn as the likelihood has them; nothing is projected."
+NO_NUMBER = "Observed or drawn values of {} are not numbers, so nothing is where it is expected."
 NEGATIVE = "{:.1f} % of drawn radii are below zero, where no radius lives: the likelihood leaks there."
 
 
@@ -75,7 +76,7 @@ def predictive_section(diagnosed: DiagnosedRun) -> Section:
         for name, one in distances.items()
     ]
     for name, one in found.statistics.items():
-        verdict, more = replicated_verdict(name, one)
+        verdict, more = replicated_verdict(name, one, rng)
         verdicts.append(verdict)
         rows += more
     pictures = [
@@ -108,6 +109,9 @@ def pit_verdict(name: str, found: Uniformity, count: int) -> Verdict:
         count: how many there are.
     """
     near = max(FAR, found.chance)
+    if np.isnan(found.distance):
+        level, said = Level.BAD, NO_NUMBER.format(name)
+        return Verdict(f"Cross-view PIT of {name}", level, said, f"caution above {near:.2g}, bad where not a number")
     if found.distance <= near:
         level, said = Level.GOOD, f"The {name} of targets is where it is expected"
     else:
@@ -123,7 +127,7 @@ def pit_verdict(name: str, found: Uniformity, count: int) -> Verdict:
     )
 
 
-def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[str, Any]]]:
+def replicated_verdict(name: str, one: Predictive, rng: np.random.Generator) -> tuple[Verdict, list[dict[str, Any]]]:
     """Whether median and interquartile range over the images are among those of replicated data sets, and the rows.
 
     Median and interquartile range, since a heavy-tailed likelihood has no mean.
@@ -131,12 +135,14 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
     Args:
         name: of the statistic.
         one: draws and observations.
+        rng: to spread a p-value over ties.
     """
     rows, off = [], []
     for what, measure in (("median", _median), ("interquartile range", _spread)):
         observed, replicated = float(measure(one.observed[None])[0]), measure(one.drawn)
         low, middle, high = np.quantile(replicated, [(1 - CENTRAL) / 2, 0.5, (1 + CENTRAL) / 2]).tolist()
-        outside = not low <= observed <= high and abs(observed - middle) > MATTERS * abs(middle)
+        near = abs(observed - middle) <= MATTERS * abs(middle)
+        outside = not (low <= observed <= high or near)  # also where one of them is not a number
         if outside:
             off.append(f"{what} {observed:.3g} where {middle:.3g} is expected")
         rows.append(
@@ -147,7 +153,7 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
                 "replicated, median": middle,
                 "replicated, 0.5 %": low,
                 "replicated, 99.5 %": high,
-                "p-value": float((replicated >= observed).mean()),
+                "p-value": float(1 - pit_by_rank(replicated[:, None], np.array([observed]), rng)[0]),
                 "matters": outside,
             }
         )
@@ -156,12 +162,13 @@ def replicated_verdict(name: str, one: Predictive) -> tuple[Verdict, list[dict[s
         if off
         else (f"Replicated data sets have the median and the interquartile range of the observed {name}.")
     )
+    lost = bool(np.isnan(one.drawn).any() or np.isnan(one.observed).any())
     verdict = Verdict(
         f"Posterior predictive check of {name}",
-        Level.CAUTION if off else Level.GOOD,
-        said,
+        Level.BAD if lost else Level.CAUTION if off else Level.GOOD,
+        NO_NUMBER.format(name) if lost else said,
         f"caution where median or interquartile range is outside the central {100 * CENTRAL:.0f} % of replicated data "
-        f"sets, and off by more than {100 * MATTERS:.0f} %",
+        f"sets, and off by more than {100 * MATTERS:.0f} %, bad where one is not a number",
     )
     return verdict, rows
 

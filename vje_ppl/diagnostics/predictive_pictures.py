@@ -61,8 +61,10 @@ def replicated_figure(statistics: Mapping[str, Predictive]) -> Figure:
     figure = new_figure(max(4.3 * len(statistics), 5.4), 3.0, "Observed targets and replicated ones", note)
     for place, (name, one) in enumerate(statistics.items()):
         axes = figure.add_subplot(1, len(statistics), place + 1)
-        low, high = np.quantile(one.drawn, [(1 - SPAN) / 2, (1 + SPAN) / 2])
-        edges = np.linspace(min(low, one.observed.min()), max(high, one.observed.max()), VALUE_BINS + 1)
+        drawn, observed = (values[np.isfinite(values)] for values in one)
+        low, high = np.quantile(drawn, [(1 - SPAN) / 2, (1 + SPAN) / 2]) if len(drawn) else (0.0, 1.0)
+        low, high = min(low, observed.min(initial=low)), max(high, observed.max(initial=high))
+        edges = np.linspace(low, high if high > low else low + 1e-6, VALUE_BINS + 1)
         width = edges[1] - edges[0]
         counts = np.stack([np.histogram(draw, edges)[0] for draw in one.drawn]) / (images * width)
         ends = np.quantile(np.pad(counts, ((0, 0), (0, 1)), mode="edge"), [0.05, 0.95], axis=0)

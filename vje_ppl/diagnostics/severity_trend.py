@@ -10,6 +10,8 @@ from scipy.stats import rankdata
 def severity_correlation(values: Float64[np.ndarray, "levels N"]) -> Float64[np.ndarray, " N"]:
     """Spearman's rank correlation of a quantity with the level, for each image; 0 where the quantity is constant.
 
+    NaN where the quantity is at one of the levels.
+
     Args:
         values: at levels of rising severity, at least two.
 
@@ -22,4 +24,4 @@ def severity_correlation(values: Float64[np.ndarray, "levels N"]) -> Float64[np.
     ranks -= ranks.mean(0)
     levels = np.arange(len(values)) - (len(values) - 1) / 2
     size = np.sqrt((ranks**2).sum(0) * (levels**2).sum())
-    return np.divide(levels @ ranks, size, out=np.zeros(values.shape[1]), where=size > 0)
+    return np.divide(levels @ ranks, size, out=np.where(np.isnan(size), np.nan, 0.0), where=size > 0)

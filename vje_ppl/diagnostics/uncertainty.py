@@ -16,7 +16,7 @@ from vje_ppl.diagnostics.inferring import inferring
 from vje_ppl.diagnostics.knn_error_check import knn_error_check, knn_errors
 from vje_ppl.diagnostics.other_data_check import other_data_check
 from vje_ppl.diagnostics.posterior_scale import pixels_of, scale_of_images
-from vje_ppl.diagnostics.section import Picture, Section
+from vje_ppl.diagnostics.section import Level, Picture, Section, Verdict
 from vje_ppl.diagnostics.section_part import Part, joined
 
 NOTES = (
@@ -38,6 +38,9 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
     """
     images = at_most(held_out_images(diagnosed.data), diagnosed.options.uncertainty.images)
     scale = scale_of_images(inferring(diagnosed), diagnosed.evaluated.prepared(images)).numpy()
+    title = "Does uncertainty mean anything?"
+    if not np.isfinite(scale).all():
+        return Section("uncertainty", title, [unusable_verdict(scale)], notes=NOTES)
     wrong, k = knn_errors(diagnosed, images)
     whole = joined(
         [
@@ -47,8 +50,18 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
             Part(pictures=[_gallery(diagnosed, images, scale, wrong)]),
         ]
     )
-    title = "Does uncertainty mean anything?"
     return Section("uncertainty", title, whole.verdicts, whole.pictures, whole.rows, NOTES)
+
+
+def unusable_verdict(scale: Float64[np.ndarray, " N"]) -> Verdict:
+    """What is said of scales that cannot be compared.
+
+    Args:
+        scale: mean log σ of each image, at least one of which is not finite.
+    """
+    lost = int((~np.isfinite(scale)).sum())
+    said = f"The scale of {lost} of {len(scale)} images is not a finite positive number, so nothing is compared."
+    return Verdict("Posterior scale", Level.BAD, said, "bad where any scale is no finite positive number")
 
 
 def _gallery(
