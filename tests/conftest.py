@@ -46,3 +46,13 @@ def _clean_slate():
     pyro.enable_validation(True)
     yield
     pyro.clear_param_store()
+
+
+@pytest.fixture(scope="session")
+def trained_digits(tmp_path_factory) -> Path:
+    """A small run that has learned something: 40 epochs on all digits. For reading, and for `diagnosis/` in it."""
+    from tests.cli.test_evaluate import train
+
+    root = tmp_path_factory.mktemp("trained_digits")
+    train(root, "run.name=a", "trainer.epochs=40", "data.subset=null", "batch_size=128")
+    return root / "a"

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from vje_ppl.crosscheck.__main__ import crosscheck
+import vje_ppl.numpyro_port.distributions.diagonal_student_t as twin
+from tests.cli.test_evaluate import command, train
+from vje_ppl.crosscheck.__main__ import crosscheck, main
 from vje_ppl.errors import UserError
 
 
-def _run(*arguments, cwd):
-    command = [sys.executable, "-m", "vje_ppl.crosscheck", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run_in(monkeypatch):
+    """Run the command in a folder, in this process."""
+    threads = torch.get_num_threads()
+
+    def run(folder, *arguments):
+        monkeypatch.chdir(folder)
+        for name in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_PREALLOCATE"):
+            monkeypatch.setenv(name, "cpu" if name == "JAX_PLATFORMS" else "false")  # put back afterwards
+        return command(main, "vje_ppl.crosscheck", *arguments)
+
+    yield run
+    torch.set_num_threads(threads)
 
 
-def test_it_passes_and_writes_json(tmp_path):
-    found = _run("widths=[2]", "precision=[float64]", "output=out.json", cwd=tmp_path)
+def test_it_passes_and_writes_json(run_in, tmp_path):
+    found = run_in(tmp_path, "widths=[2]", "precision=[float64]", "output=out.json")
     assert found.returncode == 0, found.stdout + found.stderr
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert report["passed"]
@@ -31,8 +42,8 @@ def test_it_passes_and_writes_json(tmp_path):
     assert report["normalization"]
 
 
-def test_a_mistake_gets_a_sentence_and_no_traceback(tmp_path):
-    found = _run("run=nowhere", cwd=tmp_path)
+def test_a_mistake_gets_a_sentence_and_no_traceback(run_in, tmp_path):
+    found = run_in(tmp_path, "run=nowhere")
     assert found.returncode == 2
     assert "there is none in nowhere" in found.stderr
     assert "Traceback" not in found.stderr
@@ -56,15 +67,14 @@ def test_options_are_checked_first(wrong, sentence):
 def run(tmp_path_factory):
     """One epoch on the digits, with a scale of its own, so that a learned parameter has to cross over."""
     root = tmp_path_factory.mktemp("runs")
-    options = ["model/scale=free", "likelihood.df=3", "likelihood/radius/scale=projected", "encoder.width=32"]
-    arguments = [f"run.root={root}", "run.name=one", "trainer.epochs=1", "knn.every=0", "encoder.dim=8", *options]
-    subprocess.run([sys.executable, "-m", "vje_ppl.train", *arguments], check=True, capture_output=True)
+    options = ["model/scale=free", "likelihood.df=3", "likelihood/radius/scale=projected"]
+    train(root, "run.name=one", "trainer.epochs=1", "encoder.width=32", *options)
     return root / "one"
 
 
 @pytest.mark.slow
-def test_a_trained_run_agrees_on_real_images(run):
-    found = _run(f"run={run}", "images=64", cwd=run.parent)
+def test_a_trained_run_agrees_on_real_images(run, run_in):
+    found = run_in(run.parent, f"run={run}", "images=64")
     assert found.returncode == 0, found.stdout + found.stderr
     report = json.loads((run / "crosscheck.json").read_text(encoding="utf-8"))
     by_name = {(check["quantity"], check["precision"]): check for check in report["checks"]}
@@ -75,18 +85,11 @@ def test_a_trained_run_agrees_on_real_images(run):
 
 
 @pytest.mark.slow
-def test_a_mistake_in_one_backend_fails_the_trained_run(run, tmp_path):
-    planted = Path(tmp_path / "planted.py")
-    planted.write_text(
-        "import sys\n"
-        "import vje_ppl.numpyro_port.distributions.diagonal_student_t as twin\n"
-        "original = twin.DiagonalStudentT.log_prob\n"
-        "twin.DiagonalStudentT.log_prob = lambda self, value, *rest: original(self, value, *rest) + 1e-3\n"
-        "from vje_ppl.crosscheck.__main__ import main\n"
-        f"sys.argv = ['crosscheck', 'run={run}', 'images=64', 'precision=[float64]']\n"
-        "main()\n",
-        encoding="utf-8",
-    )
-    found = subprocess.run([sys.executable, str(planted)], cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_a_mistake_in_one_backend_fails_the_trained_run(run, run_in, monkeypatch, tmp_path):
+    original = twin.DiagonalStudentT.log_prob
+    planted = lambda self, value, *rest: original(self, value, *rest) + 1e-3  # noqa: E731
+    monkeypatch.setattr(twin.DiagonalStudentT, "log_prob", planted)
+    jax.clear_caches()  # of functions traced before the mistake
+    found = run_in(tmp_path, f"run={run}", "images=64", "precision=[float64]")
     assert found.returncode == 1
     assert "FAIL site direction in float64: NumPyro disagrees" in found.stdout

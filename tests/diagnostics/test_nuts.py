@@ -51,7 +51,7 @@ def reference():
         seed=0,
         sampler_scale=SCALE,
     )
-    return Reference(problem, NUTSOptions(chains=4, warmup=200, draws=500, thin=3, max_tree_depth=5), quiet=True)
+    return Reference(problem, NUTSOptions(chains=4, warmup=150, draws=400, thin=2, max_tree_depth=5), quiet=True)
 
 
 @pytest.fixture(scope="module", params=[BAYESIAN, TEMPERED], ids=["bayesian", "tempered"])

@@ -1,11 +1,12 @@
 """Systematic errors of a trained guide: none found in it, and each planted one named."""
 
+from functools import cache
+
 import pyro
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 
-from tests.cli.test_evaluate import train
 from vje_ppl.diagnostics.diagnosed_run import open_diagnosed_run
 from vje_ppl.diagnostics.guide_section import offset_verdicts
 from vje_ppl.diagnostics.offsets import offsets_of_training
@@ -14,13 +15,7 @@ from vje_ppl.diagnostics.section import Level
 SCALE, MEAN, FEATURES = "Scale of the guide", "Mean of the guide", "Features of the guide"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    train(root, "run.name=a", "trainer.epochs=40", "data.subset=null", "batch_size=128")
-    return root / "a"
-
-
+@cache
 def offsets(folder, *overrides):
     GlobalHydra.instance().clear()
     with initialize_config_module("vje_ppl.configs", version_base="1.3"):
@@ -40,12 +35,12 @@ def offsets(folder, *overrides):
     ],
     ids=["none", "scale-halved", "scale-doubled", "mean-shifted", "feature-collapsed"],
 )
-def test_offsets_of_training_name_a_planted_fault(folder, overrides, bad, words):
-    verdicts = {one.name: one for one in offset_verdicts(offsets(folder, *overrides))}
+def test_offsets_of_training_name_a_planted_fault(trained_digits, overrides, bad, words):
+    verdicts = {one.name: one for one in offset_verdicts(offsets(trained_digits, *overrides))}
     assert {name for name, verdict in verdicts.items() if verdict.level == Level.BAD} == bad
     assert all(words in verdicts[name].sentence for name in bad)
 
 
-def test_offsets_of_training_undo_a_factor_exactly(folder):
-    healthy, halved = offsets(folder), offsets(folder, "fault=scale_halved")
+def test_offsets_of_training_undo_a_factor_exactly(trained_digits):
+    healthy, halved = offsets(trained_digits), offsets(trained_digits, "fault=scale_halved")
     assert halved.overall_scale / healthy.overall_scale == pytest.approx(0.5, rel=0.05)  # of the search

@@ -171,16 +171,17 @@ def test_report_without_sections_says_that_nothing_was_judged():
     assert "No check came to a verdict." in text
 
 
-def test_write_report_leaves_one_file_with_the_page(tmp_path, page):
-    write_report(tmp_path / "report.html", FACTS, sections())
+def test_write_report_leaves_one_file_with_the_page(tmp_path):
+    page = render_report(FACTS, sections()[1:])
+    write_report(tmp_path / "report.html", FACTS, sections()[1:])
 
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     written = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert Seen(written).text == Seen(page).text
+    assert written == page
 
 
 def test_write_report_where_nothing_can_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(UserError, match="could not be written"):
-        write_report(tmp_path / "file" / "report.html", FACTS, sections())
+        write_report(tmp_path / "file" / "report.html", FACTS, sections()[2:])

@@ -248,12 +248,15 @@ def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: 
         magnitude: of the quantity.
         partial: whether a NaN of the other is an abstention.
     """
-    one, other = (np.asarray(value, dtype=np.longdouble) for value in (one, other))
-    finite = np.isfinite(one) & np.isfinite(other) & np.isfinite(magnitude)
-    absolute = np.abs(np.where(finite, one, 0) - np.where(finite, other, 0))
-    relative = np.where(absolute > 0, absolute / np.where(magnitude > 0, magnitude, 1e-300), 0)
-    bad = ~finite & ~(np.isnan(other) & partial)
-    return np.where(bad, np.inf, absolute), np.where(bad, np.inf, relative)
+    magnitude = magnitude.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # the difference is extended; it and the rest fit in float64
+        absolute = np.abs(np.subtract(one, other, dtype=np.longdouble)).astype(np.float64)
+        relative = absolute / np.where(magnitude > 0, magnitude, 1e-300)
+    bad = ~(np.isfinite(absolute) & np.isfinite(magnitude))
+    if bad.any():
+        abstains = np.isnan(other) & partial
+        absolute, relative = (np.where(abstains, 0, np.where(bad, np.inf, each)) for each in (absolute, relative))
+    return absolute, relative
 
 
 def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:

@@ -12,8 +12,12 @@ from vje_ppl.crosscheck.quadrature import log_integral_over_sphere
 from vje_ppl.files import write_atomically
 
 
-def draw(path: Path) -> None:
+def draw(path: Path, points: int = 49) -> None:
     """Draw what the isotropic Student-t on the sphere integrates to, over ν, D and scale, into a PNG file.
+
+    Args:
+        path: the file.
+        points: scales on each curve.
 
     Raises:
         UserError: if the file cannot be written.
@@ -23,7 +27,7 @@ def draw(path: Path) -> None:
 
     from vje_ppl.curves import COLOURS, FAINT, INK
 
-    dfs, widths, scales = (1.0, 5.0, 30.0), (3, 16, 128, 512), np.geomspace(0.003, 3.0, 49)
+    dfs, widths, scales = (1.0, 5.0, 30.0), (3, 16, 128, 512), np.geomspace(0.003, 3.0, points)
     figure = Figure(figsize=(10.0, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     for number, df in enumerate(dfs):

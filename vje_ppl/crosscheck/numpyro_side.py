@@ -32,6 +32,11 @@ _KEY_SEED = 0
 #: Each function runs once, so the time goes into compiling it.
 _COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
+#: What the program is differentiated by.
+_ARGUMENTS = ("latent", "loc", "scale", "target", "df", "radius_df", "log_scale")
+#: What of it is differentiated.
+_VALUES = (q.PRIOR, q.GUIDE, q.DIRECTION, q.RADIUS, q.KL, *q.ELBO, q.OBJECTIVE)
+
 #: NumPyro's stack of handlers is one for all threads, so only compilation may run at the same time.
 _TRACING = threading.Lock()
 
@@ -43,17 +48,18 @@ def densities(cases: Cases, device: str = "cpu") -> dict[str, np.ndarray]:
 
 def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np.ndarray]:
     """Every site of model and guide, KL and objective, with gradients."""
-    return _evaluate(partial(_program, variant), cases, device)
+    results, pulled = _evaluate(partial(_program, variant), cases, device)
+    return results | _named(variant, cases, pulled)
 
 
-def _evaluate(function: Callable, cases: Cases, device: str) -> dict[str, np.ndarray]:
+def _evaluate(function: Callable, cases: Cases, device: str) -> Any:
     """Compile and run on a device, in the dtype of the cases; JAX's global settings stay as they are."""
     with jax.enable_x64(cases.mean.dtype == np.float64), jax.default_device(jax.devices(device)[0]):
         inputs = {name: jnp.asarray(array) for name, array in cases.arrays().items()}
         with _TRACING:
             lowered = jax.jit(function).lower(inputs)
         results = lowered.compile(compiler_options=_COMPILER_OPTIONS)(inputs)
-        return {name: np.asarray(result) for name, result in results.items()}
+        return jax.tree.map(np.asarray, results)
 
 
 def _densities(c: dict[str, Array]) -> dict[str, Array]:
@@ -77,8 +83,9 @@ def _densities(c: dict[str, Array]) -> dict[str, Array]:
         def log_prob(df: Array, loc: Array, scale: Array, target: Array, density: Callable = density) -> Array:
             return density(df, loc, scale).log_prob(target)
 
-        results[name] = log_prob(*arguments)
-        results |= _gradients(q.gradient(name, *q.DENSITY_ARGUMENTS), log_prob, *arguments)
+        results[name], pull = jax.vjp(log_prob, *arguments)
+        gradients = pull(jnp.ones_like(results[name]))
+        results |= dict(zip(q.gradient(name, *q.DENSITY_ARGUMENTS), gradients, strict=True))
     if scale.shape[-1] not in FEATURE_WISE_WIDTHS:
         return results
     broadcast = DiagonalStudentT(df[:3, None], c["loc"][None, :4], c["scale"][0, 0])
@@ -98,8 +105,12 @@ def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Arr
     return handlers.substitute(model, data={"scale.log_value": log_scale})
 
 
-def _program(variant: Variant, c: dict[str, Array]) -> dict[str, Array]:
-    """One trace and one backward pass, in a loop, for everything, since compiling is what takes the time."""
+def _program(variant: Variant, c: dict[str, Array]) -> tuple[dict[str, Array], tuple[Array, ...]]:
+    """One trace and one backward pass, in a loop, for everything, since compiling is what takes the time.
+
+    Returns:
+        Values by name, and for each of `_ARGUMENTS` the gradients of `_VALUES`, stacked.
+    """
     arguments = (c["latent"], c["mean"], c["scale"], c["embedding"], c["df"], c["radius_df"], c["log_scale"])
 
     def terms(objective: SymmetricConditionalELBO, *arguments: Array) -> tuple[Callable, ObjectiveTerms]:
@@ -127,12 +138,25 @@ def _program(variant: Variant, c: dict[str, Array]) -> dict[str, Array]:
         }
 
     results, pull = jax.vjp(outputs, *arguments)
-    labels = ("latent", "loc", "scale", "target", "df", "radius_df", "log_scale")
-    pulled = {name: dict(zip(labels, found, strict=True)) for name, found in _pull_each(results, pull).items()}
+    pulled = _pull_each(results, pull)
+    if variant.scale != "detached":
+        return results, pulled
+
+    def detached(embedding: Array) -> Array:
+        return terms(SymmetricConditionalELBO(BETA), *arguments[:3], embedding, *arguments[4:])[1].objective
+
+    return results | _gradients((q.DETACHED,), detached, c["embedding"]), pulled
+
+
+def _named(variant: Variant, cases: Cases, stacked: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The gradients that are compared, from those of `_VALUES` by each of `_ARGUMENTS`."""
+    each = zip(*stacked, strict=True)
+    pulled = {name: dict(zip(_ARGUMENTS, found, strict=True)) for name, found in zip(_VALUES, each, strict=True)}
     pulled[q.RADIUS]["df"] = pulled[q.RADIUS]["radius_df"]
     for name in (*q.ELBO, q.OBJECTIVE):  # through the draw, latent = loc + scale · noise
-        pulled[name]["loc"] += pulled[name]["latent"]
-        pulled[name]["scale"] += pulled[name]["latent"] * c["noise"]
+        pulled[name]["loc"] = pulled[name]["loc"] + pulled[name]["latent"]
+        pulled[name]["scale"] = pulled[name]["scale"] + pulled[name]["latent"] * cases.noise
+    results = {}
     for name, wanted in (
         (q.PRIOR, ("latent",)),
         (q.GUIDE, ("latent", "loc", "scale")),
@@ -144,13 +168,7 @@ def _program(variant: Variant, c: dict[str, Array]) -> dict[str, Array]:
         results |= dict(zip(q.gradient(name, *wanted), (pulled[name][one] for one in wanted), strict=True))
     if variant.scale == "free":
         results[q.FREE_SCALE] = pulled[q.OBJECTIVE]["log_scale"]
-    if variant.scale != "detached":
-        return results
-
-    def detached(embedding: Array) -> Array:
-        return terms(SymmetricConditionalELBO(BETA), *arguments[:3], embedding, *arguments[4:])[1].objective
-
-    return results | _gradients((q.DETACHED,), detached, c["embedding"])
+    return results
 
 
 def objective_terms(
@@ -172,12 +190,11 @@ def _gradients(names: Sequence[str], function: Callable, *inputs: Array) -> dict
     return dict(zip(names, pull(jnp.ones_like(output)), strict=True))
 
 
-def _pull_each(outputs: dict[str, Array], pull: Callable) -> dict[str, tuple[Array, ...]]:
-    """Gradients of the sum of each output by name, in a loop whose body, one backward pass, is compiled once."""
-    names = list(outputs)
+def _pull_each(outputs: dict[str, Array], pull: Callable) -> tuple[Array, ...]:
+    """Gradients of the sum of each of `_VALUES`, stacked, in a loop whose body, one backward pass, is compiled once."""
 
     def chosen(which: Array) -> tuple[Array, ...]:
-        return pull({name: jnp.full_like(value, which == i) for i, (name, value) in enumerate(outputs.items())})
+        weight = {name: which == place for place, name in enumerate(_VALUES)}
+        return pull({name: jnp.full_like(value, weight.get(name, 0)) for name, value in outputs.items()})
 
-    pulled = jax.lax.map(chosen, jnp.arange(len(names)))
-    return {name: tuple(one[i] for one in pulled) for i, name in enumerate(names)}
+    return jax.lax.map(chosen, jnp.arange(len(_VALUES)))
