@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
@@ -95,8 +96,9 @@ def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
 def _check_sizes(evaluated: EvaluatedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
     """Refuses, before any training, a class of too few training images."""
     labels, batch_size = evaluated.data.train.labels, evaluated.options.one_class.batch_size
-    for label in chosen if labels is not None else ():
-        images = int((labels == label).sum())
+    counts = Counter([] if labels is None else labels.tolist())
+    for label in chosen:
+        images = counts[label]
         if 0 < images < 2:
             raise UserError(
                 f"eval=one_class trains on each class alone, and the class {classes[label]} has "

@@ -87,8 +87,8 @@ def image_data(
         test_images = _labelled(name, "test", test_images) or test_images
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
-    several = bank is not None and len(bank.labels.unique()) > 1
-    bank = bank if several else None  # one class alone has nothing to be told from
+    if bank is not None and bank.labels is not None and len(bank.labels.unique()) == 1:
+        bank = None  # a single class has nothing to be told from
     chosen = select_class(train_images, only_class)
     said = (*notes, *_without_test_images(train, test))
     held_out = test is not None and test.held_out
