@@ -256,7 +256,7 @@ def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: 
     if bad.any():
         abstains = np.isnan(other) & partial
         absolute, relative = (np.where(abstains, 0, np.where(bad, np.inf, each)) for each in (absolute, relative))
-    return absolute, relative
+    return np.asarray(absolute), np.asarray(relative)
 
 
 def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
