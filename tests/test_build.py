@@ -13,6 +13,7 @@ from torch import nn
 from tests.cases import composed
 from vje_ppl import SymmetricConditionalELBO
 from vje_ppl.build import build, build_augment, build_joint_embedding, count_parameters
+from vje_ppl.config_identity import MOVED
 from vje_ppl.data import ViewKey
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
@@ -197,6 +198,23 @@ def test_untrusted_targets_are_refused_before_anything_is_called_or_imported(par
 def test_targets_are_trusted_when_asked_for(parts):
     build({"_target_": "my_parts.dangerous", "word": "x"}, "prior", trust_targets=True)
     assert sys.modules["my_parts"].calls == [((), {"word": "x"})]
+
+
+@pytest.mark.parametrize("trust_targets", [True, False])
+def test_a_part_is_found_where_it_has_moved_to(monkeypatch, trust_targets):
+    monkeypatch.setitem(MOVED, "vje_ppl.old.place", "vje_ppl.models.priors.standard_normal")
+    inner = {"_target_": "vje_ppl.old.place.StandardNormal", "dim": 3}
+    prior = build({"_target_": "vje_ppl.old.place.StandardNormal"}, "prior", trust_targets, dim=4)
+    assert isinstance(prior, StandardNormal)
+    (nested,) = build({"_target_": "builtins.tuple", "_args_": [[inner]]}, "prior", True)
+    assert (type(nested), nested.dim) == (StandardNormal, 3)
+
+
+def test_an_old_address_is_trusted_no_more_than_the_new_one(parts, monkeypatch):
+    monkeypatch.setitem(MOVED, "vje_ppl.models.old", "my_parts")
+    with pytest.raises(UserError, match="trust_targets=True"):
+        build({"_target_": "vje_ppl.models.old.dangerous"}, "prior", trust_targets=False)
+    assert "my_parts" not in sys.modules
 
 
 def test_our_own_parts_need_no_trust():

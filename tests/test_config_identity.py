@@ -4,7 +4,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.cases import composed
-from vje_ppl.config_identity import ADDED, WITHOUT_EFFECT, config_differences, config_digest, default_name
+from vje_ppl.config_identity import (
+    ADDED,
+    MOVED,
+    WITHOUT_EFFECT,
+    canonical_json,
+    config_differences,
+    config_digest,
+    default_name,
+    with_effect,
+)
 
 CONFIG = {
     "run": {"name": None, "root": "runs/"},
@@ -106,3 +115,17 @@ def test_a_key_that_came_later_counts_only_where_it_does_something(key):
 @pytest.mark.parametrize("key", ADDED)
 def test_a_key_that_came_later_does_nothing_by_default(key):
     assert OmegaConf.select(composed(), key) == ADDED[key]
+
+
+def test_a_part_that_has_moved_is_the_same_part(monkeypatch):
+    monkeypatch.setitem(MOVED, "old.place", "new.house")
+    places = ("old.place", "new.house")
+    was, now = ({"_target_": f"{place}.Part", "inner": [{"_target_": f"{place}.Other"}]} for place in places)
+    before, after = changed("encoder", was), changed("encoder", now)
+
+    assert config_digest(before) == config_digest(after)
+    assert '"old.place.Part"' in canonical_json(after), "which is what the first runs were named by"
+    assert config_differences(before, after) == []
+    assert with_effect(before)["encoder"]["_target_"] == "new.house.Part"
+    elsewhere = changed("encoder", {"_target_": "new.housemate.Part", "inner": was["inner"]})
+    assert config_differences(before, elsewhere) == ["encoder._target_: new.house.Part -> new.housemate.Part"]

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from vje_ppl.argument_types import unfit
+from vje_ppl.config_identity import new_addresses
 from vje_ppl.data.augment import Augment
 from vje_ppl.errors import UserError
 from vje_ppl.joint_embedding import JointEmbedding
@@ -51,7 +52,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
     Raises:
         UserError: if a target is missing, cannot be imported, is not trusted, or refuses its arguments.
     """
-    node = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    node = new_addresses(OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config)
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise UserError(
             f"{part} expects a configuration with a _target_, the dotted path of a class, got {node!r}; choose an "

@@ -31,6 +31,32 @@ WITHOUT_EFFECT = frozenset(
 #: count, so that an older run keeps its name, goes on, and is not computed again.
 ADDED: dict[str, Any] = {"hold_out": 0, "data.bits": None}
 
+#: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
+#: address in a `_target_` still builds, and counts as the new one, so that a run keeps its name and resumes.
+MOVED: dict[str, str] = {}
+
+
+def new_address(target: str) -> str:
+    """Where a part stands now that stood at the dotted path `target`."""
+    return next((new + target.removeprefix(old) for old, new in MOVED.items() if target.startswith(f"{old}.")), target)
+
+
+def new_addresses(node: Any) -> Any:
+    """A configuration, or a part of one, in which all parts that have moved have their new address."""
+    if isinstance(node, list):
+        return [new_addresses(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        key: new_address(value) if key == "_target_" and isinstance(value, str) else new_addresses(value)
+        for key, value in node.items()
+    }
+
+
+def first_address(target: str) -> str:
+    """Where the part at the dotted path `target` stood when the first runs were named."""
+    return next((old + target.removeprefix(new) for old, new in MOVED.items() if target.startswith(f"{new}.")), target)
+
 
 def config_digest(resolved: Mapping[str, Any]) -> str:
     """Eight hexadecimal characters of SHA-256 that name a configuration by what it computes.
@@ -61,13 +87,19 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
 
 
 def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The configuration without the keys in `WITHOUT_EFFECT`, and those in `ADDED` at the value there."""
-    reduced = {}
+    """The configuration without the keys in `WITHOUT_EFFECT`, and those in `ADDED` at the value there.
+
+    Parts that have moved have their new address.
+    """
+    reduced: dict[str, Any] = {}
     for key, value in resolved.items():
         full = f"{prefix}{key}"
         if full in WITHOUT_EFFECT or (full in ADDED and canonical_json(value) == canonical_json(ADDED[full])):
             continue
-        reduced[str(key)] = with_effect(value, f"{full}.") if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            reduced[str(key)] = with_effect(value, f"{full}.")
+        else:
+            reduced[str(key)] = new_address(value) if key == "_target_" and isinstance(value, str) else value
     return reduced
 
 
@@ -81,14 +113,20 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def canonical_json(value: Any) -> str:
-    """Text that is the same for configurations that compute the same, whatever the order and spelling of keys."""
+    """Text that is the same for configurations that compute the same, whatever the order and spelling of keys.
+
+    It never changes: a part that has moved stands in it under its first address.
+    """
     return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
 
 
 def _canonical(value: Any) -> Any:
-    """Makes 1 and 1.0 the same, which are the same to who types them."""
+    """Makes 1 and 1.0 the same, which are the same to who types them, and the addresses of a part that has moved."""
     if isinstance(value, Mapping):
-        return {str(key): _canonical(item) for key, item in value.items()}
+        return {
+            str(key): first_address(item) if key == "_target_" and isinstance(item, str) else _canonical(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     if isinstance(value, float) and value.is_integer():

@@ -19,6 +19,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationKeyError, OmegaConfBaseException
 
+from vje_ppl.config_identity import new_address
 from vje_ppl.errors import UserError
 from vje_ppl.printable import printable
 from vje_ppl.text_keys import LISTS, defaults, groups, options, quote_text, quoted, split, text_keys
@@ -331,7 +332,7 @@ def _unknown_key(key: str, cause: BaseException | None, arguments: Sequence[str]
 def _takes(part: DictConfig, name: str) -> bool:
     """Whether what a part builds has an argument of that name."""
     try:
-        parameters = inspect.signature(hydra.utils.get_object(part._target_)).parameters
+        parameters = inspect.signature(hydra.utils.get_object(new_address(part._target_))).parameters
     except Exception:  # of importing the user's own module
         return False
     return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())

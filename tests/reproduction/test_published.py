@@ -27,6 +27,9 @@ def test_table_is_drawn_from_the_published_cells(path, tmp_path):
     with initialize_config_module("vje_ppl.configs", version_base="1.3"):
         assert reproduce(config) == 0
     drawn = tmp_path / path.parent.name
+    now, then = (yaml.safe_load((folder / path.name).read_text(encoding="utf-8")) for folder in (drawn, path.parent))
+    records = [[cell["record"] for cell in configuration["cells"]] for configuration in (now, then)]
+    assert records[0] == records[1], "a cell is named by another digest than the one it was published under"
     tables = [file.name for file in path.parent.iterdir() if file.suffix in (".csv", ".md")]
     assert tables
     for name in tables:
