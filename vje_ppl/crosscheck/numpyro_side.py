@@ -156,7 +156,7 @@ def _named(variant: Variant, cases: Cases, stacked: Sequence[np.ndarray]) -> dic
     for name in (*q.ELBO, q.OBJECTIVE):  # through the draw, latent = loc + scale · noise
         pulled[name]["loc"] = pulled[name]["loc"] + pulled[name]["latent"]
         pulled[name]["scale"] = pulled[name]["scale"] + pulled[name]["latent"] * cases.noise
-    results = {}
+    results: dict[str, np.ndarray] = {}
     for name, wanted in (
         (q.PRIOR, ("latent",)),
         (q.GUIDE, ("latent", "loc", "scale")),
