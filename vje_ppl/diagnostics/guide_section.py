@@ -133,7 +133,7 @@ def amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
     small = np.isfinite(total) and amortization < SMALL_GAP * dim
     level = Level.GOOD if small else level_of(gap.amortization_share, DOUBTED_SHARE, REFUSED_SHARE)
     said = (
-        f"Of a gap of {total:.1f} nats to {power.label}, {amortization:.1f} ({_share(gap)}) could be had by a better "
+        f"Of a gap of {total:z.1f} nats to {power.label}, {amortization:z.1f} ({_share(gap)}) could be had by a better "
         f"guide of the same view: {amortization / dim:.2g} nats a feature."
     )
     return Verdict(
@@ -176,8 +176,8 @@ def _gap_verdict(power: Power, gap: Gap) -> Verdict:
     return Verdict(
         f"Gap, {power.name}",
         Level.INFORMATION,
-        f"The guide's ELBO lies {gap.total.mean():.1f} nats below the log evidence of {power.label}: information "
-        f"{gap.information.mean():.1f}, amortization {gap.amortization.mean():.1f}, family {gap.family.mean():.1f} "
+        f"The guide's ELBO lies {gap.total.mean():z.1f} nats below the log evidence of {power.label}: information "
+        f"{gap.information.mean():z.1f}, amortization {gap.amortization.mean():z.1f}, family {gap.family.mean():z.1f} "
         f"(± {gap.log_evidence_error.mean():.2f} an image from the log evidence).",
     )
 
@@ -223,7 +223,7 @@ def _pictures(
             guide_pictures.gap_figure(comparisons),
             "Most of a bar is information, which a guide of the source view cannot have; amortization is what "
             "it could.",
-            f"Here amortization takes {gap.amortization.mean():.1f} nats ({_share(gap)}) of the gap to {own.label}.",
+            f"Here amortization takes {gap.amortization.mean():z.1f} nats ({_share(gap)}) of the gap to {own.label}.",
             "Stacked bars of information, amortization and family in nats, one bar an image, for each target density.",
         ),
         Picture(
@@ -233,7 +233,7 @@ def _pictures(
             "it lacks the "
             "target.",
             f"At K = 1, the ELBO, the guide lies {gap.total.mean():.1f} and the best diagonal Gaussian "
-            f"{gap.family.mean():.1f} nats below.",
+            f"{gap.family.mean():z.1f} nats below.",
             "Curves of the distance of importance-weighted bounds from the log evidence over the number of draws.",
         ),
         Picture(
