@@ -22,7 +22,7 @@ quick: .venv/ready
 # What runs convolutions and decodes images, as a processor without AVX-512 computes it.
 avx2: .venv/ready
 	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile \
-		tests/test_convolution.py tests/test_encoders.py tests/cli/test_train.py tests/cli/test_export.py \
+		tests/networks/test_convolution.py tests/networks/test_encoders.py tests/train/test_command.py tests/export/test_command.py \
 		tests/data/test_decode.py tests/data/test_decode_fuzz.py $(ARGS)
 
 slow: .venv/ready

@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from vje_ppl.curves import FAINT, INK
 from vje_ppl.distributions import DiagonalStudentT
-from vje_ppl.evaluation.picture_style import head, new_figure, png, tidy
-from vje_ppl.polar import to_polar
+from vje_ppl.pictures.style import FAINT, INK, head, new_figure, png, tidy
+from vje_ppl.program.polar import to_polar
 
 HERE = Path(__file__).parent
 SOURCE, TARGET, PLAIN = "#2a6fbb", "#c8553d", "#f3f3f0"

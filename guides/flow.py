@@ -12,12 +12,12 @@ from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
-from vje_ppl.amortized import AmortizedGuide
-from vje_ppl.bounded_scale import BoundedScale
 from vje_ppl.distributions import UnitNormal
 from vje_ppl.distributions.coupling_flow import CouplingFlow, FlowTransform
-from vje_ppl.inference_network import InferenceNetwork
-from vje_ppl.moments import DRAWS, monte_carlo_moments
+from vje_ppl.networks.inference_network import InferenceNetwork
+from vje_ppl.program.amortized import AmortizedGuide
+from vje_ppl.program.bounded_scale import BoundedScale
+from vje_ppl.program.moments import DRAWS, monte_carlo_moments
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
-from vje_ppl.amortized import AmortizedGuide
-from vje_ppl.bounded_scale import BoundedScale
-from vje_ppl.inference_network import InferenceNetwork
+from vje_ppl.networks.inference_network import InferenceNetwork
+from vje_ppl.program.amortized import AmortizedGuide
+from vje_ppl.program.bounded_scale import BoundedScale
 
 #: The largest norm of a feature's loadings, at which 1 % of its variance is its own: so the covariance stays invertible
 #: in float32, and no loading can overflow. Ours.

@@ -11,10 +11,9 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from vje_ppl.distributions import StudentT
-from vje_ppl.polar import Polar
-
-from .degrees_of_freedom import DegreesOfFreedom
-from .radius_scales import unit
+from vje_ppl.models.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.models.radius_scales import unit
+from vje_ppl.program.polar import Polar
 
 #: The radius's scale, shape (...), from the latent's direction ŝ and the shared scale, both (..., D).
 RadiusScale = Callable[[Tensor, Tensor], Tensor]

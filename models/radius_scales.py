@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vje_ppl.polar import SMALLEST_RADIUS
+from vje_ppl.program.polar import SMALLEST_RADIUS
 
 
 def unit(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*draws"]:

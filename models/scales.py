@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from .isotropic import geometric_mean
+from vje_ppl.models.isotropic import geometric_mean
 
 
 class Tied(PyroModule):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from .scales import Tied
+from vje_ppl.models.scales import Tied
 
 
 @runtime_checkable

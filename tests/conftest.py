@@ -9,24 +9,34 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+pytest.register_assert_rewrite("tests.helpers")
+
+from tests.helpers.commands import train  # noqa: E402, F401
+
 #: Folders and files whose tests start processes, or run whole commands: they have the marker `process`.
 PROCESSES = (
     "cli/",
+    "compare/test_command.py",
     "crosscheck/test_command.py",
     "data/test_batches.py",
     "data/test_loaders.py",
+    "diagnose/test_command.py",
     "documentation/",
-    "evaluation/test_shards.py",
+    "evaluate/test_command.py",
+    "export/test_command.py",
+    "features/test_shards.py",
     "methods/test_distributed.py",
     "numpyro_port/test_twins.py",
-    "test_accumulation.py",
-    "test_agreed_signal.py",
-    "test_checkpoint.py",
+    "parallel/test_agreed_signal.py",
+    "parallel/test_peers.py",
+    "parallel/test_processes.py",
+    "reproduce/test_command.py",
+    "runs/test_checkpoint.py",
+    "settings/test_moved.py",
     "test_packaging.py",
-    "test_peers.py",
-    "test_processes.py",
-    "test_readme.py",
     "testing/test_report.py",
+    "train/test_accumulation.py",
+    "train/test_command.py",
 )
 
 
@@ -51,8 +61,8 @@ def _clean_slate():
 @pytest.fixture(scope="session")
 def trained_digits(tmp_path_factory) -> Path:
     """A small run that has learned something: 40 epochs on all digits. For reading, and for `diagnosis/` in it."""
-    from tests.cli.test_evaluate import train
+    from tests.evaluate import test_command
 
     root = tmp_path_factory.mktemp("trained_digits")
-    train(root, "run.name=a", "trainer.epochs=40", "data.subset=null", "batch_size=128")
+    test_command.train(root, "run.name=a", "trainer.epochs=40", "data.subset=null", "batch_size=128")
     return root / "a"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-import tomllib
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from setuptools import find_packages
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
@@ -17,8 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def packages() -> list[str]:
     """The packages that install, those without code left out."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return [name for name in project["tool"]["setuptools"]["packages"] if name != "vje_ppl.configs"]
+    return sorted(name for name in find_packages(str(ROOT), include=["vje_ppl*"]) if name != "vje_ppl.configs")
 
 
 def modules(package: ModuleType) -> list[str]:

@@ -8,8 +8,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from vje_ppl.distributions import DiagonalStudentT
-
-from ..degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.models.degrees_of_freedom import DegreesOfFreedom
 
 
 class CartesianStudentT(PyroModule):

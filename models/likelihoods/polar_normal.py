@@ -8,9 +8,8 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from vje_ppl.polar import to_polar
-
-from ..radius import NormalRadius, base_measure_with, checked_radius
+from vje_ppl.models.radius import NormalRadius, base_measure_with, checked_radius
+from vje_ppl.program.polar import to_polar
 
 
 class PolarNormal(PyroModule):

@@ -8,11 +8,10 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from vje_ppl.distributions.spherical_student_t import SphericalStudentT
-from vje_ppl.polar import to_polar
-
-from ..degrees_of_freedom import DegreesOfFreedom
-from ..isotropic import geometric_mean
-from ..radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.models.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.models.isotropic import geometric_mean
+from vje_ppl.models.radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.program.polar import to_polar
 
 
 class PolarSphericalStudentT(PyroModule):

@@ -11,10 +11,9 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from vje_ppl.distributions import DiagonalStudentT, StudentT
-from vje_ppl.polar import to_polar
-
-from ..degrees_of_freedom import DegreesOfFreedom
-from ..radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.models.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.models.radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.program.polar import to_polar
 
 
 def factorized(df: Tensor, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:

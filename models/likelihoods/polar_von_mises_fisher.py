@@ -8,10 +8,9 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from vje_ppl.distributions.von_mises_fisher import VonMisesFisher
-from vje_ppl.polar import to_polar
-
-from ..isotropic import geometric_mean
-from ..radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.models.isotropic import geometric_mean
+from vje_ppl.models.radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.program.polar import to_polar
 
 
 class PolarVonMisesFisher(PyroModule):

@@ -13,8 +13,8 @@ from pyro.nn import PyroModule
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from vje_ppl.borrowed import Borrowed
 from vje_ppl.distributions import Mixture
+from vje_ppl.program.borrowed import Borrowed
 
 
 class VampPrior(PyroModule):

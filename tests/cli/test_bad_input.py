@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import one_sentence
+from tests.helpers.commands import one_sentence
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tests.cases import composed
-from tests.cli.conftest import one_sentence
-from tests.cli.test_evaluate import command
-from tests.test_configs import OPTIONS
-from vje_ppl.config_identity import leaves
-from vje_ppl.train import main
+from tests.evaluate.test_command import command
+from tests.helpers.cases import composed
+from tests.helpers.commands import one_sentence
+from tests.settings.test_configs import OPTIONS
+from vje_ppl.settings.identity import leaves
+from vje_ppl.train.__main__ import main
 
 #: An epoch of two steps on 32 images, with networks that take no time where the configuration does not change them.
 TINY = (

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from tests.cli.conftest import SMALL
-from tests.cli.test_evaluate import command
-from vje_ppl import checkpoint
-from vje_ppl.checkpoint import LAST, PREVIOUS
-from vje_ppl.train import main
+from tests.evaluate.test_command import command
+from tests.helpers.commands import SMALL
+from vje_ppl.runs import checkpoint
+from vje_ppl.runs.checkpoint import LAST, PREVIOUS
+from vje_ppl.train.__main__ import main
 
 
 @pytest.fixture(scope="module")

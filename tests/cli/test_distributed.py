@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cli.conftest import SMALL, environment
-from tests.cli.test_train import final_state
+from tests.helpers.commands import SMALL, environment
+from tests.train.test_command import final_state
 
 TOGETHER = (*SMALL, "norm=group", "trainer.device=cpu", "knn.every=1")
 
@@ -165,7 +165,7 @@ def test_a_process_that_dies_ends_the_run_with_a_sentence(tmp_path, starter, ran
     assert f"process {rank + 1} of 2" in said[0]
     assert "is gone" in said[0]
     assert "give the same command again" in said[0]
-    assert "vje_ppl/training_loop.py" not in errors  # as in a traceback
+    assert "vje_ppl/train/loop.py" not in errors  # as in a traceback
     assert final_state(tmp_path / "runs" / "a")["epoch"] < 3
 
 

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from tests.cli.conftest import SMALL, environment, one_sentence
 from tests.cli.test_kill import compare
-from tests.cli.test_train import final_state
+from tests.helpers.commands import SMALL, environment, one_sentence
+from tests.train.test_command import final_state
 
 #: The largest file that the disk takes, once a file of this name is about to be written.
 PROGRAM = """
@@ -29,7 +29,7 @@ def fill(event, arguments):
 
 sys.addaudithook(fill)
 sys.argv = [command, *sys.argv[5:]]
-__import__("importlib").import_module(command).main()
+__import__("importlib").import_module(f"{command}.__main__").main()
 """
 RUN = (*SMALL, "trainer.epochs=3", "knn.every=1", "trainer.progress=false", "run.name=a")
 
@@ -143,7 +143,7 @@ def test_a_real_small_disk_that_is_full_and_then_is_not(tmp_path):
 def test_a_signal_on_a_full_disk_says_so_and_keeps_the_last_good_state(tmp_path, number):
     stopping = tmp_path / "stopping.py"
     stopping.write_text(
-        "import os, signal\nfrom vje_ppl.encoders import MLP\n\n\nclass Encoder(MLP):\n    calls = 0\n\n"
+        "import os, signal\nfrom vje_ppl.networks.encoders import MLP\n\n\nclass Encoder(MLP):\n    calls = 0\n\n"
         "    def forward(self, images):\n        self.calls += self.training\n        if self.calls == 12:\n"
         f"            os.kill(os.getpid(), {int(number)})\n        return super().forward(images)\n",
         encoding="utf-8",

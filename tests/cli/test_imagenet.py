@@ -8,12 +8,12 @@ import signal
 import pytest
 import torch
 
-from tests.cases import composed
 from tests.cli.test_kill import compare, finish, signal_once_under_way
-from tests.cli.test_train import assert_same, final_state
+from tests.helpers.cases import composed
+from tests.train.test_command import assert_same, final_state
 from vje_ppl.benchmark.photographs import write_photographs
 from vje_ppl.data.batches import TrainingBatches
-from vje_ppl.training_step import TrainingStep
+from vje_ppl.train.step import TrainingStep
 
 IMAGES, BATCH, EPOCHS = 24, 8, 2
 OVERRIDES = (

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import SMALL, environment
-from tests.cli.test_train import assert_same, final_state
+from tests.helpers.commands import SMALL, environment
+from tests.train.test_command import assert_same, final_state
 
 LONG = (*SMALL, "trainer.epochs=100", "trainer.checkpoint_every=1", "trainer.progress=false")
 

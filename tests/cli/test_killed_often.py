@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import SMALL, environment
 from tests.cli.test_kill import compare, finish
-from tests.cli.test_train import final_state
+from tests.helpers.commands import SMALL, environment
+from tests.train.test_command import final_state
 
 KILLS = 54
 RUN = (*SMALL, "trainer.epochs=120", "trainer.progress=false")
@@ -67,7 +67,7 @@ def live(arguments, change, checkpoints):
     child = os.fork()
     if child:
         return child
-    from vje_ppl.train import main
+    from vje_ppl.train.__main__ import main
 
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -86,9 +86,9 @@ def modified(path):
 
 
 def lives(folder):
-    import vje_ppl.train  # before the forks, which share it
+    import vje_ppl.train.run  # before the forks, which share it
 
-    assert vje_ppl.train.main
+    assert vje_ppl.train.__main__.main
     os.chdir(folder)
     checkpoints = Path("runs") / "killed" / "checkpoints"
     last, draw, found = checkpoints / "last.pt", random.Random(0), []

@@ -11,8 +11,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from tests.cli.conftest import SMALL, environment, one_sentence
-from tests.cli.test_train import final_state
+from tests.helpers.commands import SMALL, environment, one_sentence
+from tests.train.test_command import final_state
 
 COMMANDS = ("train", "evaluate", "reproduce")
 
@@ -94,7 +94,7 @@ def test_a_sweep_of_runs_that_start_processes_themselves_is_refused(train, tmp_p
 
 
 def test_what_cannot_be_shared_is_refused(monkeypatch, capsys):
-    from vje_ppl.compare import main
+    from vje_ppl.compare.__main__ import main
 
     monkeypatch.setattr(os, "environ", os.environ | TORCHRUN)
     monkeypatch.setattr(sys, "argv", ["vje_ppl.compare", "runs=runs"])

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 import vje_ppl
-from tests.cli.conftest import SMALL, one_sentence
-from tests.cli.test_compare import read_csv
-from tests.cli.test_evaluate import command, evaluate, report
-from tests.cli.test_train import assert_same, final_state
-from tests.methods.cases import METHODS, NARROW
-from vje_ppl.compare import main as compare_main
+from tests.compare.test_command import read_csv
+from tests.evaluate.test_command import command, evaluate, report
+from tests.helpers.baselines import METHODS, NARROW
+from tests.helpers.commands import SMALL, one_sentence
+from tests.train.test_command import assert_same, final_state
+from vje_ppl.compare.__main__ import main as compare_main
 from vje_ppl.crosscheck.__main__ import main as crosscheck_main
 from vje_ppl.errors import UserError
-from vje_ppl.method import PROGRAM
-from vje_ppl.run_folder import read_config
-from vje_ppl.train import main as train_main
+from vje_ppl.runs.folder import read_config
+from vje_ppl.settings.groups import PROGRAM
+from vje_ppl.train.__main__ import main as train_main
 
 #: A run of a second; saved in the middle of its last epoch, and at its end.
 RUN = (
@@ -208,7 +208,7 @@ OWN = """
 from typing import NamedTuple
 
 import torch
-from vje_ppl.method import Method
+from vje_ppl.methods.method import Method
 
 
 class Terms(NamedTuple):

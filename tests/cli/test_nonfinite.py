@@ -11,10 +11,10 @@ import sys
 import pytest
 import torch
 
-from tests.cli.conftest import SMALL, environment, one_sentence
 from tests.cli.test_kill import compare
-from tests.cli.test_train import final_state
-from vje_ppl import save_clock
+from tests.helpers.commands import SMALL, environment, one_sentence
+from tests.train.test_command import final_state
+from vje_ppl.runs import save_clock
 
 #: Parts of a user's own that are in order but for one step, or from one step on.
 PARTS = """
@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from vje_ppl.data.transforms.interfaces import Filter
-from vje_ppl.encoders import MLP
+from vje_ppl.networks.encoders import MLP
 
 
 class PoisonedFilter(Filter):

@@ -11,13 +11,13 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from tests.cli.conftest import one_sentence
-from tests.cli.test_evaluate import command, evaluate, report
-from vje_ppl import checkpoint
+from tests.evaluate.test_command import command, evaluate, report
+from tests.helpers.commands import one_sentence
 from vje_ppl.errors import UserError
-from vje_ppl.evaluation.evaluated_run import open_run
-from vje_ppl.evaluation.ood import open_other
-from vje_ppl.train import main as train_main
+from vje_ppl.features.opened_run import open_run
+from vje_ppl.features.other_data import open_other
+from vje_ppl.runs import checkpoint
+from vje_ppl.train.__main__ import main as train_main
 
 FOLDER = (
     *("data=image_folder", "data.subset=null", "encoder=mlp", "encoder.width=16", "encoder.dim=8", "batch_size=4"),

@@ -17,10 +17,21 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from vje_ppl.command import run_command
 from vje_ppl.errors import UserError
-from vje_ppl.mistyped import OPEN, read_arguments
-from vje_ppl.text_keys import LISTS, NAMES, NUMBERED, PATHS, defaults, groups, options, quoted, split, text_keys
+from vje_ppl.terminal.command import run_command
+from vje_ppl.terminal.mistyped import OPEN, read_arguments
+from vje_ppl.terminal.text_keys import (
+    LISTS,
+    NAMES,
+    NUMBERED,
+    PATHS,
+    defaults,
+    groups,
+    options,
+    quoted,
+    split,
+    text_keys,
+)
 
 
 @pytest.fixture
@@ -284,7 +295,7 @@ def test_what_is_right_composes(composed, line):
 
 
 def test_a_home_directory_inside_other_data(monkeypatch):
-    from vje_ppl.evaluation.ood import other_config
+    from vje_ppl.features.other_data import other_config
 
     monkeypatch.setenv("HOME", "/home/me")
     assert other_config({"name": "cifar10", "root": "~/x"}, None)["root"] == "/home/me/x"

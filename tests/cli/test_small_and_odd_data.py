@@ -7,9 +7,9 @@ import json
 import numpy as np
 from PIL import Image
 
-from tests.cli.conftest import one_sentence
-from tests.cli.test_evaluate import command, evaluate
-from vje_ppl.diagnose import main as diagnose_main
+from tests.evaluate.test_command import command, evaluate
+from tests.helpers.commands import one_sentence
+from vje_ppl.diagnose.__main__ import main as diagnose_main
 
 RUN = (
     *("data=image_folder", "data.root=images", "data.workers=0", "data.subset=null", "encoder=mlp", "encoder.dim=8"),

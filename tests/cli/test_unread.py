@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.cli.conftest import SMALL, environment
+from tests.helpers.commands import SMALL, environment
 
 UNREAD = 128 + 13  # SIGPIPE, as a shell counts it
 
@@ -46,7 +46,7 @@ def test_a_configuration_that_nobody_reads_ends_quietly(tmp_path):
 
 
 def test_another_broken_pipe_is_no_matter_of_output():
-    program = "from vje_ppl.command import _is_unread; print(_is_unread(BrokenPipeError()), _is_unread(ValueError()))"
+    program = "from vje_ppl.terminal.command import _is_unread as f; print(f(BrokenPipeError()), f(ValueError()))"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     assert done.stdout == "False False\n"

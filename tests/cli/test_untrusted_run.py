@@ -14,17 +14,17 @@ import pytest
 import torch
 
 import vje_ppl
-from tests.cli.conftest import SMALL, one_sentence
-from tests.cli.test_evaluate import QUICK, command
-from vje_ppl import checkpoint
-from vje_ppl.compare import main as compare_main
+from tests.evaluate.test_command import QUICK, command
+from tests.helpers.commands import SMALL, one_sentence
+from vje_ppl.compare.__main__ import main as compare_main
 from vje_ppl.crosscheck.__main__ import main as crosscheck_main
-from vje_ppl.diagnose import main as diagnose_main
+from vje_ppl.diagnose.__main__ import main as diagnose_main
 from vje_ppl.errors import UserError
-from vje_ppl.evaluate import main as evaluate_main
-from vje_ppl.export import main as export_main
-from vje_ppl.exporting.safetensors_export import MODEL, write_tensors
-from vje_ppl.train import main as train_main
+from vje_ppl.evaluate.__main__ import main as evaluate_main
+from vje_ppl.export.__main__ import main as export_main
+from vje_ppl.runs import checkpoint
+from vje_ppl.runs.saved_model import MODEL, write_tensors
+from vje_ppl.train.__main__ import main as train_main
 
 EVIL = """
 import os
@@ -92,29 +92,38 @@ NODES = {
     "hydra.utils.get_object": {"_target_": "hydra.utils.get_object", "path": "evil.run"},
     "torch.hub": {"_target_": "torch.hub.load", "repo_or_dir": "{folder}", "model": "run", "source": "local"},
     "a module of theirs": {"_target_": "evil.Part"},
-    "build": {"_target_": "vje_ppl.build.build", "config": [["_target_", "evil.run"]], "part": "x"},
-    "importlib of a module of ours": {"_target_": "vje_ppl.crosscheck.twins.importlib.import_module", "name": "evil"},
-    "os of a module of ours": {"_target_": "vje_ppl.run_folder.os.mkdir", "path": "{canary}"},
+    "build": {"_target_": "vje_ppl.settings.build.build", "config": [["_target_", "evil.run"]], "part": "x"},
+    "importlib of a module of ours": {"_target_": "vje_ppl.settings.twins.importlib.import_module", "name": "evil"},
+    "os of a module of ours": {"_target_": "vje_ppl.runs.folder.os.mkdir", "path": "{canary}"},
     "subprocess of a module of ours": {"_target_": "vje_ppl.benchmark.memory.subprocess.run", "args": ["x"]},
-    "hydra of a module of ours": {"_target_": "vje_ppl.build.hydra.utils.call", "config": {"_target_": "evil.run"}},
+    "hydra of a module of ours": {
+        "_target_": "vje_ppl.settings.build.hydra.utils.call",
+        "config": {"_target_": "evil.run"},
+    },
     "partial of a part": {"_target_": "vje_ppl.guides.flow.partial", "_args_": ["x"]},
     "another run": {"_target_": "vje_ppl.load", "run": "{folder}", "trust_targets": True},
-    "another training": {"_target_": "vje_ppl.train.train", "config": {}},
-    "data of another run": {"_target_": "vje_ppl.data.hold_out.load_data", "config": {"x": {"_target_": "evil.run"}}},
+    "another training": {"_target_": "vje_ppl.train.run.train", "config": {}},
+    "data of another run": {"_target_": "vje_ppl.settings.data.load_data", "config": {"x": {"_target_": "evil.run"}}},
     "what writes files": {"_target_": "vje_ppl.files.write_atomically", "path": "{canary}", "data": "x"},
-    "globals of a method": {"_target_": "vje_ppl.encoders.MLP.forward.__globals__.__getitem__", "_args_": ["x"]},
-    "a method of a part": {"_target_": "vje_ppl.encoders.MLP.load_state_dict", "state_dict": {}},
-    "a private function": {"_target_": "vje_ppl.encoders._initialize", "module": None},
-    "in a list": {"_target_": "vje_ppl.encoders.MLP", "channels": [[{"_target_": "evil.run"}]]},
-    "unexpanded": {"_target_": "vje_ppl.encoders.MLP", "_recursive_": False, "dim": {"_target_": "evil.run"}},
-    "made up": {"_target_": "vje_ppl.encoders.MLP", "dim": "${{oc.create:{{_target_:evil.run}}}}"},
-    "made up later": {"_target_": "vje_ppl.encoders.MLP", "dim": "\\${{oc.create:{{_target_:evil.run}}}}"},
-    "made up even later": {"_target_": "vje_ppl.encoders.MLP", "dim": "\\\\\\${{oc.create:{{_target_:evil.run}}}}"},
-    "decoded": {"_target_": "vje_ppl.encoders.MLP", "dim": "${{oc.decode:'{{_target_: evil.run}}'}}"},
-    "environment": {"_target_": "vje_ppl.encoders.MLP", "dim": "${{oc.env:CANARY}}"},
+    "globals of a method": {
+        "_target_": "vje_ppl.networks.encoders.MLP.forward.__globals__.__getitem__",
+        "_args_": ["x"],
+    },
+    "a method of a part": {"_target_": "vje_ppl.networks.encoders.MLP.load_state_dict", "state_dict": {}},
+    "a private function": {"_target_": "vje_ppl.networks.encoders._initialize", "module": None},
+    "in a list": {"_target_": "vje_ppl.networks.encoders.MLP", "channels": [[{"_target_": "evil.run"}]]},
+    "unexpanded": {"_target_": "vje_ppl.networks.encoders.MLP", "_recursive_": False, "dim": {"_target_": "evil.run"}},
+    "made up": {"_target_": "vje_ppl.networks.encoders.MLP", "dim": "${{oc.create:{{_target_:evil.run}}}}"},
+    "made up later": {"_target_": "vje_ppl.networks.encoders.MLP", "dim": "\\${{oc.create:{{_target_:evil.run}}}}"},
+    "made up even later": {
+        "_target_": "vje_ppl.networks.encoders.MLP",
+        "dim": "\\\\\\${{oc.create:{{_target_:evil.run}}}}",
+    },
+    "decoded": {"_target_": "vje_ppl.networks.encoders.MLP", "dim": "${{oc.decode:'{{_target_: evil.run}}'}}"},
+    "environment": {"_target_": "vje_ppl.networks.encoders.MLP", "dim": "${{oc.env:CANARY}}"},
     "no target but an interpolation": {"_target_": "${{oc.env:CANARY}}"},
-    "controls": {"_target_": "vje_ppl.encoders.MLP", "norm": "\x1b]0;owned\x07"},
-    "name with controls": {"_target_": "vje_ppl.encoders.\x1b[2J"},
+    "controls": {"_target_": "vje_ppl.networks.encoders.MLP", "norm": "\x1b]0;owned\x07"},
+    "name with controls": {"_target_": "vje_ppl.networks.encoders.\x1b[2J"},
 }
 
 #: Where parts of a model come from.
@@ -168,7 +177,9 @@ def test_load_refuses_what_a_configuration_brings(honest, tmp_path, canary, name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, node in NODES.items() if node["_target_"] != "vje_ppl.encoders.MLP"])
+@pytest.mark.parametrize(
+    "name", [name for name, node in NODES.items() if node["_target_"] != "vje_ppl.networks.encoders.MLP"]
+)
 def test_load_refuses_it_wherever_it_is(honest, tmp_path, canary, name):
     refuse(honest, tmp_path, canary, filled(NODES[name], canary), PLACES)
 

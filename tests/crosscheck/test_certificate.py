@@ -8,19 +8,19 @@ import jax
 import numpy as np
 import pytest
 import torch
-import vje_ppl.models.likelihoods.polar_student_t as polar
 from torch.distributions import Independent, Normal
-from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
-from vje_ppl.models import radius_scales, scales
-from vje_ppl.models.radius import StudentTRadius
 
-import vje_ppl.objective
+import vje_ppl.models.likelihoods.polar_student_t as polar
+import vje_ppl.program.objective
 from vje_ppl.crosscheck import certificate, pyro_side
 from vje_ppl.crosscheck import numpyro_side as port_side
 from vje_ppl.distributions import DiagonalStudentT, UnitNormal
 from vje_ppl.distributions import kl as kl_module
 from vje_ppl.distributions import student_t as student_t_module
 from vje_ppl.distributions.student_t import StudentT
+from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
+from vje_ppl.models import radius_scales, scales
+from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.numpyro_port.distributions import DiagonalStudentT as PortDiagonalStudentT
 from vje_ppl.numpyro_port.distributions import log_gamma as port_log_gamma
 
@@ -86,7 +86,7 @@ def pyro_side_normal(loc, scale):
 
 
 def _swapped_direction(patch):
-    _wrap(patch, vje_ppl.objective, "permutations", lambda f, views, n: reversed(list(f(views, n))))
+    _wrap(patch, vje_ppl.program.objective, "permutations", lambda f, views, n: reversed(list(f(views, n))))
 
 
 def _exchanged_kl(patch):
@@ -126,7 +126,7 @@ def _forgotten_stop_gradient(patch):
     def attached(original, self, beta, **kwargs):
         original(self, beta, detach_target=False)
 
-    _wrap(patch, vje_ppl.objective.SymmetricConditionalELBO, "__init__", attached)
+    _wrap(patch, vje_ppl.program.objective.SymmetricConditionalELBO, "__init__", attached)
 
 
 def _beta_ignored(patch):

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 import vje_ppl.numpyro_port.distributions.diagonal_student_t as twin
-from tests.cli.test_evaluate import command, train
+from tests.evaluate.test_command import command, train
 from vje_ppl.crosscheck.__main__ import crosscheck, main
 from vje_ppl.errors import UserError
 

@@ -6,16 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from vje_ppl.guides.low_rank_normal import LowRankNormalPosterior
 
-from tests.cases import CHANNELS, GUIDES, composed
-from vje_ppl.build import build, build_joint_embedding
+from tests.helpers.cases import CHANNELS, GUIDES, composed
 from vje_ppl.crosscheck import quantities as q
 from vje_ppl.crosscheck import trained
 from vje_ppl.crosscheck.certificate import Batch, Check, compare
-from vje_ppl.loading import TrainedRun
+from vje_ppl.guides.low_rank_normal import LowRankNormalPosterior
 from vje_ppl.numpyro_port.distributions import coupling_flow as flow_twin
 from vje_ppl.numpyro_port.guides import low_rank_normal as low_rank_twin
+from vje_ppl.runs.trained_run import TrainedRun
+from vje_ppl.settings.build import build, build_joint_embedding
 
 DIM, IMAGES = 16, 8
 SMALL = (f"encoder.dim={DIM}", "encoder.width=6", "encoder.depth=1", "guide.network.width=2")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from vje_ppl.models.priors.standard_normal import StandardNormal
 
-from tests.cases import CHANNELS, GUIDES, composed
-from vje_ppl.build import build, build_joint_embedding
+from tests.helpers.cases import CHANNELS, GUIDES, composed
 from vje_ppl.crosscheck import quantities as q
 from vje_ppl.crosscheck import trained
-from vje_ppl.loading import TrainedRun
+from vje_ppl.models.priors.standard_normal import StandardNormal
+from vje_ppl.runs.trained_run import TrainedRun
+from vje_ppl.settings.build import build, build_joint_embedding
 
 SMALL = ("encoder.width=6", "encoder.depth=1", "encoder.dim=4", "guide.network.width=2", "prior=vamp")
 ONE_EACH = sorted({case.name for case in GUIDES})

@@ -53,7 +53,7 @@ def test_data_set_brings_its_companions_and_knows_its_keys(composed, name):
     assert set(config.data) - {"_target_"} == set(inspect.signature(loader).parameters)
     grey = name in ("digits", "fashion_mnist")
     assert len(config.augment.mean) == (1 if grey else 3)
-    assert (config.encoder._target_ == "vje_ppl.encoders.MLP") == (name == "digits")
+    assert (config.encoder._target_ == "vje_ppl.networks.encoders.MLP") == (name == "digits")
 
 
 def test_defaults_of_data_files_are_those_of_the_loaders(composed):
@@ -66,7 +66,7 @@ def test_defaults_of_data_files_are_those_of_the_loaders(composed):
 
 def test_command_line_beats_the_companions(composed):
     config = composed("data=cifar10", "encoder=mlp", "augment=imagenet", "augment.color.jitter.hue=0.2")
-    assert config.encoder._target_ == "vje_ppl.encoders.MLP"
+    assert config.encoder._target_ == "vje_ppl.networks.encoders.MLP"
     assert "blur" in config.augment.filters
     assert config.augment.color.jitter.hue == 0.2
     assert "grayscale" not in composed("data=cifar10", "~augment.color.grayscale").augment.color

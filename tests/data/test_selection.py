@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from vje_ppl.data.fingerprint import name_keys
-from vje_ppl.data.keys import Stream
 from vje_ppl.data.selection import hold_out_by_name, stratified_hold_out, subset_indices
 from vje_ppl.errors import UserError
+from vje_ppl.randomness import Stream
 
 
 def test_subset_is_fixed_increasing_and_nested():

@@ -24,7 +24,7 @@ from vje_ppl.distributions import (
     UnitNormal,
     VonMisesFisher,
 )
-from vje_ppl.promoted import promoted
+from vje_ppl.distributions.promoted import promoted
 
 #: From a location, a shape parameter (degrees of freedom, or a concentration) and scales.
 DISTRIBUTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vje_ppl.distributions import PowerSpherical
-from vje_ppl.polar import to_polar
+from vje_ppl.program.polar import to_polar
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 

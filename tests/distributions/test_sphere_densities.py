@@ -17,7 +17,7 @@ from torch import Tensor
 from vje_ppl.crosscheck.quadrature import log_integral_over_sphere
 from vje_ppl.distributions import PowerSpherical, VonMisesFisher
 from vje_ppl.distributions.sphere import log_sphere_area
-from vje_ppl.polar import to_polar
+from vje_ppl.program.polar import to_polar
 
 DENSITIES = {"von_mises_fisher": VonMisesFisher, "power_spherical": PowerSpherical}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])

@@ -36,8 +36,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from packaging.requirements import Requirement
 
-from tests.cli.conftest import environment
 from tests.documentation.blocks import ROOT, Block
+from tests.helpers.commands import environment
 
 CONFIGS = ROOT / "configs"
 RUN = "digits"
@@ -57,7 +57,7 @@ BUDGETS: dict[str, tuple[str, ...]] = {
         *("nuts.chains=2", "uncertainty.images=60", "predictive.images=60", "predictive.samples=40"),
         *("datatree.samples=20",),
     ),
-    "reproduce": ("run=false",),  # draws what is there; runs of a study are tested in tests/cli/test_reproduce.py
+    "reproduce": ("run=false",),  # draws what is there; runs of a study are tested in tests/reproduce/test_command.py
     "compare": (),
     "crosscheck": ("widths=[2,3]", "images=16", "precision=[float64]"),
     "benchmark": ("only=[step]", "seconds=0.01", "batch_size=8"),

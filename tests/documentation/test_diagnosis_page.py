@@ -7,21 +7,16 @@ import re
 import pytest
 
 from tests.documentation.blocks import ROOT
-from vje_ppl.diagnostics import (
-    active_features,
-    calibration_section,
-    corruption_check,
-    guide_section,
-    offsets,
-    other_data_check,
-    predictive,
-    reference_section,
-)
-from vje_ppl.diagnostics.knn_error_check import BEATS, NAME
+from vje_ppl.diagnose.posterior import offsets
+from vje_ppl.diagnose.sections import active_features, corruption_check, other_data_check, predictive
+from vje_ppl.diagnose.sections import calibration as calibration_section
+from vje_ppl.diagnose.sections import guide as guide_section
+from vje_ppl.diagnose.sections import reference as reference_section
+from vje_ppl.diagnose.sections.knn_error_check import BEATS, NAME
 
 PAGE = (ROOT / "docs/diagnosis.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|", PAGE, flags=re.MULTILINE))
-SOURCES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "vje_ppl/diagnostics").glob("*.py"))
+SOURCES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "vje_ppl/diagnose").rglob("*.py"))
 
 THRESHOLDS = {
     "Scale of the guide": (guide_section.DOUBTED_SCALE, guide_section.REFUSED_SCALE),

@@ -113,4 +113,4 @@ def test_the_reference_has_classes_and_functions_with_their_docstrings(site):
     likelihoods = unescape((site / "api/vje_ppl.models.likelihoods.html").read_text(encoding="utf-8"))
     for words in ("PolarStudentT", "degrees of freedom ν of the direction", 'site "direction"'):
         assert words in likelihoods
-    assert "to_polar" in (site / "api/vje_ppl.html").read_text(encoding="utf-8")
+    assert "to_polar" in (site / "api/vje_ppl.program.html").read_text(encoding="utf-8")

@@ -8,14 +8,14 @@ import pytest
 import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
+
+from vje_ppl import SymmetricConditionalELBO
 from vje_ppl.guides.diagonal_normal import DiagonalNormal
 from vje_ppl.guides.flow import Flow
 from vje_ppl.guides.low_rank_normal import LowRankNormal
 from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.vje import VJE
-
-from vje_ppl import SymmetricConditionalELBO
-from vje_ppl.amortized import AmortizedGuide
+from vje_ppl.program.amortized import AmortizedGuide
 
 N, D, STEPS = 4, 4, 300
 #: The posterior's covariance, of rank one plus a diagonal: three quarters of each variance are shared.

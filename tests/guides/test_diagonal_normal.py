@@ -10,10 +10,10 @@ import scipy.stats
 import torch
 from pyro import poutine
 from torch import nn
-from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
 
-from vje_ppl.amortized import AmortizedGuide
-from vje_ppl.inference_network import InferenceNetwork
+from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
+from vje_ppl.networks.inference_network import InferenceNetwork
+from vje_ppl.program.amortized import AmortizedGuide
 
 N, D = 6, 3
 

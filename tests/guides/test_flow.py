@@ -8,16 +8,16 @@ import pytest
 import torch
 from pyro import poutine
 from torch import Tensor, nn
+
+from vje_ppl import SymmetricConditionalELBO
+from vje_ppl.distributions import UnitNormal
+from vje_ppl.distributions.kl import closed_form_kl
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.guides.flow import Flow, FlowPosterior
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.vje import VJE
-
-from vje_ppl import SymmetricConditionalELBO
-from vje_ppl.distributions import UnitNormal
-from vje_ppl.distributions.kl import closed_form_kl
-from vje_ppl.noise import KeyedNoise
+from vje_ppl.program.noise import KeyedNoise
 
 N, D = 6, 4
 

@@ -11,17 +11,17 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
+
+from vje_ppl import SymmetricConditionalELBO
+from vje_ppl.distributions import UnitNormal
+from vje_ppl.distributions.kl import closed_form_kl
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.guides.low_rank_normal import LARGEST_LOADING, LowRankNormal, LowRankNormalPosterior
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.ard_normal import ARDNormal
 from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.vje import VJE
-
-from vje_ppl import SymmetricConditionalELBO
-from vje_ppl.distributions import UnitNormal
-from vje_ppl.distributions.kl import closed_form_kl
-from vje_ppl.inference_network import InferenceNetwork
+from vje_ppl.networks.inference_network import InferenceNetwork
 
 N, D, R = 6, 5, 2
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.cases import built, normal
+from tests.helpers.baselines import built, normal
 
 #: What lightly's standardization adds to variances.
 EPS = 1e-5

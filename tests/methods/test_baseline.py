@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from tests.methods.cases import METHODS, built, configured, views
-from vje_ppl.build import build_method
+from tests.helpers.baselines import METHODS, built, configured, views
 from vje_ppl.errors import UserError
-from vje_ppl.method import Method, Terms
+from vje_ppl.methods.method import Method, Terms
+from vje_ppl.settings.build import build_method
 
 all_methods = pytest.mark.parametrize("method", METHODS)
 
@@ -141,7 +141,7 @@ def test_a_missing_lightly_is_one_sentence(monkeypatch):
         (("method.projector=[]",), r"^A head expects the widths of one layer or more, each at least 1, got \[\]"),
         (
             ("method._target_=torch.nn.Identity",),
-            r"^method expects a subclass of vje_ppl\.method\.Method, got Identity",
+            r"^method expects a subclass of vje_ppl\.Method, got Identity",
         ),
     ],
     ids=["a part of VJE", "an ablation of VJE", "no layer", "no method"],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.cases import built, normal, views
+from tests.helpers.baselines import built, normal, views
 from tests.methods.test_simsiam import cosine
 from vje_ppl.methods.byol import BYOL, cosine_momentum
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tests import cases
-from tests.methods.cases import CHANNELS, METHODS, NARROW, built, views
-from tests.together import PROCESSES, together
-from vje_ppl.build import build_method
-from vje_ppl.noise import KeyedNoise
+from tests.helpers import cases
+from tests.helpers.baselines import CHANNELS, METHODS, NARROW, built, views
+from tests.helpers.together import PROCESSES, together
+from vje_ppl.program.noise import KeyedNoise
+from vje_ppl.settings.build import build_method
 
 IMAGES, SIDE = 8, 4
 

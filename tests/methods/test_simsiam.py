@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.methods.cases import built, normal
+from tests.helpers.baselines import built, normal
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:

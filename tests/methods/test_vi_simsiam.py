@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.special import gammaln
 
-from tests.methods.cases import built, normal, views
-from vje_ppl.method import PredictiveDensity
+from tests.helpers.baselines import built, normal, views
+from vje_ppl.methods.method import PredictiveDensity
 from vje_ppl.methods.vi_simsiam import VISimSiam
 
 

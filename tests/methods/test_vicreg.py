@@ -8,7 +8,7 @@ import torch
 from lightly.loss import VICRegLoss
 from torch import nn
 
-from tests.methods.cases import built, normal
+from tests.helpers.baselines import built, normal
 
 
 def formula(p_1: np.ndarray, p_2: np.ndarray) -> dict[str, float]:

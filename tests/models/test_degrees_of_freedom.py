@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from numpyro import handlers
-from vje_ppl.models.degrees_of_freedom import HIGHEST, LOWEST, DegreesOfFreedom
 
+from vje_ppl.models.degrees_of_freedom import HIGHEST, LOWEST, DegreesOfFreedom
 from vje_ppl.numpyro_port import degrees_of_freedom as port
 
 #: Inside the interval of learned values, close to both of its ends.

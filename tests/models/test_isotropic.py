@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from vje_ppl.models.isotropic import geometric_mean
 
+from vje_ppl.models.isotropic import geometric_mean
 from vje_ppl.numpyro_port import isotropic as port
 
 

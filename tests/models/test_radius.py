@@ -14,13 +14,13 @@ import scipy.stats
 import torch
 from numpyro import handlers
 from pyro import poutine
+
 from vje_ppl.models.radius import NoRadius, NormalRadius, StudentTRadius, base_measure_with, checked_radius
 from vje_ppl.models.radius_scales import projected, unit
-
 from vje_ppl.numpyro_port import polar as port_polar
 from vje_ppl.numpyro_port import radius as port
 from vje_ppl.numpyro_port import radius_scales as port_scales
-from vje_ppl.polar import to_polar
+from vje_ppl.program.polar import to_polar
 
 N, D = 4, 5
 

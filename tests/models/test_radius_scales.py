@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from vje_ppl.models.radius_scales import projected, unit
 
 

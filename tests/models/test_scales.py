@@ -8,8 +8,8 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from vje_ppl.models.scales import Free, Isotropic, Tied
 
+from vje_ppl.models.scales import Free, Isotropic, Tied
 from vje_ppl.numpyro_port import scales as port
 
 

@@ -8,6 +8,7 @@ import torch
 from pyro import poutine
 from pyro.infer import Predictive
 from pyro.infer.inspect import get_model_relations
+
 from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal

@@ -10,10 +10,10 @@ import torch
 from jax import random
 from numpyro import handlers
 from torch import nn
-from vje_ppl.guides.flow import FlowPosterior as TorchFlowPosterior
-from vje_ppl.guides.low_rank_normal import LowRankNormalPosterior as TorchLowRankNormalPosterior
 
 from vje_ppl.distributions.coupling_flow import CouplingFlow as TorchCouplingFlow
+from vje_ppl.guides.flow import FlowPosterior as TorchFlowPosterior
+from vje_ppl.guides.low_rank_normal import LowRankNormalPosterior as TorchLowRankNormalPosterior
 from vje_ppl.numpyro_port.distributions.coupling_flow import CouplingFlow
 from vje_ppl.numpyro_port.distributions.kl import closed_form_kl
 from vje_ppl.numpyro_port.guides.flow import Flow, FlowPosterior

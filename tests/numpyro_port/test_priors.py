@@ -15,10 +15,10 @@ import pytest
 import torch
 from jax import random
 from numpyro import handlers
-from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior as PyroPosterior
-from vje_ppl.models.priors import ard_normal, laplace, mixture, student_t, vamp
 
 from vje_ppl.distributions.kl import closed_form_kl as pyro_kl
+from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior as PyroPosterior
+from vje_ppl.models.priors import ard_normal, laplace, mixture, student_t, vamp
 from vje_ppl.numpyro_port.distributions import Mixture
 from vje_ppl.numpyro_port.distributions.kl import closed_form_kl
 from vje_ppl.numpyro_port.guides.diagonal_normal import DiagonalNormalPosterior

@@ -14,11 +14,11 @@ from numpyro import handlers
 from numpyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO, TraceMeanField_ELBO
 from numpyro.infer.util import log_density
 from pyro import poutine
+
 from vje_ppl.guides import diagonal_normal as pyro_guide
 from vje_ppl.models import vje as pyro_vje
 from vje_ppl.models.likelihoods import polar_student_t as pyro_likelihood
 from vje_ppl.models.priors.standard_normal import StandardNormal as PyroStandardNormal
-
 from vje_ppl.numpyro_port.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
 from vje_ppl.numpyro_port.likelihoods.polar_student_t import PolarStudentT, factorized
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO

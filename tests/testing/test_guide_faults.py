@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
+
+from tests.helpers.named import assert_named
 from vje_ppl.guides.diagonal_normal import DiagonalNormal, DiagonalNormalPosterior
 from vje_ppl.guides.flow import Flow
-
-from tests.testing.named import assert_named
-from vje_ppl.inference_network import InferenceNetwork
+from vje_ppl.networks.inference_network import InferenceNetwork
 from vje_ppl.testing import ConformanceError, check_guide
 
 

@@ -13,12 +13,12 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn.functional import normalize
+
+from tests.helpers.named import assert_named
+from vje_ppl.distributions import VonMisesFisher
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.likelihoods.polar_von_mises_fisher import PolarVonMisesFisher
-
-from tests.testing.named import assert_named
-from vje_ppl.distributions import VonMisesFisher
-from vje_ppl.polar import to_polar
+from vje_ppl.program.polar import to_polar
 from vje_ppl.testing import ConformanceError, check_likelihood
 
 

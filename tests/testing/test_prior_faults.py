@@ -11,7 +11,7 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 from torch.distributions import Independent, constraints, register_kl
 
-from tests.testing.named import assert_named
+from tests.helpers.named import assert_named
 from vje_ppl.models.priors.vamp import VampPrior
 from vje_ppl.testing import ConformanceError, check_prior
 

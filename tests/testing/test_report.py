@@ -10,12 +10,12 @@ import sys
 import pyro
 import pytest
 import torch
+
+from tests.helpers.cases import GUIDES, LIKELIHOODS, PRIORS, subject
+from tests.testing.test_likelihood_faults import Cartesian, Learned, Unnormalized
 from vje_ppl.guides.diagonal_normal import DiagonalNormal
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
-
-from tests.cases import GUIDES, LIKELIHOODS, PRIORS, subject
-from tests.testing.test_likelihood_faults import Cartesian, Learned, Unnormalized
 from vje_ppl.testing import (
     LIKELIHOOD_CHECKS,
     ConformanceError,

@@ -16,11 +16,11 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from vje_ppl.benchmark import decoding, memory, step, throughput
-from vje_ppl.build import build_joint_embedding
-from vje_ppl.command import run_command
-from vje_ppl.devices import launch
-from vje_ppl.random_state import seed_everything
-from vje_ppl.table import format_table
+from vje_ppl.parallel.devices import launch
+from vje_ppl.randomness import seed_everything
+from vje_ppl.settings.build import build_joint_embedding
+from vje_ppl.terminal.command import run_command
+from vje_ppl.terminal.table import format_table
 
 #: (measure, sense, target, what it is)
 TARGETS = [

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vje_ppl.benchmark.photographs import write_photographs
 from vje_ppl.benchmark.timing import alternate
-from vje_ppl.build import build_augment
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.data.image_set import StreamedImages
+from vje_ppl.settings.build import build_augment
 
 #: Files that are written, images in an epoch of the benchmark, which goes through the files again and again, and views.
 FILES, IMAGES, VIEWS = 64, 256, 2

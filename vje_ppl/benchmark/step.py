@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from vje_ppl.benchmark.fused import fused_loss
 from vje_ppl.benchmark.timing import alternate
-from vje_ppl.build import build_augment, build_joint_embedding
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.data.image_set import InMemoryImages
-from vje_ppl.devices import uses_channels_last
-from vje_ppl.monitor import Monitor
-from vje_ppl.training_step import TrainingStep, prepare
+from vje_ppl.parallel.devices import uses_channels_last
+from vje_ppl.settings.build import build_augment, build_joint_embedding
+from vje_ppl.train.monitor import Monitor
+from vje_ppl.train.step import TrainingStep, prepare
 
 SIDE, CHANNELS = 32, 3
 

@@ -15,11 +15,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from vje_ppl.benchmark.step import CHANNELS, SIDE, endless, random_batches
-from vje_ppl.build import build, build_joint_embedding
-from vje_ppl.devices import uses_channels_last
 from vje_ppl.methods.simsiam import SimSiam
-from vje_ppl.monitor import Monitor
-from vje_ppl.training_step import TrainingStep, prepare
+from vje_ppl.parallel.devices import uses_channels_last
+from vje_ppl.settings.build import build, build_joint_embedding
+from vje_ppl.train.monitor import Monitor
+from vje_ppl.train.step import TrainingStep, prepare
 
 WORKERS = 2
 

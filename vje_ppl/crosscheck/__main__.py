@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from vje_ppl.command import run_command
 from vje_ppl.errors import UserError
 from vje_ppl.files import json_lines, write_atomically
-from vje_ppl.table import format_table
+from vje_ppl.terminal.command import run_command
+from vje_ppl.terminal.table import format_table
 
 FAILED = 1
 PRECISIONS = ("float64", "float32")

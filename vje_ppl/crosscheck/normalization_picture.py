@@ -25,7 +25,7 @@ def draw(path: Path, points: int = 49) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from vje_ppl.curves import COLOURS, FAINT, INK
+    from vje_ppl.pictures.style import COLOURS, FAINT, INK
 
     dfs, widths, scales = (1.0, 5.0, 30.0), (3, 16, 128, 512), np.geomspace(0.003, 3.0, points)
     figure = Figure(figsize=(10.0, 3.4), layout="constrained")

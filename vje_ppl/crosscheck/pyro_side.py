@@ -22,8 +22,8 @@ from vje_ppl.models.likelihoods import polar_student_t
 from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.models.vje import VJE
-from vje_ppl.objective import ObjectiveTerms, SymmetricConditionalELBO
-from vje_ppl.polar import to_polar
+from vje_ppl.program.objective import ObjectiveTerms, SymmetricConditionalELBO
+from vje_ppl.program.polar import to_polar
 
 
 def densities(cases: Cases, device: str = "cpu") -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,22 +16,22 @@ import torch
 from numpyro import handlers
 from torch import Tensor, nn
 
-from vje_ppl.build import build_augment
 from vje_ppl.crosscheck import closed_form, numpyro_side, pyro_side
 from vje_ppl.crosscheck import quantities as q
 from vje_ppl.crosscheck.certificate import Batch, Check, compare
 from vje_ppl.crosscheck.rounded import Rounded, as_rounded
-from vje_ppl.crosscheck.twins import build_model, twin
 from vje_ppl.data.batches import TrainingBatches
-from vje_ppl.data.hold_out import load_data
 from vje_ppl.files import write_atomically
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
-from vje_ppl.loading import TrainedRun, load
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
-from vje_ppl.objective import SymmetricConditionalELBO
+from vje_ppl.program.objective import SymmetricConditionalELBO
+from vje_ppl.runs.trained_run import TrainedRun, load
+from vje_ppl.settings.build import build_augment
+from vje_ppl.settings.data import load_data
+from vje_ppl.settings.twins import asked_posterior, build_model, twin
 
 
 @dataclass(frozen=True)
@@ -141,22 +141,6 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
         {name: of_views[0] for name, of_views in values.items() if isinstance(of_views[0], nn.Module)},
         {name: _array(getattr(asked, name)) for name in values if isinstance(getattr(asked, name, None), Tensor)},
     )
-
-
-def asked_posterior(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
-    """The posterior that a prior asks the inference network for, or None."""
-    if not hasattr(prior, "bind"):
-        return None
-    answers: list[Any] = []
-
-    def remember(embedding: Tensor) -> Any:
-        answers.append(infer(embedding))
-        return answers[-1]
-
-    prior.bind(remember)
-    prior()
-    prior.bind(infer)
-    return answers[-1]
 
 
 @torch.no_grad()

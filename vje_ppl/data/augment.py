@@ -18,12 +18,13 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
-from vje_ppl.data.keys import Stream, keyed_generator
 from vje_ppl.data.preprocess import Normalize, Preprocess, check_image_size
+from vje_ppl.data.transfer import to_device
 from vje_ppl.data.transforms.color_map import ColorMap
-from vje_ppl.data.transforms.interfaces import BoxTransform, ColorTransform, Filter, to_device
+from vje_ppl.data.transforms.interfaces import BoxTransform, ColorTransform, Filter
 from vje_ppl.data.transforms.resample import cut_and_resize
 from vje_ppl.errors import UserError
+from vje_ppl.randomness import Stream, keyed_generator
 
 #: Bytes of views in float32 that a CPU finishes at a time: eight views of 224 pixels.
 _CACHE = 5_000_000

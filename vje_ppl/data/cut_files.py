@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.decode import Box, UnreadableImageError, read_cuts
 from vje_ppl.data.image_set import StreamedImages
-from vje_ppl.data.keys import Stream, keyed_generator
 from vje_ppl.data.preprocess import Preprocess
+from vje_ppl.randomness import Stream, keyed_generator
 
 _SECONDS_AFTER_SIGTERM = 30
 

@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt64
 
 from vje_ppl.data.image_files import ImageFile, ImageFiles, StoredFile
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
-from vje_ppl.printable import printable
+from vje_ppl.errors import printable
 
 #: The parts of a data set, in words.
 PARTS = {"train": "training images", "bank": "labelled images", "test": "test images"}

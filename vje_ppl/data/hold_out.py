@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from vje_ppl.build import build
 from vje_ppl.data.fingerprint import image_keys
 from vje_ppl.data.image_set import ImageData
-from vje_ppl.data.keys import Stream
-from vje_ppl.data.selection import hold_out_by_name, select_class, stratified_hold_out
+from vje_ppl.data.selection import hold_out_by_name, stratified_hold_out
 from vje_ppl.errors import UserError
-
-
-def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageData:
-    """The images of a configuration's `data`, with the test images that its `hold_out` says.
-
-    Args:
-        config: the whole configuration of a run.
-        trust_targets: see `vje_ppl.build.build`.
-        **changes: values in place of those of `config.data`, such as `root`.
-    """
-    node: Any = OmegaConf.to_container(config.data, resolve=True)
-    if not trust_targets and "download" in node:
-        changes = {"download": False} | changes  # which would write wherever the configuration says
-    node |= changes
-    if isinstance(node.get("root"), str):
-        node["root"] = os.path.expanduser(node["root"])
-    fraction = config.get("hold_out", 0)
-    if fraction == 0:
-        return build(node, "data", trust_targets)
-    only_class = node.pop("only_class", None)  # which comes after the split
-    data = hold_out(build(node, "data", trust_targets), fraction)
-    return replace(data, train=select_class(data.train, only_class))
+from vje_ppl.randomness import Stream
 
 
 def hold_out(data: ImageData, fraction: Any) -> ImageData:

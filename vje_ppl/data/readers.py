@@ -15,7 +15,7 @@ from vje_ppl.data.cut_files import RandomCuts
 from vje_ppl.data.file_loader import FileLoader
 from vje_ppl.data.image_set import InMemoryImages, StreamedImages
 from vje_ppl.data.preprocess import check_image_size
-from vje_ppl.data.transforms.interfaces import to_device
+from vje_ppl.data.transfer import to_device
 
 
 class RawBatch(ABC):

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 
 from vje_ppl.data.image_set import ImageSet, InMemoryImages
-from vje_ppl.data.keys import Stream, keyed_generator
 from vje_ppl.errors import UserError
+from vje_ppl.randomness import Stream, keyed_generator
 
 
 def subset_indices(total: int, count: int | None) -> Int64[np.ndarray, " M"]:

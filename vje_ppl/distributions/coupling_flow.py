@@ -10,7 +10,7 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from vje_ppl.promoted import promoted
+from vje_ppl.distributions.promoted import promoted
 
 #: Couplings beyond this number are a slip. Ours.
 MOST_LAYERS = 1000

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from vje_ppl.distributions.log_gamma import finite_df, log_gamma_ratio
-from vje_ppl.promoted import Parameter, promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 
 
 class DiagonalStudentT(TorchDistribution):

@@ -11,7 +11,7 @@ from pyro.distributions.torch_distribution import TorchDistribution, TorchDistri
 from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, constraints
 
-from vje_ppl.promoted import promoted
+from vje_ppl.distributions.promoted import promoted
 
 
 class Mixture(TorchDistribution):

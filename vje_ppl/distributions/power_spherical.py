@@ -12,8 +12,8 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import log_gamma_ratio
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
-from vje_ppl.promoted import Parameter, promoted
 
 
 class PowerSpherical(TorchDistribution):

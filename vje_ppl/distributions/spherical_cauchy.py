@@ -10,6 +10,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import (
     checked_concentration,
     finite_nonnegative,
@@ -19,7 +20,6 @@ from vje_ppl.distributions.sphere import (
     versine,
 )
 from vje_ppl.distributions.zonal_integral import zonal_moments
-from vje_ppl.promoted import Parameter, promoted
 
 
 class SphericalCauchy(TorchDistribution):

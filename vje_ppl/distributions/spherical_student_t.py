@@ -11,9 +11,9 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import finite_df
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import from_versine, unit_ball, versine
 from vje_ppl.distributions.zonal_integral import draw_share, log_kernel, log_zonal_integral, zonal_moments
-from vje_ppl.promoted import Parameter, promoted
 
 
 class SphericalStudentT(TorchDistribution):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import digamma_difference, finite_df, log_gamma_ratio
-from vje_ppl.promoted import Parameter, promoted
+from vje_ppl.distributions.promoted import Parameter, promoted
 
 
 class StudentT(dist.StudentT):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence, register_kl
 
-from vje_ppl.promoted import promoted
+from vje_ppl.distributions.promoted import promoted
 
 
 class UnitNormal(dist.Independent):

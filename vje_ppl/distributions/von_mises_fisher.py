@@ -11,8 +11,8 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.bessel import log_exponential_integral, mean_cosine_rate
+from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
-from vje_ppl.promoted import Parameter, promoted
 
 #: Proposals of Wood's sampler per draw. It rejects at most 0.35 of them, at D = 2 and large κ; that all are rejected,
 #: and the last one is returned, has a probability of about 1e-11.

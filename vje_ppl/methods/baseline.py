@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from vje_ppl.errors import UserError
-from vje_ppl.method import Method
+from vje_ppl.methods.method import Method
 
 #: What a branch makes of a view; the loss is between the tensors of two of them.
 Branch = tuple[Tensor, ...]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from vje_ppl.errors import UserError
-from vje_ppl.normalization import norm_1d
+from vje_ppl.networks.normalization import norm_1d
 
 
 def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = False) -> nn.Module:

@@ -6,7 +6,7 @@ Every file is the twin of one in Pyro, with the same names and the same order of
     models/priors/*, models/likelihoods/*         priors/*, likelihoods/*
     guides/*                                      guides/*
     vje_ppl/distributions/*                       distributions/*
-    vje_ppl/polar.py, objective.py, sites.py      polar.py, objective.py, sites.py
+    vje_ppl/program/*                             polar.py, objective.py, sites.py
 
 The encoder and the inference network stay in torch: a guide here takes the posterior's parameters as arrays. Importing
 `vje_ppl` does not import this package, nor JAX; importing this package changes none of JAX's settings.

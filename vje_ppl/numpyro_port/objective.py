@@ -1,4 +1,4 @@
-"""The symmetric conditional ELBO: every view explains every other. Twin of `vje_ppl.objective`."""
+"""The symmetric conditional ELBO: every view explains every other. Twin of `vje_ppl.program.objective`."""
 
 from __future__ import annotations
 

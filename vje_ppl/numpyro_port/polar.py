@@ -1,4 +1,4 @@
-"""The polar decomposition of an embedding: its direction and its radius. Twin of `vje_ppl.polar`."""
+"""The polar decomposition of an embedding: its direction and its radius. Twin of `vje_ppl.program.polar`."""
 
 from __future__ import annotations
 

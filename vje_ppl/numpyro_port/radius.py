@@ -12,10 +12,10 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from .degrees_of_freedom import DegreesOfFreedom
-from .distributions import StudentT
-from .polar import Polar
-from .radius_scales import unit
+from vje_ppl.numpyro_port.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.numpyro_port.distributions import StudentT
+from vje_ppl.numpyro_port.polar import Polar
+from vje_ppl.numpyro_port.radius_scales import unit
 
 #: The radius's scale, shape (...), from the latent's direction ŝ and the shared scale, both (..., D).
 RadiusScale = Callable[[jax.Array, jax.Array], jax.Array]

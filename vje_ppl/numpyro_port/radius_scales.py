@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .polar import SMALLEST_RADIUS, vector_norm
+from vje_ppl.numpyro_port.polar import SMALLEST_RADIUS, vector_norm
 
 
 def unit(direction: Float[Array, "*draws D"], scale: Float[Array, "*batch D"]) -> Float[Array, "*draws"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpyro
 from jaxtyping import Array, Float
 
-from .isotropic import geometric_mean
+from vje_ppl.numpyro_port.isotropic import geometric_mean
 
 
 class Tied:

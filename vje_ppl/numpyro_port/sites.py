@@ -1,6 +1,6 @@
 """The sites of a traced model and guide: their contract, their log-likelihoods and their KL.
 
-Twin of `vje_ppl.sites`.
+Twin of `vje_ppl.program.sites`.
 """
 
 from __future__ import annotations

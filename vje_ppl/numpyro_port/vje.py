@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpyro
 from jaxtyping import Array, Float
 
-from .scales import Tied
+from vje_ppl.numpyro_port.scales import Tied
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from vje_ppl.moments import moments
+from vje_ppl.program.moments import moments
 from vje_ppl.testing import integral
 from vje_ppl.testing.documented import is_documented
 from vje_ppl.testing.prior import compare_kl
@@ -31,7 +31,7 @@ def check_guide(guide: Any, views: Sequence[Tensor] | None = None) -> Report:
 
     Args:
         guide: an instance, which stays as it is, with `dim`, `embed(view)`, `infer(embedding)` and
-            `forward(posterior, target)`, such as a subclass of `vje_ppl.amortized.AmortizedGuide`. Integrals are
+            `forward(posterior, target)`, such as a subclass of `vje_ppl.AmortizedGuide`. Integrals are
             sharpest for `dim` of 2 and 3.
         views: two views of the same images, six or so, as its encoder takes them; by default embeddings (6, D), for a
             guide without an encoder.
@@ -82,7 +82,7 @@ def scale_is_positive(subject: Subject) -> None:
     if not (scale > 0).all():
         raise Failed(
             f"expected positive standard deviations as scale, got {scale.min().item():.3g}; take the exponential of "
-            "what the network says, as vje_ppl.bounded_scale.BoundedScale does."
+            "what the network says, as vje_ppl.BoundedScale does."
         )
 
 
@@ -186,7 +186,7 @@ def is_finite_under_stress(subject: Subject) -> None:
                     where = f" for an embedding of norm {embedding[non_finite(tensor)[0]].norm().item():.0e}"
                 raise Failed(
                     f"expected finite {what}, got some that are not{where}, D = {dim}, in {dtype}; bound the logarithm "
-                    "of the scale, as vje_ppl.bounded_scale.BoundedScale does."
+                    "of the scale, as vje_ppl.BoundedScale does."
                 )
 
 

@@ -12,8 +12,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vje_ppl.build import build
-from vje_ppl.joint_embedding import JointEmbedding
+from vje_ppl.methods.joint_embedding import JointEmbedding
+from vje_ppl.settings.build import build
 
 #: What a part meets where the others are not given, by name: the engine imports no model and no guide.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "guide": {
         "_target_": "vje_ppl.guides.diagonal_normal.DiagonalNormal",
         "network": {
-            "_target_": "vje_ppl.inference_network.InferenceNetwork",
+            "_target_": "vje_ppl.networks.inference_network.InferenceNetwork",
             "_partial_": True,
             "width": 2,
             "depth": 1,
@@ -30,7 +30,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 _MODEL = {"_target_": "vje_ppl.models.vje.VJE"}
-_OBJECTIVE = {"_target_": "vje_ppl.objective.SymmetricConditionalELBO"}
+_OBJECTIVE = {"_target_": "vje_ppl.program.objective.SymmetricConditionalELBO"}
 
 
 class Subject:

@@ -12,7 +12,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from vje_ppl.crosscheck.twins import build_model, twin
+from vje_ppl.settings.twins import build_model, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
 

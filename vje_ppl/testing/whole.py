@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from vje_ppl.noise import KeyedNoise
-from vje_ppl.objective import ObjectiveTerms, SymmetricConditionalELBO
+from vje_ppl.program.noise import KeyedNoise
+from vje_ppl.program.objective import ObjectiveTerms, SymmetricConditionalELBO
 from vje_ppl.testing.report import Failed
 from vje_ppl.testing.subject import Subject
 from vje_ppl.testing.traced import check_gradients
@@ -63,7 +63,7 @@ def _check_registered(module: nn.Module, loss: Tensor) -> None:
                 f"expected a loss that depends on registered parameters alone, got another of shape {tuple(leaf.shape)}"
                 ", which no optimizer would see and no copy would have of its own; assign modules and parameters as "
                 "attributes, not in lists, lambdas or closures, and keep another module's method as a "
-                "vje_ppl.borrowed.Borrowed."
+                "vje_ppl.program.borrowed.Borrowed."
             )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from vje_ppl.data.image_set import ImageData, ImageSet, shortened
-from vje_ppl.data.keys import Stream
 from vje_ppl.data.loaders.bit_depth import check_bits
 from vje_ppl.data.loaders.files import FileOptions, file_options, first_size, open_images
 from vje_ppl.data.loaders.labels import UNLABELLED, labelled
@@ -18,6 +17,7 @@ from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_ima
 from vje_ppl.data.loaders.splits import find_splits
 from vje_ppl.data.selection import hold_out_by_name, select_class, subset_indices
 from vje_ppl.errors import UserError
+from vje_ppl.randomness import Stream
 
 LARGEST_AUTOMATIC_SIZE = 224
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from vje_ppl.data.transforms.interfaces import Filter, to_device
+from vje_ppl.data.transfer import to_device
+from vje_ppl.data.transforms.interfaces import Filter
 from vje_ppl.errors import UserError
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from vje_ppl.data.transforms.interfaces import Filter, probability, to_device
+from vje_ppl.data.transfer import to_device
+from vje_ppl.data.transforms.interfaces import Filter, probability
 from vje_ppl.errors import UserError
 
 #: Weights below it change no pixel in float32, and some of them, or their products, are subnormal numbers, with which a

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from vje_ppl.data.transforms.interfaces import to_device
+from vje_ppl.data.transfer import to_device
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601: the weights of R, G and B in grey
 

@@ -8,17 +8,13 @@ how many processes share a batch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from vje_ppl.data.transforms.color_map import ColorMap
 from vje_ppl.errors import UserError
-
-if TYPE_CHECKING:
-    from vje_ppl.data.transforms.color_map import ColorMap
 
 
 class BoxTransform(ABC):
@@ -56,14 +52,6 @@ class Filter(ABC):
     @abstractmethod
     def apply(self, images: Float[Tensor, "N C H W"], draws: Float32[np.ndarray, "N ..."]) -> Float[Tensor, "N C H W"]:
         """Returns the images changed by their rows of parameters; may overwrite its input."""
-
-
-def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """Sends parameters to the device without making the CPU wait for it."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def probability(value: float) -> float:

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from vje_ppl.data.transforms.interfaces import Filter, to_device
+from vje_ppl.data.transfer import to_device
+from vje_ppl.data.transforms.interfaces import Filter
 from vje_ppl.errors import UserError
 
 

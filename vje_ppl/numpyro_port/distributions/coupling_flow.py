@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
-from ..pytree import as_pytree
+from vje_ppl.numpyro_port.pytree import as_pytree
 
 #: A coupling multiplies a feature by a factor between exp(−this) and exp(this). Ours.
 LARGEST_LOG_SCALE = 1.0

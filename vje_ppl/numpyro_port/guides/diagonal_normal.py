@@ -8,7 +8,7 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from ..pytree import as_pytree
+from vje_ppl.numpyro_port.pytree import as_pytree
 
 
 @as_pytree

@@ -9,8 +9,8 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from ..distributions.coupling_flow import CouplingFlow, FlowTransform
-from ..pytree import as_pytree
+from vje_ppl.numpyro_port.distributions.coupling_flow import CouplingFlow, FlowTransform
+from vje_ppl.numpyro_port.pytree import as_pytree
 
 
 @as_pytree

@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..pytree import as_pytree
+from vje_ppl.numpyro_port.pytree import as_pytree
 
 
 @as_pytree

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpyro
 from jaxtyping import Array, Float
 
-from ..degrees_of_freedom import DegreesOfFreedom
-from ..distributions import DiagonalStudentT
+from vje_ppl.numpyro_port.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.numpyro_port.distributions import DiagonalStudentT
 
 
 class CartesianStudentT:

@@ -11,8 +11,8 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from ..polar import to_polar
-from ..radius import NormalRadius, base_measure_with, checked_radius
+from vje_ppl.numpyro_port.polar import to_polar
+from vje_ppl.numpyro_port.radius import NormalRadius, base_measure_with, checked_radius
 
 
 class PolarNormal:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpyro
 from jaxtyping import Array, Float
 
-from ..distributions.power_spherical import PowerSpherical
-from ..isotropic import geometric_mean
-from ..polar import to_polar
-from ..radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.numpyro_port.distributions.power_spherical import PowerSpherical
+from vje_ppl.numpyro_port.isotropic import geometric_mean
+from vje_ppl.numpyro_port.polar import to_polar
+from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, checked_radius
 
 
 class PolarPowerSpherical:

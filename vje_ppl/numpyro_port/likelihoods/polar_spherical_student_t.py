@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpyro
 from jaxtyping import Array, Float
 
-from ..degrees_of_freedom import DegreesOfFreedom
-from ..distributions.spherical_student_t import SphericalStudentT
-from ..isotropic import geometric_mean
-from ..polar import to_polar
-from ..radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.numpyro_port.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.numpyro_port.distributions.spherical_student_t import SphericalStudentT
+from vje_ppl.numpyro_port.isotropic import geometric_mean
+from vje_ppl.numpyro_port.polar import to_polar
+from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, checked_radius
 
 
 class PolarSphericalStudentT:

@@ -12,10 +12,10 @@ import numpyro
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
-from ..degrees_of_freedom import DegreesOfFreedom
-from ..distributions import DiagonalStudentT, StudentT
-from ..polar import to_polar
-from ..radius import StudentTRadius, base_measure_with, checked_radius
+from vje_ppl.numpyro_port.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.numpyro_port.distributions import DiagonalStudentT, StudentT
+from vje_ppl.numpyro_port.polar import to_polar
+from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, checked_radius
 
 
 def factorized(df: jax.Array, loc: jax.Array, scale: jax.Array) -> Distribution:

@@ -9,7 +9,7 @@ import numpyro
 import numpyro.distributions as dist
 from jax import random
 
-from ..distributions import Mixture
+from vje_ppl.numpyro_port.distributions import Mixture
 
 
 class NormalMixture:

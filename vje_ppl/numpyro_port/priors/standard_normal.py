@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpyro.distributions import Distribution
 
-from ..distributions import UnitNormal
+from vje_ppl.numpyro_port.distributions import UnitNormal
 
 
 class StandardNormal:

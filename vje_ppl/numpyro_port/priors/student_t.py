@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
-from ..distributions import DiagonalStudentT
+from vje_ppl.numpyro_port.distributions import DiagonalStudentT
 
 
 class StudentTPrior:

@@ -15,7 +15,7 @@ import numpyro
 from jax import random
 from numpyro.distributions import Distribution
 
-from ..distributions import Mixture
+from vje_ppl.numpyro_port.distributions import Mixture
 
 
 class VampPrior:

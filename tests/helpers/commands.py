@@ -1,0 +1,66 @@
+"""Running the command line as a user does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+Train = Callable[..., subprocess.CompletedProcess]
+
+#: A run of a second: a narrow MLP on a few digits.
+SMALL = (
+    "trainer.epochs=2",
+    "data.subset=256",
+    "batch_size=64",
+    "encoder.width=16",
+    "encoder.dim=8",
+    "guide.network.depth=1",
+    "knn.every=0",
+)
+
+
+def environment() -> dict[str, str]:
+    """For runs in a process of their own: one thread, so that several share the machine."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Train:
+    """Run `python -m vje_ppl.train` in an empty folder; small unless told otherwise.
+
+    The entry point itself, in this process: importing torch anew for each of many runs would take minutes.
+    """
+    from vje_ppl.train.__main__ import main  # after pytest has set up the checks of types
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
+    for attribute in ("handlers", "propagate"):  # which the command sets for its process; put back afterwards
+        monkeypatch.setattr(logging.getLogger("vje_ppl"), attribute, getattr(logging.getLogger("vje_ppl"), attribute))
+
+    def run(*overrides: str, small: bool = True) -> subprocess.CompletedProcess:
+        arguments = [*(SMALL if small else ()), *overrides]
+        monkeypatch.setattr(sys, "argv", ["vje_ppl.train", *arguments])
+        GlobalHydra.instance().clear()
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        output, errors = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, left.value.code, output, errors)  # type: ignore[arg-type]
+
+    return run
+
+
+def one_sentence(result: subprocess.CompletedProcess) -> str:
+    """The error that a failed run printed; asserts that it was one line and no traceback."""
+    assert result.returncode not in (0, None), result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in result.stderr
+    assert len(errors) == 1, result.stderr
+    return errors[0]

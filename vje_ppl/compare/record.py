@@ -1,0 +1,146 @@
+"""A finished run as it lies on the disk."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vje_ppl.compare.columns import class_name
+from vje_ppl.errors import UserError
+from vje_ppl.runs.folder import read_config
+from vje_ppl.settings.groups import METHOD, method_name
+from vje_ppl.settings.identity import canonical_json, leaves, with_effect
+
+#: Final figures that a run may lack, as k-NN without labels.
+METRICS = ("knn/z", "knn/mu", "kl", "elbo", "seconds")
+REFERENCES = ("knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
+PARTS = ("data", "encoder", "augment", "trainer")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        path: its folder.
+        name: the folder from the place that holds all compared runs.
+        seed: of the run.
+        config: its configuration, less the seed and what does not change the result.
+        leaves: `config` by dotted keys, with the data set's name and number of images where the run recorded
+            them, and the name of the method.
+        metrics: final figures by name; None where the run has none, or one that is not finite.
+        images: a digest of the images that it learned from; None of an older run.
+    """
+
+    path: Path
+    name: str
+    seed: int
+    config: dict[str, Any]
+    leaves: dict[str, Any]
+    metrics: dict[str, float | None]
+    images: str | None = None
+
+    @property
+    def setting(self) -> str:
+        """What the run was, but for the seed."""
+        return canonical_json([self.config["data"].get("_target_"), self.leaves])
+
+
+def read_record(path: Path, name: str) -> Record:
+    """Read a run; nothing of it is executed.
+
+    Raises:
+        UserError: with the reason, if it is unfinished, damaged, or no run of `vje_ppl.train`.
+    """
+    config = read_config(path / "config.yaml")
+    if config is None:
+        raise UserError("no config.yaml: not a run, or one that never started")
+    parts = (*PARTS, "likelihood" if config.get(METHOD) is None else METHOD)
+    missing = [part for part in parts if not isinstance(config.get(part), dict)]
+    epochs = None if missing else config["trainer"].get("epochs")
+    if missing or not _is_whole(epochs) or not _is_whole(config.get("seed")):
+        lacking = missing or (["trainer.epochs"] if not _is_whole(epochs) else ["seed"])
+        raise UserError(f"config.yaml is not one of vje_ppl.train: it lacks {lacking[0]}")
+    metrics = _read_metrics(path)
+    if metrics is None:
+        raise UserError(f"unfinished: {_epochs_done(path)} of {epochs} epochs; the same command goes on from there")
+    if metrics.get("epoch") != epochs:
+        raise UserError(f"unfinished: metrics.json is of epoch {metrics.get('epoch')}, and {epochs} are configured")
+    reduced = {key: value for key, value in with_effect(config).items() if key != "seed"}
+    figures = {key: _number(metrics, key) for key in (*METRICS, *REFERENCES)}
+    flat = dict(leaves(reduced))
+    flat.pop(f"{METHOD}._target_", None)
+    named = {METHOD: method_name(config), **_named(flat, metrics)}
+    data = metrics.get("data")
+    images = data.get("fingerprint") if isinstance(data, Mapping) else None
+    return Record(path, name, config["seed"], reduced, named, figures, images if isinstance(images, str) else None)
+
+
+def told_apart(records: Sequence[Record]) -> list[Record]:
+    """Records whose data set's name carries a digest where others of that name, number and options are other images.
+
+    Older runs, of which no digest is known, keep the name alone.
+    """
+    alike: dict[str, set[str]] = {}
+    for one in records:
+        if one.images is not None:
+            alike.setdefault(_data(one), set()).add(one.images)
+    return [
+        replace(one, leaves=one.leaves | {"data": f"{one.leaves['data']} {one.images[-8:]}"})
+        if one.images is not None and len(alike[_data(one)]) > 1
+        else one
+        for one in records
+    ]
+
+
+def _data(record: Record) -> str:
+    """All that the configuration says of the images."""
+    said = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in ("data", "hold_out")}
+    return canonical_json([record.config["data"].get("_target_"), said])
+
+
+def _named(flat: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """With the data set's name as `data`: the loader's class does not tell folders of images apart."""
+    loader = flat.pop("data._target_", None)
+    data = metrics.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("name"), str) and _is_whole(data.get("images")):
+        flat.pop("data.subset", None)
+        return {"data": data["name"], "data.images": data["images"], **flat}
+    return {"data": class_name(loader), **flat}
+
+
+def _read_metrics(path: Path) -> dict[str, Any] | None:
+    try:
+        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"metrics.json cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError("metrics.json is no JSON: truncated or altered") from error
+    if not isinstance(metrics, dict):
+        raise UserError(f"metrics.json must hold figures by name, and holds a {type(metrics).__name__}")
+    return metrics
+
+
+def _number(metrics: Mapping[str, Any], key: str) -> float | None:
+    value = metrics.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise UserError(f"metrics.json holds no number as {key}: {value!r}")
+    return value
+
+
+def _epochs_done(path: Path) -> str:
+    try:
+        rows = list(csv.DictReader((path / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+        return str(rows[-1]["epoch"])
+    except (OSError, ValueError, LookupError, csv.Error):
+        return "none"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

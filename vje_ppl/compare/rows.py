@@ -1,0 +1,94 @@
+"""From runs to rows: runs that differ in nothing but the seed are one."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vje_ppl.compare.record import Record
+
+#: What default names of runs end in.
+HASH = re.compile(r"-[0-9a-f]{8}\b")
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Mean and standard deviation over seeds.
+
+    Attributes:
+        mean: over seeds.
+        spread: sample standard deviation (n − 1); None for one seed, which has none.
+    """
+
+    mean: float
+    spread: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one setting, with different seeds.
+
+    Attributes:
+        name: the run's, less the hash where that leaves it unlike all others; the first of several.
+        records: the runs, by seed.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+
+    @property
+    def leaves(self) -> dict[str, Any]:
+        """Dotted keys and values of the configuration, which all runs share."""
+        return self.records[0].leaves
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds."""
+        return tuple(record.seed for record in self.records)
+
+    def statistic(self, metric: str) -> Statistic | None:
+        """A metric over the seeds; None if any run lacks it, as a mean of the others would hide that."""
+        values = [value for record in self.records if (value := record.metrics[metric]) is not None]
+        if len(values) < len(self.records):
+            return None
+        return Statistic(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list[tuple[Record, Record]]]:
+    """Rows, in the order of their first runs.
+
+    Args:
+        records: runs.
+        aggregate: whether runs that differ in the seed alone are one row.
+
+    Returns:
+        The rows; and each run that repeats the setting and the seed of an earlier one, with that one. When rows are
+        aggregated, it counts in none, as it is no further seed.
+    """
+    groups: dict[object, list[Record]] = {}
+    first: dict[tuple[str, int], Record] = {}
+    repeats = []
+    for record in records:
+        earlier = first.setdefault((record.setting, record.seed), record)
+        if earlier is not record:
+            repeats.append((record, earlier))
+        if aggregate and earlier is record:
+            groups.setdefault(record.setting, []).append(record)
+        elif not aggregate:
+            groups[record.path] = [record]
+    bundles = [tuple(sorted(group, key=lambda record: record.seed)) for group in groups.values()]
+    stems = [_stem([record.name for record in bundle]) for bundle in bundles]
+    rows = []
+    for bundle, stem in zip(bundles, stems, strict=True):
+        full = bundle[0].name if len(bundle) == 1 else f"{bundle[0].name} and {len(bundle) - 1} more"
+        rows.append(Row(stem if stem is not None and stems.count(stem) == 1 else full, bundle))
+    return rows, repeats
+
+
+def _stem(names: Sequence[str]) -> str | None:
+    """What default names have in common: all but the hash. None for names that have nothing else in common."""
+    stems = {HASH.sub("", name) for name in names}
+    return stems.pop() if len(stems) == 1 else None

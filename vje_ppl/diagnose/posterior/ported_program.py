@@ -1,0 +1,115 @@
+"""A program's prior and likelihood in NumPyro, as densities and draws of plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import random
+from jaxtyping import Array, Float
+from numpyro import handlers
+from torch import Tensor, nn
+
+from vje_ppl.runs.trained_run import TrainedRun
+from vje_ppl.settings.twins import asked_posterior, build_model, twin
+
+#: Values of the observed sites by name, each (..., N, event).
+Observed = dict[str, Any]
+
+
+class PortedProgram:
+    """Prior and likelihood over embeddings, evaluated outside any plate on batches of any shape.
+
+    What is observed is held as values of the sites, as the program makes them of a target. So a target drawn from the
+    likelihood can be observed too, also where it is no embedding: the ambient Student-t draws directions off the
+    sphere.
+
+    Args:
+        prior: called without arguments, returns a NumPyro distribution with event shape (D,).
+        likelihood: a NumPyro program `likelihood(latent, scale, target)` that declares the observed sites.
+        values: learned parameters by name, for `numpyro.handlers.substitute`.
+    """
+
+    def __init__(
+        self, prior: Callable[[], Any], likelihood: Callable[..., None], values: Mapping[str, Any] | None = None
+    ) -> None:
+        self._prior, self._likelihood = prior, likelihood
+        self._values = {name: jnp.asarray(value) for name, value in (values or {}).items()}
+
+    def prior(self) -> Any:
+        """The prior, event shape (D,)."""
+        return handlers.substitute(self._prior, data=self._values)()
+
+    def log_prior(self, latent: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
+        """Log density of the prior, in nats."""
+        return self.prior().log_prob(latent)
+
+    def log_likelihood(
+        self, latent: Float[Array, "*batch D"], scale: Float[Array, "*batch2 D"], observed: Observed
+    ) -> dict[str, Array]:
+        """Log density of each observed site, in nats; shapes broadcast.
+
+        Args:
+            latent: s.
+            scale: the likelihood's scale.
+            observed: values of the sites.
+        """
+        sites = self._sites(latent, scale, None, observed)
+        return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items()}
+
+    def observe(self, scale: Float[Array, "*batch D"], target: Float[Array, "*batch D"]) -> Observed:
+        """What the program observes of embeddings: values of its sites.
+
+        Args:
+            scale: the likelihood's scale.
+            target: the embeddings.
+        """
+        sites = self._sites(target, scale, target, {})
+        return {name: site["value"] for name, site in sites.items() if site["is_observed"]}
+
+    def draw_observed(
+        self, key: jax.Array, latent: Float[Array, "*batch D"], scale: Float[Array, "*batch D"]
+    ) -> Observed:
+        """Draws of the observed sites, as the densities have them."""
+        return {name: site["value"] for name, site in self._sites(latent, scale, None, {}, key).items()}
+
+    def _sites(
+        self, latent: Any, scale: Any, target: Any, given: Observed, key: jax.Array | None = None
+    ) -> dict[str, Any]:
+        program = handlers.substitute(self._likelihood, data={**self._values, **given})
+        seeded = handlers.seed(program, random.key(0) if key is None else key)
+        trace = handlers.trace(seeded).get_trace(latent, scale, target)
+        return {name: site for name, site in trace.items() if site["type"] == "sample"}
+
+
+def ported_program(run: TrainedRun) -> PortedProgram:
+    """The NumPyro twin of a trained run's prior and likelihood, with what it has learned.
+
+    Raises:
+        UserError: if one of its parts has no twin.
+    """
+    model, guide = run.program.model, run.program.guide
+    port, values = build_model(run.config, guide.dim, model)
+    asked = asked_posterior(model.prior, guide.infer)
+    if asked is not None:
+        port.prior.bind(lambda _: _posterior_twin(asked))
+    return PortedProgram(port.prior, port.likelihood, values)
+
+
+def _posterior_twin(posterior: Any) -> Any:
+    """A posterior in torch as one in JAX, its modules included."""
+    fields: dict[str, Any] = {}
+    for name, value in vars(posterior).items():
+        if isinstance(value, Tensor):
+            fields[name] = jnp.asarray(_array(value))
+        elif isinstance(value, nn.Module):
+            parameters = {path: jnp.asarray(_array(one)) for path, one in value.named_parameters()}
+            fields[name] = twin(type(value))(parameters)
+    return twin(type(posterior))(**fields)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()

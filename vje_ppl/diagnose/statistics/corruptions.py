@@ -1,0 +1,132 @@
+"""Ways to make an image worse by degrees, the same for an image whatever the batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from vje_ppl.data.transfer import to_device
+from vje_ppl.data.transforms.blur import GaussianBlur
+from vje_ppl.data.transforms.noise import GaussianNoise
+from vje_ppl.errors import UserError
+from vje_ppl.randomness import Stream, keyed_generator
+
+
+class Corruption(ABC):
+    """A loss of what an image shows, at rising severity.
+
+    What is random belongs to (seed, image) and is the same at every severity: more noise is the same noise, louder, and
+    a larger occlusion covers the smaller ones.
+
+    Args:
+        severities: positive, rising.
+
+    Attributes:
+        unit: what a severity is a number of.
+
+    Raises:
+        UserError: if severities do not rise from above zero.
+    """
+
+    unit: ClassVar[str]
+
+    def __init__(self, severities: Sequence[float]) -> None:
+        rising = [0.0, *map(float, severities)]
+        if len(rising) < 2 or any(not low < high for low, high in pairwise(rising)):
+            raise UserError(f"A corruption expects severities that rise from above 0, got {list(severities)}.")
+        self.severities = tuple(rising[1:])
+
+    @abstractmethod
+    def __call__(
+        self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
+    ) -> Float[Tensor, "N C S S"]:
+        """The images, worse; the input stays as it is.
+
+        Args:
+            pixels: values in [0, 1].
+            severity: how much worse, in the corruption's unit.
+            seed: of what is random.
+            images: which image of its set each one is, shape (N,).
+        """
+
+
+class PixelNoise(Corruption):
+    """Independent normal noise on every value, clamped to [0, 1]; the severity is its standard deviation."""
+
+    unit = "standard deviation, 1 is white"
+
+    def __init__(self, severities: Sequence[float] = (0.05, 0.1, 0.2, 0.4, 0.8)) -> None:
+        super().__init__(severities)
+
+    def __call__(
+        self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
+    ) -> Float[Tensor, "N C S S"]:
+        """The images with noise."""
+        shape = tuple(pixels.shape[1:])
+        noise = np.stack(
+            [generator.standard_normal(shape, dtype=np.float32) for generator in _generators(seed, images)]
+        )
+        return GaussianNoise(severity).apply(pixels.clone(), noise * np.float32(severity))
+
+
+class Blur(Corruption):
+    """Gaussian blur with mirrored edges; the severity is its standard deviation as a share of the image's side."""
+
+    unit = "standard deviation, share of the side"
+
+    def __init__(self, severities: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.3)) -> None:
+        super().__init__(severities)
+
+    def __call__(
+        self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
+    ) -> Float[Tensor, "N C S S"]:
+        """The images, blurred; nothing here is random."""
+        sigma = severity * pixels.shape[-1]
+        return GaussianBlur((sigma, sigma), p=1.0).apply(pixels.clone(), np.full(len(pixels), sigma, np.float32))
+
+
+class Occlusion(Corruption):
+    """A square of the training images' mean colour; the severity is its side as a share of the image's side.
+
+    It covers at least one pixel. Where it lies is random; with the severity it grows around the smaller one.
+
+    Args:
+        severities: positive, rising, at most 1.
+        mean: the colour, a value a channel in [0, 1], or one for all.
+    """
+
+    unit = "side of the square, share of the side"
+
+    def __init__(
+        self, severities: Sequence[float] = (0.25, 0.375, 0.5, 0.625, 0.75), mean: Sequence[float] = (0.5,)
+    ) -> None:
+        super().__init__(severities)
+        if self.severities[-1] > 1:
+            raise UserError(f"An occlusion covers at most the whole image, a severity of 1, got {self.severities[-1]}.")
+        self.mean = tuple(map(float, mean))
+
+    def __call__(
+        self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
+    ) -> Float[Tensor, "N C S S"]:
+        """The images with a square on each."""
+        side = pixels.shape[-1]
+        covered = min(side, max(1, round(severity * side)))
+        place = np.stack([generator.random(2) for generator in _generators(seed, images)])
+        first = np.floor(place * (side - covered + 1)).clip(max=side - covered)
+        distance = (
+            torch.arange(side, device=pixels.device) - to_device(first.astype(np.int64), pixels.device)[..., None]
+        )
+        rows, columns = ((distance >= 0) & (distance < covered)).unbind(1)
+        mask = (rows[:, :, None] & columns[:, None, :])[:, None]
+        return torch.where(mask, pixels.new_tensor(self.mean).view(1, -1, 1, 1), pixels)
+
+
+def _generators(seed: int, images: Int64[Tensor, " N"]) -> list[np.random.Generator]:
+    return [keyed_generator(Stream.CORRUPTION, seed, image) for image in images.tolist()]

@@ -1,0 +1,68 @@
+"""How sure a posterior is of an image, in one number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from vje_ppl.data.preprocess import Normalize
+from vje_ppl.diagnose.inferring import Infer
+from vje_ppl.diagnose.statistics.corruptions import Corruption
+from vje_ppl.program.moments import moments
+
+
+def mean_log_scale(posterior: Any) -> Float64[Tensor, "*batch"]:
+    """The mean over features of log σ, with σ the standard deviations of the posterior's draws; shape (...).
+
+    Its exponential is the geometric mean of σ. For independent features it is the posterior's entropy up to constants:
+    entropy / D − ½ log 2πe.
+
+    Args:
+        posterior: what a guide's `infer` returns, features last.
+    """
+    return moments(posterior)[1].double().log().mean(-1)
+
+
+@torch.no_grad()
+def scale_of_images(infer: Infer, batches: Iterable[tuple[Tensor, Tensor]]) -> Float64[Tensor, " N"]:
+    """`mean_log_scale` of batches of (index, prepared images), in order, on the CPU."""
+    return torch.cat([mean_log_scale(infer(prepared)).cpu() for _, prepared in batches])
+
+
+@torch.no_grad()
+def scale_under_corruption(
+    infer: Infer,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    normalize: Normalize,
+    corruption: Corruption,
+    seed: int,
+) -> Float64[Tensor, "levels N"]:
+    """`mean_log_scale` of images as they are, and at each severity of a corruption.
+
+    Args:
+        infer: from prepared images to posteriors.
+        batches: (index, prepared images).
+        normalize: how they were normalized: corruptions act on pixels in [0, 1].
+        corruption: what is done to them.
+        seed: of what is random in it.
+
+    Returns:
+        Level 0 without corruption, then one a severity; on the CPU.
+    """
+    columns = []
+    for index, prepared in batches:
+        pixels = pixels_of(prepared, normalize)
+        worse = (corruption(pixels, severity, seed, index) for severity in corruption.severities)
+        levels = [prepared, *(normalize(one) for one in worse)]
+        columns.append(torch.stack([mean_log_scale(infer(level)).cpu() for level in levels]))
+    return torch.cat(columns, 1)
+
+
+def pixels_of(prepared: Float[Tensor, "N C S S"], normalize: Normalize) -> Float[Tensor, "N C S S"]:
+    """Prepared images as pixels in [0, 1]: what `normalize` was applied to."""
+    mean, std = (prepared.new_tensor(values).view(-1, 1, 1) for values in (normalize.mean, normalize.std))
+    return (prepared * std + mean).clamp(0, 1)

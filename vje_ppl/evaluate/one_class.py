@@ -1,0 +1,206 @@
+"""eval=one_class: a model a class, trained on that class alone; can it tell the others apart?"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.data.image_set import ImageSet
+from vje_ppl.data.selection import class_index, select_class
+from vje_ppl.errors import UserError
+from vje_ppl.evaluate.one_class_picture import one_class_figure
+from vje_ppl.evaluate.outcome import Outcome
+from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.files import open_no_link
+from vje_ppl.measures.anomaly.scored_images import scorer
+from vje_ppl.measures.anomaly.tables import one_class_table
+from vje_ppl.measures.detection import auroc
+from vje_ppl.settings.build import build
+from vje_ppl.settings.checks import listed
+from vje_ppl.terminal.say import say
+from vje_ppl.train.run import train
+
+FOLDER = "one_class"
+
+#: An epoch of a small class has this many steps or more, unless `one_class.batch_size` says otherwise.
+STEPS = 4
+
+NOTE = (
+    "AUROC with images of other classes as positives, over the whole test set, each image once, at the last epoch. The "
+    "headline was fixed beforehand: conditional, augmented-augmented, S = 16, 8 pairs."
+)
+
+
+def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
+    """Trains what is missing, scores every test image once under each model, and compares with the labels.
+
+    A run that was itself trained on one class alone, because `data.only_class` says so or because there are training
+    images of no other, is scored as it is: further classes of test images are anomalies.
+
+    Returns:
+        A row for each score and class and, with class `mean`, for the mean over classes.
+
+    Raises:
+        UserError: for images without labels or classes that are not there.
+        SystemExit: if training is interrupted; the same command goes on.
+    """
+    test = evaluated.test
+    if test.labels is None or test.classes is None:
+        raise UserError(
+            f"eval=one_class needs labels for training and test images, and those of {evaluated.data.name} have none; "
+            "sort both into a folder per class, or into train/good, test/good and test/<fault>."
+        )
+    own = OmegaConf.select(evaluated.run.config, "data.only_class")
+    own = evaluated.data.only_class if own is None else own
+    rows: list[dict[str, Any]] = []
+    if own is not None:
+        rows += _rows(evaluated, test, class_index(test.classes, own))
+    else:
+        wanted = evaluated.options.one_class.classes
+        chosen = [
+            class_index(test.classes, one, "one_class.classes")
+            for one in (test.classes if wanted is None else listed(wanted))
+        ]
+        if not chosen:
+            raise UserError("one_class.classes expects one class or more, got none; null is all of them.")
+        _check_sizes(evaluated, test.classes, chosen)
+        for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
+            say("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
+            rows += _rows(_trained_on(evaluated, test.classes[label], name), test, label)
+    if not evaluated.shards.is_first:
+        return Outcome([])
+    rows += _means(rows)
+    figure = one_class_figure(rows, evaluated.folder.resolve().name)
+    return Outcome(rows, table=one_class_table(rows), notes=(NOTE,), pictures={"one_class.png": figure})
+
+
+def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
+    """Names of folders for classes: their own, less what a file name should not hold, and none of them twice."""
+    plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in classes]
+    return [
+        plain[label] if plain[label] and plain.count(plain[label]) == 1 else f"{plain[label]}-{label}".strip("-")
+        for label in chosen
+    ]
+
+
+def _check_sizes(evaluated: EvaluatedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
+    """Refuses, before any training, a class of too few training images."""
+    labels, batch_size = evaluated.data.train.labels, evaluated.options.one_class.batch_size
+    counts = Counter([] if labels is None else labels.tolist())
+    for label in chosen:
+        images = counts[label]
+        if 0 < images < 2:
+            raise UserError(
+                f"eval=one_class trains on each class alone, and the class {classes[label]} has "
+                f"{images} training image; it needs 2: add some, or give the other classes as one_class.classes=[...]."
+            )
+        if batch_size is not None and 0 < images < batch_size:
+            raise UserError(
+                f"one_class.batch_size={batch_size} does not fit the {images} training images of the class "
+                f"{classes[label]}; set it to at most {images}, or to null."
+            )
+
+
+def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: int) -> DictConfig:
+    """The run's own configuration, for one class alone and in a folder inside the run's."""
+    options, config = evaluated.options, deepcopy(evaluated.run.config)
+    if "only_class" not in config.data:
+        raise UserError(
+            f"eval=one_class needs data that can be narrowed to a class, and {config.data._target_} has no argument "
+            "only_class."
+        )
+    build(config.optimizer, "optimizer", options.trust_targets)  # all other parts were built when the run was opened
+    batch_size = options.one_class.batch_size or min(config.batch_size, max(2, images // STEPS))
+    changes = {
+        "run": {"root": str(evaluated.folder / FOLDER), "name": name},
+        "data.only_class": only_class,
+        "batch_size": batch_size,
+        "trainer.epochs": config.trainer.epochs if options.one_class.epochs is None else options.one_class.epochs,
+        "trainer.device": options.device,
+        "trainer.devices": options.devices,
+        "trainer.num_nodes": 1,
+        "trainer.accumulate": math.gcd(batch_size, config.trainer.get("accumulate", 1)),
+        "trainer.on_nonfinite": config.trainer.get("on_nonfinite", "stop"),
+        "knn.every": 0,
+        "logger": {},
+        "resume": options.resume,
+        "debug": options.debug,
+    }
+    if options.data.root is not None:
+        changes["data.root"] = options.data.root
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, merge=False, force_add=True)
+    return config
+
+
+def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> EvaluatedRun:
+    """The run of one class, trained as far as it has to be; what the training says goes to `train.log`."""
+    images = select_class(evaluated.data.train, only_class)
+    config = class_config(evaluated, only_class, name, len(images))
+    folder = evaluated.folder / FOLDER / name
+    if evaluated.shards.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+    said = folder / "train.log" if evaluated.shards.is_first else Path(os.devnull)
+    with open_no_link(said, "a") as log, redirect_stdout(log):
+        code = train(config)
+    if code:
+        say("one class", f"interrupted: the same command goes on with {folder}")
+        raise SystemExit(code)
+    return replace(evaluated.of_class(folder), data=replace(evaluated.data, train=images))
+
+
+def _rows(evaluated: EvaluatedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
+    """A row for each score: the class `label` against all others of the test set."""
+    assert test.labels is not None
+    assert test.classes is not None
+    index, scores = scorer(evaluated)(test)
+    if not evaluated.shards.is_first:
+        return []
+    is_normal = (test.labels[index] == label).numpy()
+    if is_normal.all() or not is_normal.any():
+        raise UserError(
+            f"The {len(is_normal)} test images need some of class {test.classes[label]} and some of others; raise "
+            "images.test."
+        )
+    config = evaluated.run.config
+    facts = {
+        "class": test.classes[label],
+        "n_normal": int(is_normal.sum()),
+        "n_anomalous": int((~is_normal).sum()),
+        "trained_on": len(evaluated.data.train),
+        "epochs": evaluated.run.epoch,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+    }
+    return [
+        {
+            **score.kind.row,
+            "headline": score.kind.is_headline,
+            **facts,
+            "auroc": auroc(score.values[is_normal], score.values[~is_normal]),
+        }
+        for score in scores
+    ]
+
+
+def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mean over classes of each score; numbers that differ between classes are left out."""
+    by_score: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_score.setdefault(tuple(row[key] for key in ("score", "encoder", "features", "views")), []).append(row)
+    return [
+        {key: value for key, value in same[0].items() if all(row[key] == value for row in same)}
+        | {"class": "mean", "classes": len(same), "auroc": float(np.mean([row["auroc"] for row in same]))}
+        for same in by_score.values()
+    ]

@@ -1,0 +1,66 @@
+"""eval=ood: can the run tell images of another data set from its own test images?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vje_ppl.errors import UserError
+from vje_ppl.evaluate.ood_picture import ood_figure
+from vje_ppl.evaluate.outcome import Outcome, read_report
+from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.other_data import open_other
+from vje_ppl.measures.anomaly.scored_images import scorer
+from vje_ppl.measures.anomaly.tables import ood_table
+from vje_ppl.measures.detection import DEFINITIONS, detection
+from vje_ppl.settings.checks import listed
+from vje_ppl.terminal.say import say
+
+
+def evaluate_ood(evaluated: EvaluatedRun) -> Outcome:
+    """Scores the run's test images, and test images of each other data set, and compares.
+
+    Nothing is chosen on either of them: scores and their options are fixed beforehand.
+
+    Returns:
+        A row for each data set and score.
+
+    Raises:
+        UserError: for a data set that is unknown, not there, or the run's own.
+    """
+    test = evaluated.test
+    known = known_names(evaluated)
+    others = [open_other(one, evaluated, known) for one in listed(evaluated.options.ood.data)]
+    if not others:
+        raise UserError("ood.data expects one data set or more, such as ood.data=[fashion_mnist], got none.")
+    say("OOD", f"in: {evaluated.data.name}, {len(test)} images")
+    score = scorer(evaluated)
+    _, inside = score(test)
+    rows: list[dict[str, Any]] = []
+    pictures = {}
+    for name, images, how in others:
+        say("OOD", f"out: {name}, {len(images)} images; {how}")
+        _, outside = score(images)
+        if not evaluated.shards.is_first:
+            continue
+        pictures[f"ood_{name}.png"] = ood_figure(inside, outside, evaluated.data.name, name)
+        for ours, theirs in zip(inside, outside, strict=True):
+            assert ours.kind == theirs.kind
+            rows.append(
+                {
+                    "in": evaluated.data.name,
+                    "out": name,
+                    "converted": how,
+                    **ours.kind.row,
+                    "headline": ours.kind.is_headline,
+                    **detection(ours.values, theirs.values).row,
+                }
+            )
+    return Outcome(rows, table=ood_table(rows), notes=(DEFINITIONS,), pictures=pictures, facts={"names": known})
+
+
+def known_names(evaluated: EvaluatedRun) -> dict[str, str]:
+    """What earlier results and pictures in the run folder call other data sets, and the images that they are of."""
+    earlier = read_report(evaluated.folder).get("ood")
+    names = earlier.get("names") if isinstance(earlier, Mapping) else None
+    return {str(name): str(images) for name, images in names.items()} if isinstance(names, Mapping) else {}

@@ -1,0 +1,147 @@
+"""What a stranger must know of an exported model, as the README.md of its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vje_ppl.errors import UserError, printable
+from vje_ppl.runs.trained_run import TrainedRun
+
+#: Groups of the configuration that say what the model is, in the order of reading.
+SHOWN = ("method", "encoder", "guide", "prior", "likelihood", "model", "objective", "optimizer", "trainer", "seed")
+
+#: Final figures of training that the card shows.
+METRICS = {
+    "knn/z": "weighted k-NN accuracy on z",
+    "knn/mu": "weighted k-NN accuracy on μ",
+    "knn/untrained_z": "the same on z of the untrained network",
+    "knn/pixels": "the same on raw pixels",
+    "elbo": "ELBO, nats per image",
+    "kl": "KL, nats per image",
+}
+
+LIMITS = (
+    "It was trained without labels on the data named above; on other images embeddings and densities may mean little.",
+    "A scale is the posterior's in the model's own terms. Whether it means anything is what "
+    "`python -m vje_ppl.diagnose` measures for a run; it is no confidence in a prediction.",
+    "Scores and ELBOs compare images under this model, never one model with another.",
+)
+
+
+def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], differences: Mapping[str, float]) -> str:
+    """Markdown with a header that model hubs read.
+
+    Args:
+        run: the run.
+        folder: its folder, whose `metrics.json` and `evaluation.json` are quoted where they are.
+        outputs: of the ONNX graph.
+        differences: of each output from torch's, as a share of its largest magnitude.
+    """
+    config: Any = OmegaConf.to_container(run.config, resolve=True)
+    metrics = _read(folder / "metrics.json")
+    data = metrics.get("data")
+    data = data if isinstance(data, Mapping) else {}
+    about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
+    size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
+    name = folder.resolve().name
+    lines = [
+        "---",
+        "library_name: vje_ppl",
+        "tags: [self-supervised-learning, image-feature-extraction, variational-inference, pyro]",
+        "---",
+        f"# {name}",
+        "",
+        f"Image embeddings of {run.module.dim} features, trained with [vje_ppl](https://arxiv.org/abs/2602.05639) on "
+        f"{'unnamed data' if about == '?' else about} ({count} images) for {run.epoch} epochs.",
+        "",
+        "## Files",
+        "",
+        "| file | what it holds |",
+        "| --- | --- |",
+        "| `model.safetensors` | every weight and the configuration; `vje_ppl.load(<this folder>)` reads it |",
+        "| `encoder.safetensors` | the encoder alone, a ResNet under torchvision's names |",
+        f"| `model.onnx` | images to {', '.join(f'`{one}`' for one in outputs)}, normalization included |",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import vje_ppl",
+        "",
+        f'z, mean, scale = vje_ppl.load("{name}/export").embed(images)  # bytes (N, {channels}, H, W)',
+        "```",
+        "",
+        f"In ONNX, `images` are float32 in [0, 1], (N, {channels}, {size}, {size}); larger images are cut to their "
+        f"central square ({run.preprocess.center_fraction:g} of the shorter side) and resized first.",
+        "Largest difference between onnxruntime and torch, as a share of the largest value: "
+        f"{', '.join(f'{key} {value:.1e}' for key, value in differences.items())}.",
+        "",
+        "## Figures",
+        "",
+        *_figures(metrics, _read(folder / "evaluation.json")),
+        "",
+        "## Limits",
+        "",
+        *(f"- {one}" for one in LIMITS),
+        "",
+        "## Configuration",
+        "",
+        "```yaml",
+        OmegaConf.to_yaml(OmegaConf.create({key: config[key] for key in SHOWN if key in config})).rstrip(),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+    """Rows of what was measured: while training, and by `vje_ppl.evaluate`."""
+    try:
+        rows = _rows(metrics, evaluation)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(
+            "metrics.json or evaluation.json of the run hold no figures of ours; move them away."
+        ) from error
+    if not rows:
+        return ["None were measured."]
+    head = ["| figure | value | with |", "| --- | --- | --- |"]
+    return [*head, *(f"| {title} | {value:.4g} | {setting} |" for title, value, setting in rows)]
+
+
+def _rows(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+    known = {key: title for key, title in METRICS.items() if metrics.get(key) is not None}
+    rows = [(title, float(metrics[key]), _setting(metrics, key)) for key, title in known.items()]
+    for row in evaluation.get("knn", {}).get("rows", ()):
+        if row["encoder"] == "trained":
+            rows.append((f"k-NN top-1 on {_plain(row['features'])}, offline", float(row["top1"]), f"k = {row['k']:d}"))
+    for row in evaluation.get("linear", {}).get("rows", ()):
+        if row["encoder"] == "trained":
+            title = f"linear probe top-1 on {_plain(row['features'])}, offline"
+            rows.append((title, float(row["top1"]), f"lr {row['lr']:g}"))
+    return rows
+
+
+def _plain(name: Any) -> str:
+    return printable(str(name)).replace("|", "&#124;")
+
+
+def _setting(metrics: Mapping[str, Any], key: str) -> str:
+    if not key.startswith("knn/"):
+        return ""
+    return f"k = {metrics['knn/k']:d}, T = {metrics['knn/temperature']:g}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({type(error).__name__}); move it away.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} must hold a mapping, got a {type(found).__name__}; move it away.")
+    return found

@@ -1,0 +1,124 @@
+"""The embedding of images as an ONNX graph, compared with torch in onnxruntime."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from vje_ppl.errors import UserError
+from vje_ppl.program.moments import moments
+from vje_ppl.runs.trained_run import TrainedRun
+
+INPUT = "images"
+
+#: Float32 sums in another order. Ours: a hundred roundings of the largest output.
+TOLERANCE = 100 * torch.finfo(torch.float32).eps
+
+
+class EmbeddingGraph(nn.Module):
+    """Images to embeddings and the moments of their posterior, normalization included.
+
+    Args:
+        run: a trained run.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, run: TrainedRun) -> None:
+        super().__init__()
+        self.module = run.module
+        normalize = run.preprocess.normalize
+        self.register_buffer("pixel_mean", torch.tensor(normalize.mean).view(1, -1, 1, 1))
+        self.register_buffer("pixel_std", torch.tensor(normalize.std).view(1, -1, 1, 1))
+
+    @property
+    def outputs(self) -> list[str]:
+        """Their names: `z` and, where there is a posterior, `mean` and `scale`."""
+        return ["z"] if self.module.program is None else ["z", "mean", "scale"]
+
+    def forward(self, images: Float[Tensor, "N C S S"]) -> tuple[Tensor, ...]:
+        """Embeddings of images in [0, 1] of the size that the run was trained at, each (N, D)."""
+        z = self.module.embed((images - self.pixel_mean) / self.pixel_std)
+        program = self.module.program
+        return (z,) if program is None else (z, *moments(program.guide.infer(z)))
+
+
+def write_onnx(run: TrainedRun, path: Path) -> list[str]:
+    """Write the graph with a free number of images.
+
+    Args:
+        run: a trained run on the CPU.
+        path: the file; weights are inside it.
+
+    Returns:
+        Names of the outputs.
+
+    Raises:
+        UserError: if `onnx` and `onnxscript` are not installed.
+    """
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError('export needs onnx and onnxscript; give pip install "vje_ppl[export]".') from error
+    graph = EmbeddingGraph(run).eval()
+    size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
+    example = torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0))
+    temporary = path.with_name(f".{path.name}.tmp")
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the exporter about itself, as the line above
+        graph(example)  # what is computed once and kept, as the noise behind a flow's moments, becomes a constant
+        program = torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim("N")},))
+        torch.onnx.export(
+            program,
+            f=temporary,
+            input_names=[INPUT],
+            output_names=graph.outputs,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    temporary.replace(path)
+    return graph.outputs
+
+
+def compare(run: TrainedRun, path: Path, images: UInt8[Tensor, "N C H W"]) -> dict[str, float]:
+    """Run the graph in onnxruntime and hold each output against torch.
+
+    Args:
+        run: the run that was written.
+        path: the ONNX file.
+        images: bytes.
+
+    Returns:
+        Largest difference of each output, as a share of its largest magnitude.
+
+    Raises:
+        UserError: if one is more than a hundred roundings of float32.
+    """
+    import onnxruntime
+
+    graph = EmbeddingGraph(run)
+    pixels = run.preprocess(images) * graph.pixel_std + graph.pixel_mean
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {INPUT: pixels.contiguous().numpy()})
+    names = [output.name for output in session.get_outputs()]
+    expected = run.embed(images)._asdict()
+    differences = {
+        name: float(np.abs(value - expected[name].numpy()).max() / np.abs(expected[name].numpy()).max())
+        for name, value in zip(names, found, strict=True)
+    }
+    worst = max(differences, key=lambda name: differences[name])
+    if not differences[worst] <= TOLERANCE:
+        raise UserError(
+            f"{path}: onnxruntime's {worst} differs from torch's by {differences[worst]:.1e} of its largest value, "
+            f"more than {TOLERANCE:.1e}; do not use this export, and try another version of onnxruntime."
+        )
+    return differences

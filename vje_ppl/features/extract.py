@@ -1,0 +1,92 @@
+"""Features of whole sets of images, of any size, and the labels that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+from vje_ppl.features.shards import WHOLE, Shards
+from vje_ppl.features.stored_rows import stored_rows
+from vje_ppl.features.subject import Subject
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of N images on the CPU.
+
+    Attributes:
+        images: which image of the set each row is, [N].
+        by_name: matrices (N, ...) by kind of feature: `z`, `mu`, `pixels`.
+    """
+
+    images: Int64[Tensor, " N"]
+    by_name: dict[str, Shaped[Tensor, "N ..."]]
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """One kind of features of labelled training images and of test images.
+
+    Attributes:
+        encoder: `trained`, `untrained`, or `none` for raw pixels.
+        name: `z`, `mu` or `pixels`.
+        bank: features of the training images, [M, ...].
+        bank_labels: their classes, [M].
+        test: features of the test images, [N, ...].
+        test_labels: their classes, [N].
+    """
+
+    encoder: str
+    name: str
+    bank: Shaped[Tensor, "M ..."]
+    bank_labels: Int64[Tensor, " M"]
+    test: Shaped[Tensor, "N ..."]
+    test_labels: Int64[Tensor, " N"]
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        return "raw pixels" if self.encoder == "none" else f"{self.encoder} {self.name}"
+
+    @property
+    def row(self) -> dict[str, str]:
+        """What it is, as columns of a table."""
+        return {"encoder": self.encoder, "features": self.name}
+
+
+def extract(
+    subject: Subject,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    most: int,
+    memory_mb: float,
+    folder: Path,
+    shards: Shards = WHOLE,
+) -> Features:
+    """Embeds batches of (index, prepared images).
+
+    Args:
+        subject: what embeds them.
+        batches: the images, each once; this process's share of them.
+        most: how many images there are at most.
+        memory_mb: megabytes of features to hold in memory; larger sets lie in a nameless file.
+        folder: where such a file lies.
+        shards: the processes that share the images.
+
+    Returns:
+        The features of all images in the first process, of none in the others.
+    """
+    room = most if shards.is_first else 0
+    matrices = {name: stored_rows(room, subject.dim, memory_mb, folder) for name in subject.feature_names}
+    images, count = torch.empty(room, dtype=torch.int64), 0
+    for index, found in shards.gathered((index, subject.features(prepared)) for index, prepared in batches):
+        rows = slice(count, count + len(index))
+        images[rows] = index
+        for name, values in found.items():
+            matrices[name][rows] = values
+        count += len(index)
+    return Features(images[:count], {name: matrix[:count] for name, matrix in matrices.items()})

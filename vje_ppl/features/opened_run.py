@@ -1,0 +1,178 @@
+"""A run opened for evaluation: its encoder, its data, and their features, computed when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vje_ppl.data.augment import Augment
+from vje_ppl.data.batches import evaluation_batches
+from vje_ppl.data.fingerprint import data_root
+from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.selection import at_most
+from vje_ppl.errors import UserError
+from vje_ppl.features.extract import Features, Representation, extract
+from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.shards import WHOLE, Shards
+from vje_ppl.features.subject import Subject, trained_subject, untrained_subject
+from vje_ppl.parallel.devices import chosen_device
+from vje_ppl.runs.trained_run import TrainedRun, load
+from vje_ppl.settings.build import build_augment
+from vje_ppl.settings.data import load_data
+from vje_ppl.terminal.say import say
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedRun:
+    """What every kind of evaluation starts from.
+
+    Attributes:
+        folder: the run folder.
+        options: the configuration of `configs/evaluate.yaml`.
+        run: the trained run, in evaluation mode.
+        data: the images that it was trained and is tested on.
+        augment: how its views are made.
+        device: where to compute.
+        subject: its encoder and program.
+        shards: the processes that share the work on images; only the first one gets results.
+        changes: how the images differ from those that it was trained and tested on, in a sentence; None: in nothing.
+    """
+
+    folder: Path
+    options: DictConfig
+    run: TrainedRun
+    data: ImageData
+    augment: Augment
+    device: torch.device
+    subject: Subject
+    shards: Shards = WHOLE
+    changes: str | None = None
+    _cache: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def untrained(self) -> Subject:
+        """What the run started from."""
+        return untrained_subject(self.run, self.data.channels, self.device, self.options.trust_targets)
+
+    @cached_property
+    def test(self) -> ImageSet:
+        """The test images, at most `images.test` of them."""
+        if self.data.test is None:
+            raise UserError(f"eval needs test images, and {self.data.name} has none; keep some in a folder test/.")
+        return at_most(self.data.test, self.options.images.test)
+
+    @property
+    def root(self) -> object:
+        """Where its images lie; None where they lie in no folder."""
+        return data_root(self.run.config) if self.options.data.root is None else self.options.data.root
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every result says about the run."""
+        return {"epoch": self.run.epoch, "epochs": self.run.config.trainer.epochs}
+
+    def prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+        """(index, prepared images), batch by batch; this process's share of them."""
+        return evaluation_batches(
+            images,
+            self.augment.evaluation,
+            batch_size=self.options.batch_size,
+            device=self.device,
+            share=self.shards.share(),
+        )
+
+    def features(self, subject: Subject, images: ImageSet) -> Features:
+        """Features of a set of images."""
+        megabytes = self.options.features_mb
+        return extract(subject, self.prepared(images), len(images), megabytes, self.folder, self.shards)
+
+    def pixels(self, images: ImageSet) -> Features:
+        """Raw pixels of a set of images, as features."""
+        index, pixels = raw_pixels(images, self.data.image_size, self.shards)
+        return Features(index, {"pixels": pixels})
+
+    def representations(self, kind: str) -> Iterator[Representation]:
+        """Features of labelled training images and of test images: trained, untrained, raw pixels.
+
+        Args:
+            kind: the evaluation that asks, for the error.
+
+        Yields:
+            Each of them in the first process, none in the others, which take part in computing them.
+
+        Raises:
+            UserError: if there are no labels.
+        """
+        bank, test = self.data.bank, self.data.test
+        if bank is None and self.data.only_class is not None:
+            raise UserError(
+                f"eval={kind} needs training images of several classes, and all those of {self.data.name} are of class "
+                f"{self.data.only_class}; give eval=[one_class]."
+            )
+        if bank is None or bank.labels is None or test is None or test.labels is None:
+            raise UserError(
+                f"eval={kind} needs labels for training and test images, and those of {self.data.name} have none."
+            )
+        for encoder in ("trained", "untrained", "none"):
+            yield from self._representations(encoder)
+
+    def _representations(self, encoder: str) -> list[Representation]:
+        if encoder not in self._cache:
+            bank, test = at_most(self.data.bank, self.options.images.bank), self.test  # type: ignore[arg-type]
+            say("features", f"{encoder if encoder != 'none' else 'pixels'}: {len(bank)} + {len(test)} images")
+            if encoder == "none":
+                ours, theirs = self.pixels(bank), self.pixels(test)
+            else:
+                subject = self.subject if encoder == "trained" else self.untrained
+                ours, theirs = self.features(subject, bank), self.features(subject, test)
+            labels = bank.labels[ours.images], test.labels[theirs.images]  # type: ignore[index]
+            self._cache[encoder] = [
+                Representation(encoder, name, ours.by_name[name], labels[0], theirs.by_name[name], labels[1])
+                for name in (ours.by_name if self.shards.is_first else ())
+            ]
+        return self._cache[encoder]
+
+    def of_class(self, folder: Path) -> EvaluatedRun:
+        """The run of one class in `folder`, on the same data."""
+        run = load(folder, str(self.device), self.options.trust_targets)
+        return replace(self, folder=folder, run=run, subject=trained_subject(run), _cache={})
+
+
+def open_run(options: DictConfig, device: torch.device | None = None, shards: Shards = WHOLE) -> EvaluatedRun:
+    """Load the run and its data.
+
+    Args:
+        options: the configuration of `configs/evaluate.yaml`.
+        device: where to compute; by default, what the options say.
+        shards: the processes that share the work on images.
+
+    Raises:
+        UserError: if there is no run, its data are not where they were, or they are of another size.
+    """
+    folder = Path(options.run)
+    device = chosen_device(options.device) if device is None else device
+    run = load(folder, str(device), options.trust_targets)
+    changes = {} if options.data.root is None else {"root": options.data.root}
+    if changes and "root" not in run.config.data:
+        raise UserError(f"data.root does not apply: the run's data, {run.config.data._target_}, lie in no folder.")
+    data = load_data(run.config, options.trust_targets, **changes)
+    augment = build_augment(run.config, data.channels, data.image_size, options.trust_targets)
+    trained_on, found = (
+        _shape(run.preprocess.normalize.mean, run.preprocess.size),
+        _shape(augment.evaluation.normalize.mean, augment.size),
+    )
+    if trained_on != found:
+        raise UserError(f"The run was trained on images of {trained_on}, and its data are now of {found}.")
+    changed = run.data_changes(data, options.data.root) if shards.is_first else None
+    return EvaluatedRun(folder, options, run, data, augment, device, trained_subject(run), shards, changed)
+
+
+def _shape(channels: list[float], size: int) -> str:
+    return f"{len(channels)} channel(s) and {size}×{size} pixels"

@@ -1,0 +1,80 @@
+"""Data sets other than a run's own, as its images are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.data.conform import conform
+from vje_ppl.data.fingerprint import digest
+from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.selection import at_most
+from vje_ppl.errors import UserError
+from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.settings.build import build
+
+
+def open_other(wanted: Any, evaluated: EvaluatedRun, known: dict[str, str]) -> tuple[str, ImageSet, str]:
+    """A data set by the name of its configuration, or a mapping with `name` and options: {name: cifar10, root: data}.
+
+    Args:
+        wanted: the data set.
+        evaluated: the run.
+        known: by name, what images other data sets are of; to which this one is added.
+
+    Returns:
+        Its name, its test images (or training images, where there are no others) as the run's images are, and how they
+        were converted. The name is that of the data set; where another set of images has it already, with a digest.
+    """
+    config = other_config(wanted, evaluated.options.ood.root)
+    data: ImageData = build(config, "ood.data")
+    images = data.train if data.test is None else data.test
+    found = digest(images)
+    own = evaluated.data.train if evaluated.data.test is None else evaluated.data.test
+    same_name = data.name == evaluated.data.name
+    # The name of a user's own images is their folder's, which says little.
+    same_place = images.files is None or _folder(config.get("root")) == _folder(evaluated.root)
+    if found == digest(own) or (same_name and same_place):
+        raise UserError(f"ood.data={data.name} is what the run was trained on; give another data set.")
+    name = f"{data.name}-{found[-8:]}" if same_name or known.get(data.name, found) != found else data.name
+    known[name] = found
+    converted, how = conform(
+        at_most(images, evaluated.options.images.test), evaluated.data.channels, evaluated.data.image_size
+    )
+    return name, converted, how
+
+
+def _folder(root: Any) -> Path | None:
+    return None if root is None else Path(str(root)).resolve()
+
+
+def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
+    """The configuration of a data set, with its options."""
+    options = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}
+    if "_target_" in options:
+        return {str(key): value for key, value in options.items()}
+    name = str(options.pop("name", ""))
+    path = files("vje_ppl.configs") / "data" / f"{name}.yaml"
+    known = sorted(one.name.removesuffix(".yaml") for one in (files("vje_ppl.configs") / "data").iterdir())
+    known.remove("custom")
+    if name not in known:
+        raise UserError(f"ood.data expects data sets among {', '.join(known)}, got {name or wanted}.")
+    config = OmegaConf.create(path.read_text(encoding="utf-8"))
+    assert isinstance(config, DictConfig)
+    config.pop("defaults", None)
+    if root is not None and "root" in config:
+        config.root = root
+    unknown = sorted(set(map(str, options)) - set(map(str, config)))
+    if unknown:
+        has = sorted(map(str, set(config) - {"_target_"}))
+        raise UserError(f"ood.data={name} has no option {unknown[0]}; it has {', '.join(has)}.")
+    resolved = OmegaConf.to_container(OmegaConf.merge(config, options), resolve=True)
+    assert isinstance(resolved, dict)
+    if isinstance(resolved.get("root"), str):
+        resolved["root"] = os.path.expanduser(resolved["root"])
+    return {str(key): value for key, value in resolved.items()}

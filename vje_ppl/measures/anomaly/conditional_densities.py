@@ -1,0 +1,193 @@
+"""Densities of embeddings under a trained program, at given draws of its latents.
+
+Model and guide run as they are, under Pyro's handlers: whatever sites they declare are the sites that are reported.
+Dimensions, from the left: S draws, P ordered pairs of views (or B targets), N images, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from jaxtyping import Float, Int64
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+from vje_ppl.measures.anomaly.image_noise import ImageNoise
+from vje_ppl.methods.joint_embedding import JointEmbedding
+from vje_ppl.program.sites import site_terms
+
+_DRAWS, _PAIRS = -3, -2
+
+#: Numbers in one tensor of draws × pairs × images × features; a few such tensors are alive at a time.
+LARGEST = 2**24
+
+
+class PairTerms(NamedTuple):
+    """What the program says of P ordered pairs of views, a→b, of N images; in nats.
+
+    Attributes:
+        log_likelihood: log p of view b's embedding at each observed site, at S draws of view a's posterior.
+        kl: KL(q_a ‖ prior).
+    """
+
+    log_likelihood: dict[str, Float[Tensor, "S P N"]]
+    kl: Float[Tensor, "P N"]
+
+
+def map_posterior(posterior: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A posterior of which every tensor is changed; what is no tensor stays."""
+    tensors = {one.name: getattr(posterior, one.name) for one in fields(posterior)}
+    return replace(posterior, **{name: change(one) for name, one in tensors.items() if isinstance(one, Tensor)})
+
+
+def draw_latents(
+    program: JointEmbedding,
+    posterior: Any,
+    target: Float[Tensor, "V N D"],
+    draws: int,
+    seed: int,
+    images: Int64[Tensor, " N"],
+) -> dict[str, Tensor]:
+    """Draws the guide's sites for V views of N images, with noise keyed by seed, view and image.
+
+    Args:
+        program: guide and model.
+        posterior: posteriors of the views, tensors of shape (V, N, ...).
+        target: what the guide is called with beside the posterior; the views' own embeddings.
+        draws: S.
+        seed: of the noise.
+        images: which images these are, shape (N,).
+
+    Returns:
+        Values by site, (S, V, N, ...).
+    """
+    guide = _in_plates(program.guide, draws, len(target))
+    with ImageNoise(seed, images):
+        trace = poutine.trace(guide).get_trace(posterior, target)
+    return {name: site["value"] for name, site in _sample_sites(trace).items() if not site["is_observed"]}
+
+
+def draw_observations(program: JointEmbedding, posterior: Any, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Draws what the model observes, given its latents; from torch's global generator.
+
+    Args:
+        program: guide and model.
+        posterior: posteriors of the source views, whose scale the likelihood is given; tensors of shape (V, N, ...).
+        latents: values by site, (S, V, N, ...).
+
+    Returns:
+        Draws by site, (S, V, N, ...).
+
+    Raises:
+        NotImplementedError: if a site's distribution cannot be drawn from.
+    """
+    draws, views = next(iter(latents.values())).shape[:2]
+    with _Given(latents):
+        trace = poutine.trace(_in_plates(program.model, draws, views)).get_trace(posterior, None)
+    return {name: site["value"] for name, site in _sample_sites(trace).items() if name not in latents}
+
+
+def pair_terms(
+    program: JointEmbedding,
+    posterior: Any,
+    target: Float[Tensor, "P N D"],
+    latents: dict[str, Tensor],
+) -> PairTerms:
+    """Log-likelihood of each observed site and KL, for P ordered pairs of views.
+
+    Args:
+        program: guide and model.
+        posterior: posteriors q_a of the source views, tensors of shape (P, N, ...).
+        target: embeddings z_b of the target views.
+        latents: draws from q_a by site, (S, P, N, ...).
+    """
+    draws = len(next(iter(latents.values())))
+    guide, model = (_in_plates(one, draws, len(target)) for one in (program.guide, program.model))
+    with _Given(latents):
+        guide_trace = poutine.trace(guide).get_trace(posterior, target)
+        model_trace = poutine.trace(model).get_trace(posterior, target)
+    shape = torch.Size((draws, *target.shape[:2]))
+    log_likelihood, kl, _ = site_terms(model_trace, guide_trace, shape)
+    kl = kl.expand(shape).mean(0)
+    return PairTerms({name: term.expand(shape) for name, term in log_likelihood.items()}, kl)
+
+
+def log_mixture(
+    program: JointEmbedding,
+    posterior: Any,
+    latents: dict[str, Tensor],
+    target: Float[Tensor, "N D"],
+) -> Float[Tensor, " N"]:
+    """Log of the mean density of each target over M source images and S draws of each:
+
+        log 1/(M S) Σ_j Σ_s Π_sites p(z | s_j^(s), σ_j)
+
+    Args:
+        program: guide and model.
+        posterior: posteriors of the source images, tensors of shape (M, ...).
+        latents: draws by site, (S, 1, M, ...).
+        target: embeddings z.
+
+    Returns:
+        In nats, float64.
+    """
+    first = next(iter(latents.values()))
+    draws, sources, dim = len(first), first.shape[2], target.shape[-1]
+    result = target.new_full((len(target),), -torch.inf, dtype=torch.float64)
+    sources_at_once = max(1, min(sources, LARGEST // (draws * dim)))
+    targets_at_once = max(1, LARGEST // (draws * sources_at_once * dim))
+    for start in range(0, sources, sources_at_once):
+        columns = slice(start, start + sources_at_once)
+        given = {name: value[:, :, columns] for name, value in latents.items()}
+        part = map_posterior(posterior, lambda one: one[columns])  # noqa: B023
+        for first_target in range(0, len(target), targets_at_once):
+            rows = slice(first_target, first_target + targets_at_once)
+            density = _log_likelihood(program, part, given, target[rows]).double()
+            result[rows] = torch.logaddexp(result[rows], density.logsumexp((0, 2)))
+    return result - torch.tensor(float(draws * sources), dtype=torch.float64).log().to(result.device)
+
+
+def _log_likelihood(
+    program: JointEmbedding, posterior: Any, latents: dict[str, Tensor], target: Float[Tensor, "B D"]
+) -> Float[Tensor, "S B M"]:
+    """Sum over the observed sites, for every target and every source."""
+    draws, sources = len(next(iter(latents.values()))), next(iter(latents.values())).shape[2]
+    count = len(target)
+    everywhere = map_posterior(posterior, lambda one: one.expand(count, *one.shape))
+    targets = target.unsqueeze(1).expand(count, sources, -1)
+    given = {name: value.expand(draws, count, *value.shape[2:]) for name, value in latents.items()}
+    with _Given(given):
+        trace = poutine.trace(_in_plates(program.model, draws, count)).get_trace(everywhere, targets)
+    observed = {name: site for name, site in _sample_sites(trace).items() if site["is_observed"]}
+    trace.compute_log_prob(lambda name, _: name in observed)
+    terms = [trace.nodes[name]["log_prob"].expand(draws, count, sources) for name in observed]
+    return torch.stack(terms).sum(0)
+
+
+class _Given(Messenger):
+    """Gives latent sites the values of their names."""
+
+    def __init__(self, values: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self._values and not msg["is_observed"]:
+            msg["value"] = self._values[msg["name"]]
+
+
+def _in_plates(program: Any, draws: int, pairs: int) -> Callable:
+    return pyro.plate("draws", draws, dim=_DRAWS)(pyro.plate("pairs", pairs, dim=_PAIRS)(program))
+
+
+def _sample_sites(trace: Trace) -> dict[str, Any]:
+    """Sites with a density: not those that stand for plates or deterministic values."""
+    nodes = poutine.util.prune_subsample_sites(trace).nodes.items()
+    sites = {name: site for name, site in nodes if site["type"] == "sample"}
+    return {name: site for name, site in sites.items() if not (site["infer"] or {}).get("_deterministic")}

@@ -1,0 +1,155 @@
+"""Scores every image of a set once, by program or density, and by distances: see `kinds` for the names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor
+
+from vje_ppl.data.augment import Augment
+from vje_ppl.data.batches import BLOCK, evaluation_views
+from vje_ppl.data.image_set import ImageSet
+from vje_ppl.errors import UserError
+from vje_ppl.features.shards import WHOLE, Part, Shards
+from vje_ppl.features.subject import Subject
+from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
+from vje_ppl.measures.anomaly.density_scores import DensityScores
+from vje_ppl.measures.anomaly.distances import Yardsticks
+from vje_ppl.measures.anomaly.kinds import Score, ScoreKind
+from vje_ppl.measures.anomaly.options import ScoreOptions
+from vje_ppl.measures.anomaly.program_scores import ProgramScores, Scores
+from vje_ppl.measures.anomaly.view_pairs import CLEAN, single_views
+from vje_ppl.randomness import stream_seed
+
+#: The stream of random views, apart from training's.
+_VIEWS = 0x65766C03
+
+
+class AnomalyScorer:
+    """Scores images against the training images of one subject.
+
+    A score of an image depends on the seed and on the image's place in its set, and not on the images beside it.
+
+    Args:
+        subject: encoder and, where the method has one, program or density.
+        augment: how views are made.
+        training: features of M training images without augmentation by name, (M, D) each.
+        options: how scores are computed.
+        device: where.
+        shards: the processes that share the images; only the first one gets scores.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        augment: Augment,
+        training: dict[str, Float[Tensor, "M D"]],
+        options: ScoreOptions,
+        device: torch.device,
+        shards: Shards = WHOLE,
+    ) -> None:
+        self._shards = shards
+        self._subject, self._augment, self._options, self._device = subject, augment, options, device
+        self._yardsticks = {name: Yardsticks(one, options.neighbours, device) for name, one in training.items()}
+        self._density = None if subject.density is None else DensityScores(subject.density, options)
+        self._program = None
+        if subject.program is not None:
+            self._program = ProgramScores(subject.program, training["z"].to(device), options)
+
+    @torch.no_grad()
+    def __call__(self, images: ImageSet) -> tuple[Int64[Tensor, " N"], list[Score]]:
+        """Score images.
+
+        Returns:
+            Which images were scored, [N], each once, and their scores; in other processes than the first, none.
+
+        Raises:
+            UserError: if a score is not finite.
+        """
+        seen, parts = [torch.empty(0, dtype=torch.int64)], defaultdict(list)
+        for index, scores in self._shards.gathered(self._scored(images)):
+            seen.append(index)
+            for kind, values in scores.items():
+                parts[kind].append(values)
+        return torch.cat(seen), [Score(kind, _finite(kind, torch.cat(part))) for kind, part in parts.items()]
+
+    def _scored(self, images: ImageSet) -> Iterator[Part]:
+        for index, views in self._batches(images):
+            z = torch.stack([self._subject.embed(view).float() for view in views])
+            posterior = self._infer(z)
+            scores = {} if self._program is None else self._program(z, posterior, index)
+            scores |= {} if self._density is None else self._density(z)
+            scores |= self._distances(z, posterior)
+            yield index, {kind: values.double() for kind, values in scores.items()}
+
+    def _infer(self, z: Float[Tensor, "V N D"]) -> Any:
+        posterior = self._subject.infer(z.flatten(0, 1))
+        return None if posterior is None else map_posterior(posterior, lambda one: one.unflatten(0, z.shape[:2]))
+
+    def _batches(self, images: ImageSet) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        """This process's share of the images, as many blocks together as `batch_size` and memory have room for."""
+        views, options = 1 + self._options.augmentations, self._options
+        room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._subject.dim))
+        together = max(1, room // BLOCK)
+        seed = stream_seed(options.seed, _VIEWS)
+        share = self._shards.share(together)
+        blocks = evaluation_views(images, self._augment, views=views - 1, seed=seed, device=self._device, share=share)
+        for _, group in groupby(blocks, lambda block: int(block[0][0]) // (BLOCK * together)):
+            yield _joined(list(group))
+
+    def _distances(self, z: Float[Tensor, "V N D"], posterior: Any) -> Scores:
+        flat = None if posterior is None else map_posterior(posterior, lambda one: one.flatten(0, 1))
+        found: Scores = {}
+        for features, values in self._subject.with_mean(z.flatten(0, 1), flat).items():
+            yardsticks = self._yardsticks[features]
+            for name, distance in yardsticks(values).items():
+                by_view = distance.double().unflatten(0, z.shape[:2])
+                for views, numbers in single_views(len(z)).items():
+                    kind = yardsticks.kind(name, features, views, sum(number > 0 for number in numbers))
+                    found[kind] = by_view[numbers].mean(0)
+        return found
+
+
+def distance_scores(
+    training: Shaped[Tensor, "M ..."],
+    images: Shaped[Tensor, "N ..."],
+    features: str,
+    encoder: str,
+    neighbours: int,
+    device: torch.device,
+) -> list[Score]:
+    """Scores by distance alone, of features that are there already: raw pixels, an untrained encoder.
+
+    Args:
+        training: features of M training images.
+        images: features of the images to score.
+        features: what they are called.
+        encoder: whose they are.
+        neighbours: k of k-NN distances.
+        device: where to compute.
+    """
+    yardsticks = Yardsticks(training, neighbours, device)
+    scores = yardsticks(images).items()
+    kinds = {name: yardsticks.kind(name, features, CLEAN, 0, encoder) for name, _ in scores}
+    return [Score(kinds[name], _finite(kinds[name], values.double().cpu())) for name, values in scores]
+
+
+def _joined(blocks: list[tuple[Tensor, list[Tensor]]]) -> tuple[Tensor, list[Tensor]]:
+    indices, views = zip(*blocks, strict=True)
+    return torch.cat(indices), [torch.cat(view) for view in zip(*views, strict=True)]
+
+
+def _finite(kind: ScoreKind, values: Tensor) -> np.ndarray:
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise UserError(
+            f"The score {kind.name} of {bad} of {len(values)} images is not finite, so it ranks nothing; train with a "
+            "lower optimizer.lr, or look closer with debug=true."
+        )
+    return values.numpy()

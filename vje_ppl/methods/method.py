@@ -1,0 +1,88 @@
+"""What the training loop and the evaluation ask of a method: VJE, or one of the baselines in `vje_ppl.methods`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class Terms(Protocol):
+    """What a method returns for a batch of views: a loss, and what an epoch's row and the watch over it need."""
+
+    @property
+    def loss(self) -> Float[Tensor, ""]:
+        """What an optimizer minimizes, shape ()."""
+
+    @property
+    def embeddings(self) -> Float[Tensor, "views N D"]:
+        """Embeddings z of N images, one or more times each, detached."""
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Means over the batch, each of shape (), by the name of their column."""
+
+    def checked(self) -> dict[str, Tensor]:
+        """What has to stay finite, in the order in which it is computed, by a name for people."""
+
+
+class Method(nn.Module, ABC):
+    """An encoder and all that it is trained with; `forward(*views)` returns `Terms`.
+
+    A subclass has the encoder as `encoder`, which `trainer.compile` compiles.
+
+    Attributes:
+        least_images: images in a batch without which there is no loss; above 1, the method compares the images of a
+            batch, which then cannot go through it in parts (`trainer.accumulate`).
+        remedy: what may help when embeddings collapse, after "try".
+    """
+
+    least_images: ClassVar[int] = 1
+    remedy: ClassVar[str] = "another optimizer.lr or a larger batch_size"
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Embedding width D."""
+
+    @abstractmethod
+    def embed(self, view: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        """Embeddings z of a batch of views."""
+
+    @property
+    def program(self) -> Any:
+        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no such program."""
+        return None
+
+    def learned_numbers(self) -> dict[str, float]:
+        """Numbers learned by its parts, by the name of their column; none by default."""
+        return {}
+
+    def after_step(self, step: int, steps: int) -> None:
+        """What follows an optimizer step, such as moving a momentum encoder; nothing by default.
+
+        Args:
+            step: the step just taken, from 0.
+            steps: steps of the whole run.
+        """
+
+
+@runtime_checkable
+class LearnsNumber(Protocol):
+    """A part of a program that learns a number worth a column in an epoch's row, such as degrees of freedom."""
+
+    def learned_number(self) -> Float[Tensor, ""] | None:
+        """The number, shape (); None where it is fixed."""
+
+
+@runtime_checkable
+class PredictiveDensity(Protocol):
+    """A method that is no probabilistic program, and yet predicts a density of another view's embedding."""
+
+    def surprise(self, source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """−log p(target | source) in nats, from embeddings of two views of N images."""
+
+    def uncertainty(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """How wide the density is that N embeddings predict; higher is wider."""

@@ -1,0 +1,1 @@
+"""Plain torch networks: encoders, the inference network, and their normalization."""

@@ -1,0 +1,1 @@
+"""The style that all pictures share (`style.py`), and the curves of a run (`curves.py`)."""

@@ -1,0 +1,66 @@
+"""Latent noise that does not depend on how many processes share a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from vje_ppl.randomness import stream_seed
+
+
+class KeyedNoise(Messenger):
+    """Within it, reparameterized latents are drawn with noise keyed by (seed, step, row in the global batch).
+
+    The noise of the whole global batch is drawn from a generator of its own and this process keeps its rows, so that
+    the number of processes does not change the mathematics, a resumed run repeats an undisturbed one, and nothing
+    draws from the global random state. It covers what a guide draws as normal noise (`Tensor.normal_`); other draws of
+    a guide still use torch's global generator.
+
+    Args:
+        seed: the run's seed.
+        step: the global training step.
+        rows: the rows (start, stop) of the global batch that this process holds; `None` when it holds them all.
+        total: the size of the global batch.
+
+    Source: ours.
+    """
+
+    def __init__(self, seed: int, step: int, rows: tuple[int, int] | None = None, total: int | None = None) -> None:
+        super().__init__()
+        self._seed = stream_seed(seed, step)
+        self._rows, self._total = rows, total
+        self._mode: _SharedNormals | None = None
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] or msg["value"] is not None or not getattr(msg["fn"], "has_rsample", False):
+            return
+        if self._mode is None:  # created at the first draw, which tells the device
+            self._mode = _SharedNormals(self._seed, self._rows, self._total)
+        with self._mode:
+            msg["value"] = msg["fn"].rsample()
+
+
+class _SharedNormals(TorchFunctionMode):
+    """Replaces in-place normal noise of shape (..., N, features) by this process's rows of the global batch's."""
+
+    def __init__(self, seed: int, rows: tuple[int, int] | None, total: int | None) -> None:
+        super().__init__()
+        self._seed, self._rows, self._total = seed, rows, total
+        self._generator: torch.Generator | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not Tensor.normal_ or len(args) + len(kwargs or {}) > 1:
+            return func(*args, **(kwargs or {}))
+        (noise,) = args
+        if self._generator is None:
+            self._generator = torch.Generator(noise.device).manual_seed(self._seed)
+        if self._rows is None or self._total is None:
+            return noise.normal_(generator=self._generator)
+        start, stop = self._rows
+        everyone = noise.new_empty(*noise.shape[:-2], self._total, noise.shape[-1])
+        everyone.normal_(generator=self._generator)
+        return noise.copy_(everyone[..., start:stop, :])

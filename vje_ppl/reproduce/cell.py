@@ -1,0 +1,252 @@
+"""A cell: one run, its evaluation, and the record that says it is done."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.data.fingerprint import data_root, fingerprint
+from vje_ppl.errors import UserError
+from vje_ppl.evaluate.options import DEPENDS
+from vje_ppl.files import write_atomically
+from vje_ppl.reproduce.study import Block, Study
+from vje_ppl.settings.data import load_data
+from vje_ppl.settings.identity import canonical_json, config_digest
+
+#: Columns of the history that a record keeps.
+KEPT = ("epoch", "knn/z", "knn/mu", "knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study and how it is evaluated; plain containers, so that it can go to another process.
+
+    Attributes:
+        block: the data set's name in the study.
+        variant: the method's name.
+        point: swept values by key.
+        seed: of the run.
+        train: overrides of `vje_ppl.train`, as one would type them.
+        evaluate: overrides of `vje_ppl.evaluate`; empty: the run is not evaluated.
+        config: the resolved configuration of the run.
+        asked: the resolved configuration of the evaluation, less the run; empty as `evaluate` is.
+    """
+
+    block: str
+    variant: str
+    point: Mapping[str, Any]
+    seed: int
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+    config: Mapping[str, Any]
+    asked: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        swept = [f"{key.rpartition('.')[2]} {value}" for key, value in self.point.items()]
+        return ", ".join([self.block, self.variant, *swept, f"seed {self.seed}"])
+
+    @cached_property
+    def run_name(self) -> str:
+        """The folder of its run: cells that train alike share it."""
+        return f"{self.block}-{self.variant}-{self.seed}-{config_digest(self.config)}"
+
+    @cached_property
+    def file_name(self) -> str:
+        """The name of its record: by what is computed, not by where the data lie or which device computes."""
+        kinds = self.asked.get("eval", ())
+        asked = {key: self.asked[key] for kind in kinds for key in DEPENDS[kind]}
+        text = canonical_json([config_digest(self.config), sorted(kinds), asked])
+        return f"{self.block}-{self.variant}-{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+
+    @property
+    def commands(self) -> list[str]:
+        """What one would type for the same."""
+        lines = [f"python -m vje_ppl.train {_quoted(self.train)}"]
+        return lines + ([f"python -m vje_ppl.evaluate run=<its folder> {_quoted(self.evaluate)}"] * bool(self.evaluate))
+
+
+def cells_of(
+    study: Study, sources: Mapping[str, Any], train: Mapping[str, Any], evaluate: Mapping[str, Any], device: str
+) -> list[Cell]:
+    """Every cell of a study, in the order in which they are worth having: all variants at the first seed first.
+
+    Hydra must be initialized; a configuration is composed once a variant.
+
+    Args:
+        study: the study.
+        sources: by block, overrides by key that say where its images come from; None: `data` is the block's name.
+        train: further overrides of all runs, by key.
+        evaluate: further overrides of all evaluations, by key.
+        device: where to compute.
+    """
+    further, asking = typed(train), typed(evaluate)
+    by_seed: dict[int, list[Cell]] = {}
+    for block in study.blocks:
+        if block.name not in sources:
+            raise UserError(f"sources.{block.name} says where images come from; give it as {{data: <name>}}.")
+        source = typed({"data": block.name} | dict(sources[block.name] or {}))
+        asked: Any = {}
+        if block.evaluate:
+            asked = OmegaConf.to_container(compose("evaluate", [*block.evaluate, *asking]), resolve=True)
+        for variant, overrides in block.variants.items():
+            shared = [*source, *block.train, *overrides, *further]
+            config = compose("train", [*shared, f"trainer.device={device}", "trainer.progress=false"])
+            for place, seed in enumerate(block.seeds):
+                by_seed.setdefault(place, []).extend(
+                    _cell(block, variant, point, seed, config, shared, (*block.evaluate, *asking), asked)
+                    for point in block.points()
+                )
+    return [cell for same in by_seed.values() for cell in same]
+
+
+def _cell(
+    block: Block,
+    variant: str,
+    point: Mapping[str, Any],
+    seed: int,
+    composed: DictConfig,
+    shared: Sequence[str],
+    evaluate: tuple[str, ...],
+    asked: Mapping[str, Any],
+) -> Cell:
+    config = composed.copy()
+    for key, value in {**point, "seed": seed}.items():
+        OmegaConf.update(config, key, value)
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    train = (*shared, *typed({**point, "seed": seed}))
+    return Cell(block.name, variant, dict(point), seed, train, evaluate * bool(block.evaluate), resolved, asked)
+
+
+def typed(overrides: Mapping[str, Any]) -> list[str]:
+    """Overrides as one would type them, text in quotes where Hydra needs them."""
+
+    def value(one: Any) -> str:
+        plain = isinstance(one, str) and one.isidentifier()
+        return one if plain else json.dumps(one, ensure_ascii=False)
+
+    return [f"{key}={value(one)}" for key, one in overrides.items()]
+
+
+def read_record(cells: Path, cell: Cell) -> dict[str, Any] | None:
+    """The record of a finished cell; None where it is not finished.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = cells / cell.file_name
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: truncated or altered; remove it to compute the cell again.") from error
+    return record
+
+
+def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse records that are of other images than those that now lie where a source says; one record a block.
+
+    Older records, which do not say what images they are of, and images that are not there are left alone.
+
+    Args:
+        cells: of a study.
+        records: of finished cells, by file name.
+
+    Raises:
+        UserError: for the first block whose records are of other images.
+    """
+    seen = set()
+    for cell in cells:
+        known = records.get(cell.file_name, {}).get("metrics", {}).get("data", {}).get("fingerprint")
+        told_where = any(one.startswith("data.root=") for one in cell.train)
+        if known is None or not told_where or cell.block in seen:
+            continue
+        seen.add(cell.block)
+        try:
+            now = fingerprint(load_data(OmegaConf.create(dict(cell.config))))["train"]
+        except UserError:
+            continue
+        if now != known:
+            raise UserError(
+                f"The records of {cell.block} are of other images than those in {data_root(cell.config)}; give "
+                f"cells=<folder> and root=<folder> of their own for these, or sources.{cell.block} as it was for those."
+            )
+
+
+def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> int:
+    """Train and evaluate one cell, or go on with it, and write its record.
+
+    Nothing is printed; what training and evaluation say goes to `log.txt` in the run folder.
+
+    Returns:
+        Exit code: 0, or 128 plus a signal's number when interrupted.
+
+    Raises:
+        UserError: for anything that the person who typed can mend.
+    """
+    from vje_ppl.evaluate.__main__ import evaluate
+    from vje_ppl.train.run import train
+
+    folder = root / cell.run_name
+    folder.mkdir(parents=True, exist_ok=True)
+    config = OmegaConf.create(dict(cell.config))
+    OmegaConf.update(config, "run", {"root": str(root), "name": cell.run_name}, merge=False)
+    with (folder / "log.txt").open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        code = train(config)
+        if code:
+            return code
+        if cell.evaluate:
+            asked = OmegaConf.create({**cell.asked, "run": str(folder), "device": device, "debug": debug})
+            evaluate(asked)
+    record = {
+        "block": cell.block,
+        "variant": cell.variant,
+        "point": dict(cell.point),
+        "seed": cell.seed,
+        "train": list(_portable(cell.train)),
+        "evaluate": list(cell.evaluate),
+        "metrics": json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
+        "history": list(_history(folder / "metrics.csv")),
+        "evaluation": _evaluation(folder, cell),
+    }
+    cells.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_atomically(cells / cell.file_name, f"{text}\n".encode())
+    return 0
+
+
+def _evaluation(folder: Path, cell: Cell) -> dict[str, Any]:
+    """The rows of each kind of evaluation that was asked for."""
+    if not cell.evaluate:
+        return {}
+    report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    return {kind: report[kind]["rows"] for kind in cell.asked["eval"]}
+
+
+def _history(path: Path) -> Iterator[dict[str, float]]:
+    """The epochs with k-NN."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row.get("knn/z"):
+                yield {key: float(row[key]) for key in KEPT if row.get(key)}
+
+
+def _portable(overrides: Sequence[str]) -> Iterator[str]:
+    """Without the folder that images lie in, which is nobody else's."""
+    return (one for one in overrides if not one.startswith("data.root="))
+
+
+def _quoted(overrides: Sequence[str]) -> str:
+    return " ".join(f"'{one}'" if set("[]{}*?$ ") & set(one) else one for one in overrides)

@@ -1,0 +1,96 @@
+"""A picture of a table: a dot a method, a panel a data set and measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vje_ppl.compare.rows import Statistic
+from vje_ppl.pictures.style import COLOURS, FAINT, head, names, new_figure, tidy
+
+#: What the colours of `colour_of` say.
+MEANINGS = {COLOURS[0]: "blue: VJE", COLOURS[1]: "orange: baselines", FAINT: "grey: nothing learned"}
+
+ROW, MARGIN, WIDTH = 0.24, 0.75, 3.0  # inches
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table.
+
+    Attributes:
+        panel: where it stands.
+        name: what it is called.
+        values: its figures by measure, as shares.
+        colour: its colour.
+        seeds: how many its means are over.
+    """
+
+    panel: str
+    name: str
+    values: Mapping[str, Statistic]
+    colour: str = COLOURS[0]
+    seeds: int = 1
+
+
+def colour_of(method: str) -> str:
+    """One colour for this project's method and its variants, one for all others, one for what was not trained."""
+    if method in ("untrained", "raw pixels"):
+        return FAINT
+    return COLOURS[0] if method.startswith("vje") else COLOURS[1]
+
+
+def dots(
+    lines: Sequence[Line],
+    measures: Sequence[str],
+    title: str,
+    *,
+    one_scale: bool = False,
+    heads: Mapping[tuple[str, str], str] | None = None,
+) -> Figure:
+    """Means with a bar of one standard deviation to either side; in percent.
+
+    Args:
+        lines: from the top; those without any figure are left out.
+        measures: columns of panels.
+        title: above it all.
+        one_scale: whether the panels of a data set share their scale, as values of one measure should.
+        heads: by data set and measure, what stands above a panel in place of the measure.
+    """
+    panels: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.values:
+            panels.setdefault(line.panel, []).append(line)
+    heights = [MARGIN + ROW * len(panel) for panel in panels.values()]
+    spread = any(one.spread is not None for line in lines for one in line.values.values())
+    colours = {line.colour for line in lines if line.values}
+    note = "mean over seeds, as many as in brackets; bars: one standard deviation to either side" * spread or "one seed"
+    note += "".join(f"; {meaning}" for colour, meaning in MEANINGS.items() if colour in colours and len(colours) > 1)
+    figure = new_figure(1.6 + WIDTH * len(measures), 0.8 + sum(heights or [1.0]), title, note)
+    if not panels:
+        figure.text(0.5, 0.4, "nothing has been run yet", ha="center", color=FAINT)
+        return figure
+    grid = figure.add_gridspec(len(panels), len(measures), height_ratios=heights)
+    for row, (panel, members) in enumerate(panels.items()):
+        first: Axes | None = None
+        for column, measure in enumerate(measures):
+            axes = figure.add_subplot(grid[row, column], sharex=first)
+            first = axes if one_scale and first is None else first
+            head(axes, panel if column == 0 else "", (heads or {}).get((panel, measure), measure))
+            for height, line in enumerate(members):
+                found = line.values.get(measure)
+                if found is None:
+                    continue
+                axes.plot(100 * found.mean, height, "o", color=line.colour, markersize=5)
+                if found.spread is not None:
+                    ends = [100 * (found.mean - found.spread), 100 * (found.mean + found.spread)]
+                    axes.plot(ends, [height, height], color=line.colour, linewidth=1.4)
+            tidy(axes, grid="both")
+            labels = [line.name + f" ({line.seeds})" * spread for line in members]
+            names(axes, labels if column == 0 else [""] * len(labels), "y")
+            axes.set_ylim(len(members) - 0.5, -0.5)
+            axes.margins(x=0.08)
+    return figure

@@ -1,0 +1,148 @@
+"""Finished cells, and means over their seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from vje_ppl.compare.rows import Statistic
+from vje_ppl.reproduce.cell import Cell, read_record
+from vje_ppl.reproduce.study import Block, Study
+
+NOT_RUN = "not run"
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of a study.
+
+    Attributes:
+        study: which.
+        cells: all its cells.
+        records: of those that are finished, by the file name of the cell.
+    """
+
+    study: Study
+    cells: Sequence[Cell]
+    records: Mapping[str, Record]
+
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell is finished."""
+        return cell.file_name in self.records
+
+    def of(self, block: str, variant: str, point: Mapping[str, Any] | None = None) -> list[Record]:
+        """Finished records of a block and variant, and of these swept values."""
+        return [
+            self.records[cell.file_name]
+            for cell in self.cells
+            if (cell.block, cell.variant) == (block, variant)
+            and self.has(cell)
+            and all(cell.point.get(key) == value for key, value in (point or {}).items())
+        ]
+
+    def of_block(self, block: Block) -> list[Record]:
+        """Finished records of all variants of a block."""
+        return [one for variant in block.variants for one in self.of(block.name, variant)]
+
+    def about(self) -> list[str]:
+        """A sentence for each block: data, budget and seeds."""
+        lines = []
+        for block in self.study.blocks:
+            records = self.of_block(block)
+            seeds = sorted({one["seed"] for one in records})
+            images = ", ".join(_images(records))
+            epochs = sorted({one["metrics"]["epoch"] for one in records})
+            budget = f"{' or '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}" if epochs else ""
+            of = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else NOT_RUN
+            lines.append(f"{block.name}: {'; '.join(filter(None, [images, block.about, budget, of]))}.")
+        return lines
+
+
+def _images(records: Sequence[Record]) -> Iterator[str]:
+    """What was learned from, by the data's name; models of one class learn from as many images as it has."""
+    counts: dict[str, list[int]] = {}
+    for one in records:
+        counts.setdefault(one["metrics"]["data"]["name"], []).append(one["metrics"]["data"]["images"])
+    for name, found in sorted(counts.items()):
+        least, most = min(found), max(found)
+        yield f"{name}, {least:,}{f' to {most:,}' * (most > least)} images to learn from"
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A figure or table, drawn.
+
+    Attributes:
+        rows: every number behind it, for the CSV file.
+        table: what people read, a mapping of texts a line; empty for a figure that needs none.
+        figure: the picture.
+        notes: without which it would mislead.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    table: Sequence[Mapping[str, Any]]
+    figure: Figure
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def read_results(study: Study, cells: Sequence[Cell], folder: Path) -> Results:
+    """Read the records of a study that there are.
+
+    Raises:
+        UserError: if a record is damaged.
+    """
+    records: dict[str, Record] = {}
+    for cell in cells:
+        record = read_record(folder, cell)
+        if record is not None:
+            # Studies share cells that are computed alike, and each has its own sweep.
+            records[cell.file_name] = record | {"point": dict(cell.point)}
+    return Results(study, cells, records)
+
+
+def over_seeds(records: Iterable[Record], value: Callable[[Record], float | None]) -> tuple[Statistic | None, int]:
+    """Mean, sample standard deviation and number of a value over records; None where no record has it."""
+    values = [found for record in records if (found := value(record)) is not None]
+    if not values:
+        return None, 0
+    return Statistic(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None), len(values)
+
+
+def one_a_seed(records: Sequence[Record]) -> list[Record]:
+    """The first record of each seed: what has not been trained is the same for all methods, but for the draw."""
+    return list({record["seed"]: record for record in reversed(records)}.values())
+
+
+def text(statistic: Statistic | None, factor: float = 100.0, digits: int = 1) -> str | None:
+    """`43.2 ± 0.4`, in percent unless told otherwise; None where there is none."""
+    if statistic is None:
+        return None
+    spread = "" if statistic.spread is None else f" ± {factor * statistic.spread:.{digits}f}"
+    return f"{factor * statistic.mean:.{digits}f}{spread}"
+
+
+def row_of(record: Record, kind: str, **wanted: Any) -> Mapping[str, Any] | None:
+    """The first row of an evaluation that has these values; None where there is none."""
+    rows = record["evaluation"].get(kind, ())
+    return next((row for row in rows if all(row.get(key) == value for key, value in wanted.items())), None)
+
+
+def cell_facts(record: Record) -> dict[str, Any]:
+    """Which run a row of a CSV file is of."""
+    metrics = record["metrics"]
+    return {
+        "data": metrics["data"]["name"],
+        "images": metrics["data"]["images"],
+        "method": record["variant"],
+        **record["point"],
+        "seed": record["seed"],
+        "epochs": metrics["epoch"],
+        "train_seconds": metrics["seconds"],
+    }

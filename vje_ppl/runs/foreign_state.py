@@ -1,0 +1,109 @@
+"""Reading a run that anyone may have made: what its state must hold, and what its configuration must not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vje_ppl.errors import LAYOUT, UserError, printable
+
+#: Deeper than any configuration of ours by far.
+MOST_NESTED = 50
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _is_shape_of_images(value: Any) -> bool:
+    return _is_table(value) and all(_is_count(value.get(key)) and value[key] for key in ("channels", "image_size"))
+
+
+def _is_weights(value: Any) -> bool:
+    return _is_table(value) and all(torch.is_tensor(one) for one in value.values())
+
+
+def _is_history(value: Any) -> bool:
+    scalars = int | float | str | None
+    return isinstance(value, list) and all(
+        _is_table(row) and all(isinstance(one, scalars) for one in row.values()) and _is_count(row.get("epoch"))
+        for row in value
+    )
+
+
+def _is_clock(value: Any) -> bool:
+    names = ("seconds", "wait", "images")
+    return _is_table(value) and all(isinstance(value.get(one), float) and math.isfinite(value[one]) for one in names)
+
+
+#: What a model is made from, and what training goes on from besides.
+MODEL: dict[str, Callable[[Any], bool]] = {
+    "config": _is_table,
+    "data": _is_shape_of_images,
+    "module": _is_weights,
+    "epoch": _is_count,
+}
+TRAINING = MODEL | {
+    "data": lambda value: _is_shape_of_images(value) and _is_count(value.get("images")),
+    "step_in_epoch": _is_count,
+    "finished": lambda value: isinstance(value, bool),
+    "optimizer": _is_table,
+    "monitor": _is_table,
+    "clock": _is_clock,
+    "history": _is_history,
+    "random": _is_table,
+}
+
+
+def check_state(state: Mapping[Any, Any], path: Path, parts: Mapping[str, Callable[[Any], bool]]) -> None:
+    """Refuse a state that no training of ours saved.
+
+    Args:
+        state: what a checkpoint or an export holds.
+        path: where it came from.
+        parts: `MODEL` or `TRAINING`.
+
+    Raises:
+        UserError: if a part is missing or of another kind.
+    """
+    for name, is_sound in parts.items():
+        if name not in state or not is_sound(state[name]):
+            raise UserError(f"{path} is no state of a training run: its part {name!r} is missing, or nothing of ours.")
+
+
+def check_text(config: Any, path: Path, depth: int = 0) -> None:
+    """Refuse a configuration whose text does something: interpolations, which a saved one has resolved, and controls.
+
+    An interpolation may read the environment, or make up a part that nobody has checked; control characters may
+    rewrite what a terminal shows.
+
+    Raises:
+        UserError: if there is such text, or anything but plain values.
+    """
+    if depth > MOST_NESTED:
+        raise UserError(f"The configuration in {path} is nested more than {MOST_NESTED} levels deep.")
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            check_text(key, path, depth + 1)
+            check_text(value, path, depth + 1)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            check_text(value, path, depth + 1)
+    elif isinstance(config, str):
+        if "${" in config:
+            raise UserError(
+                f"The configuration in {path} holds an interpolation, {printable(config[:80])}, which a saved one has "
+                "resolved; load the run with trust_targets=True if you trust where it comes from."
+            )
+        if printable(config, LAYOUT) != config:
+            raise UserError(f"The configuration in {path} holds control characters, in {printable(config[:80])}.")
+    elif not isinstance(config, int | float | None):
+        raise UserError(f"The configuration in {path} holds a {type(config).__name__}, which is no plain value.")

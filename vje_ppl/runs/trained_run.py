@@ -1,0 +1,184 @@
+"""Using a trained run: load it, embed images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Shaped
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from vje_ppl.data.fingerprint import HELD_OUT_BEFORE, data_root, differences, fingerprint
+from vje_ppl.data.image_set import ImageData
+from vje_ppl.data.preprocess import Preprocess
+from vje_ppl.errors import UserError
+from vje_ppl.methods.joint_embedding import JointEmbedding
+from vje_ppl.methods.method import Method
+from vje_ppl.program.moments import moments
+from vje_ppl.runs import checkpoint
+from vje_ppl.runs.foreign_state import MODEL, check_state, check_text
+from vje_ppl.runs.saved_model import read_model
+from vje_ppl.settings.build import build_augment, build_method
+from vje_ppl.settings.groups import groups, method_name
+
+
+class Embedding(NamedTuple):
+    """What a run knows of N images.
+
+    Attributes:
+        z: the encoder's embeddings, shape (N, D).
+        mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow;
+            None for a method without a posterior, as all baselines are.
+        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow; None likewise.
+    """
+
+    z: Float[Tensor, "N D"]
+    mean: Float[Tensor, "N D"] | None = None
+    scale: Float[Tensor, "N D"] | None = None
+
+
+class TrainedRun:
+    """A trained run, in evaluation mode.
+
+    Attributes:
+        module: encoder, and all that it was trained with; VJE's is a `JointEmbedding`.
+        config: the resolved configuration.
+        epoch: completed epochs of the checkpoint.
+        preprocess: how images are prepared for evaluation.
+        fingerprint: what it was trained on, as `vje_ppl.data.fingerprint` says; None of an older run.
+    """
+
+    def __init__(
+        self,
+        module: Method,
+        preprocess: Preprocess,
+        config: DictConfig,
+        epoch: int,
+        fingerprint: Mapping[str, str] | None = None,
+    ) -> None:
+        self.module, self.preprocess, self.config, self.epoch = module, preprocess, config, epoch
+        self.fingerprint = fingerprint
+
+    @property
+    def program(self) -> JointEmbedding:
+        """Guide, model and objective.
+
+        Raises:
+            UserError: for a method that has none.
+        """
+        program = self.module.program
+        if program is None:
+            raise UserError(
+                f"The run is of method={method_name(self.config)}, which is no probabilistic program; give a run of "
+                "method=vje."
+            )
+        return program
+
+    def data_changes(self, data: ImageData, root: str | None = None) -> str | None:
+        """A sentence on how images differ from those that the run was trained and tested on; None if they do not.
+
+        Args:
+            data: the images.
+            root: where they lie, if not where they were.
+        """
+        if self.fingerprint is None:
+            if not data.held_out:
+                return None
+            return f"The run is of an earlier version of vje_ppl, {HELD_OUT_BEFORE}: it may have learned from them."
+        place = data_root(self.config)
+        lines = differences(self.fingerprint, fingerprint(data), place, root or place)
+        if not lines:
+            return None
+        what = "it may have learned from test images" if len(lines) > 1 or not lines[0].startswith("test") else ""
+        sentence = f"These are not the images that the run was trained and tested on ({'; '.join(lines)})"
+        return f"{sentence}: {what}." if what else f"{sentence}."
+
+    @torch.no_grad()
+    def embed(self, images: Shaped[Tensor, "N C H W"], batch_size: int = 256) -> Embedding:
+        """Embed images as in evaluation: resized and cropped to the training size, normalized, no augmentation.
+
+        Args:
+            images: shape (N, C, H, W): whole numbers in 0..255, or floats in [0, 1].
+            batch_size: images at a time.
+
+        Returns:
+            `Embedding(z, mean, scale)`, each (N, D), float32, on the module's device; mean and scale are None for a
+            method without a posterior.
+
+        Raises:
+            ValueError: for another shape or range.
+        """
+        if images.dim() != 4:
+            raise ValueError(f"embed expects images of shape (N, C, H, W), got {tuple(images.shape)}.")
+        if images.is_floating_point():
+            if len(images) and not (images.min() >= 0 and images.max() <= 1):
+                raise ValueError("embed expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
+            images = (images * 255).round().to(torch.uint8)
+        elif images.dtype != torch.uint8:
+            wide = images.long()  # torch has no extremes of unsigned integers
+            low, high = (int(wide.min()), int(wide.max())) if wide.numel() else (0, 0)
+            if images.dtype == torch.bool or low < 0 or high > 255:
+                raise ValueError(
+                    f"embed expects bytes in 0..255, or floats in [0, 1], got {images.dtype} from {low} to {high}; "
+                    "scale them to one of the two."
+                )
+            images = images.to(torch.uint8)
+        device = next(self.module.parameters()).device
+        program, parts = self.module.program, []
+        for chunk in images.split(batch_size):
+            z = self.module.embed(self.preprocess(chunk.to(device)))
+            parts.append((z, *(() if program is None else moments(program.guide.infer(z)))))
+        return Embedding(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool = False) -> TrainedRun:
+    """Load a run from its folder.
+
+    Args:
+        run: the run folder, such as `runs/digits-1a2b3c4d`; or what `vje_ppl.export` made of one, the folder or its
+            `model.safetensors`.
+        device: where to put it.
+        trust_targets: whether the configuration may name classes outside `vje_ppl`. A configuration is code: say yes
+            only to runs of your own.
+
+    Returns:
+        The run at its last good checkpoint.
+
+    Raises:
+        UserError: if there is no run, its checkpoint is damaged, or a target is not trusted.
+    """
+    state = _state(Path(run))
+    check_state(state, Path(run), MODEL)
+    if not trust_targets:
+        check_text(state["config"], Path(run))
+    config = OmegaConf.create(state["config"])
+    missing = [group for group in groups(config) if not isinstance(config.get(group), DictConfig)]
+    if missing:
+        raise UserError(f"The configuration in {run} has no {missing[0]}: no training of vje_ppl wrote it.")
+    channels, image_size = state["data"]["channels"], state["data"]["image_size"]
+    augment = build_augment(config, channels, image_size, trust_targets)
+    module = build_method(config, channels, augment.size, trust_targets)
+    try:
+        module.load_state_dict(state["module"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"The weights in {run} are not those of its own configuration: {reason}.") from error
+    found = state["data"].get("fingerprint")
+    is_sound = isinstance(found, Mapping) and all(isinstance(one, str) for pair in found.items() for one in pair)
+    known = found if is_sound else None
+    return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"], known)
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The state of the last good checkpoint, or of an export."""
+    exported = path if path.suffix == ".safetensors" else path / "model.safetensors"
+    if exported.is_file():
+        return read_model(exported)
+    latest = checkpoint.load_latest(path / "checkpoints")
+    if latest is None:
+        raise UserError(f"load expects a run folder with checkpoints/last.pt in it, and there is none in {path}.")
+    return latest.state

@@ -1,0 +1,260 @@
+"""From a configuration to objects: Hydra's instantiation, offering each part what it asks for."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from vje_ppl.data.augment import Augment
+from vje_ppl.errors import UserError
+from vje_ppl.methods.joint_embedding import JointEmbedding
+from vje_ppl.methods.method import Method
+from vje_ppl.settings.argument_types import unfit
+from vje_ppl.settings.groups import METHOD, PROGRAM, method_name
+from vje_ppl.settings.identity import new_addresses
+
+#: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
+_PARTS = tuple(
+    f"vje_ppl.{place}"
+    for place in (
+        *("data.augment", "data.loaders", "data.transforms", "distributions", "guides", "methods", "models"),
+        *("networks.encoders", "networks.inference_network", "program.objective"),
+    )
+)
+
+#: By the name of a part of the configuration: where else that one may come from.
+_ELSEWHERE = {"optimizer": ("torch.optim",)}
+
+
+def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_targets: bool = True, **offered: Any) -> Any:
+    """Instantiate a part of the configuration.
+
+    Each `_target_`, at any depth, whose constructor has a parameter named in `offered` gets that value, unless the
+    configuration sets it. So a prior that declares `dim` gets the embedding width, and one that does not is none the
+    wiser.
+
+    Args:
+        config: a node with `_target_`.
+        part: the node's key, for messages.
+        trust_targets: whether targets other than the parts in `vje_ppl` may be imported and called. A configuration is
+            code.
+        **offered: values by parameter name.
+
+    Raises:
+        UserError: if a target is missing, cannot be imported, is not trusted, or refuses its arguments.
+    """
+    node = new_addresses(OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise UserError(
+            f"{part} expects a configuration with a _target_, the dotted path of a class, got {node!r}; choose an "
+            f"option with {part}=..."
+        )
+    if not trust_targets and "${" in repr(node):
+        raise UserError(
+            f"{part} holds an interpolation that is left, which may make up a part; write the value itself."
+        )
+    extended = _offer(dict(node), part, trust_targets, offered)
+    if not isinstance(extended, dict):
+        _refuse_infinities(node, part)
+        return extended
+    try:
+        built = hydra.utils.instantiate(extended, _convert_="all")  # parts get plain lists and dicts
+        _refuse_infinities(node, part)  # a part that refuses one itself says more
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from error
+        if not trust_targets or isinstance(cause, TypeError | ValueError | ImportError | LookupError | ArithmeticError):
+            reason = _first_line(error if cause is None else cause)
+            raise UserError(f"{part} could not be built from {node['_target_']}: {reason}") from error
+        raise
+    return built
+
+
+def build_augment(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Augment:
+    """The recipe for views of a configuration, in the memory layout that `trainer.channels_last` asks for.
+
+    Args:
+        config: the whole configuration.
+        channels: channels of an image.
+        image_size: height and width of an image, in pixels.
+        trust_targets: see `build`.
+
+    Raises:
+        UserError: as `build`.
+    """
+    channels_last = config.trainer.get("channels_last") is not False
+    return build(
+        config.augment, "augment", trust_targets, channels=channels, image_size=image_size, channels_last=channels_last
+    )
+
+
+def build_method(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Method:
+    """What a configuration trains: VJE, unless it has a `method`.
+
+    Args:
+        config: the whole configuration.
+        channels: channels of an image.
+        image_size: height and width of an augmented view, in pixels.
+        trust_targets: see `build`.
+
+    Raises:
+        UserError: if a method comes with groups of VJE's program; and as `build`.
+    """
+    if config.get(METHOD) is None:
+        return build_joint_embedding(config, channels, image_size, trust_targets)
+    foreign = [group for group in PROGRAM if config.get(group) is not None]
+    if foreign:
+        raise UserError(
+            f"{foreign[0]} is a part of method=vje, and {method_name(config)} has none; leave {foreign[0]}=... out, or "
+            "the ablation that sets it."
+        )
+    encoder = build(config.encoder, "encoder", trust_targets, channels=channels, image_size=image_size)
+    method = build(config.method, "method", trust_targets, encoder=encoder)
+    if not isinstance(method, Method):
+        raise UserError(f"method expects a subclass of vje_ppl.Method, got {type(method).__name__}.")
+    return method
+
+
+def build_joint_embedding(
+    config: DictConfig, channels: int, image_size: int, trust_targets: bool = True
+) -> JointEmbedding:
+    """Encoder, guide, prior, likelihood, model and objective, put together.
+
+    Args:
+        config: the whole configuration.
+        channels: channels of an image.
+        image_size: height and width of an augmented view, in pixels.
+        trust_targets: see `build`.
+    """
+
+    def part(name: str, **offered: Any) -> Any:
+        return build(config[name], name, trust_targets, **offered)
+
+    encoder = part("encoder", channels=channels, image_size=image_size)
+    guide = part("guide", dim=encoder.dim, encoder=encoder)
+    prior = part("prior", dim=encoder.dim)
+    likelihood = part("likelihood", dim=encoder.dim)
+    model = part("model", dim=encoder.dim, prior=prior, likelihood=likelihood)
+    if hasattr(prior, "bind"):
+        prior.bind(guide.infer)
+    return JointEmbedding(model, guide, part("objective"))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable numbers."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -> Any:
+    """The node with offered arguments added wherever a target asks for them."""
+    if isinstance(node, list):
+        return [_offer(item, path, trust_targets, offered) for item in node]
+    if not isinstance(node, dict):
+        return node
+    extended = {key: _offer(value, f"{path}.{key}", trust_targets, offered) for key, value in node.items()}
+    if "_target_" in node:
+        located = _locate(node["_target_"], path, trust_targets)
+        _check_types(located, node, path)
+        accepted = _parameters(located)
+        extended |= {name: value for name, value in offered.items() if name in accepted and name not in node}
+        arguments = {key: value for key, value in extended.items() if key not in ("_target_", "_partial_")}
+        if extended.get("_partial_") is True and not any(isinstance(value, dict) for value in arguments.values()):
+            # Hydra would check its policy again at each call of such a function, and the hot path calls some of them.
+            return partial(located, **arguments) if arguments else located
+    return extended
+
+
+def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
+    for key in ("_partial_", "_recursive_"):
+        if not isinstance(node.get(key, False), bool):
+            raise UserError(f"{path}.{key} expects true or false, got {node[key]}.")
+    given = {key: value for key, value in node.items() if not isinstance(value, dict)}
+    found = unfit(located, given) if callable(located) else None
+    if found is not None:
+        value = given[found[0]]
+        shown = json.dumps(value) if isinstance(value, bool | None) else value
+        raise UserError(f"{path}.{found[0]} expects {found[1]}, got {shown}.")
+
+
+def _refuse_infinities(node: Any, path: str) -> None:
+    """No number of a configuration is infinite or NaN, but where its parameter is by default.
+
+    Raises:
+        UserError: for the first that is.
+    """
+    if isinstance(node, float) and not math.isfinite(node):
+        raise UserError(f"{path} expects a finite number, got {node}.")
+    if isinstance(node, list):
+        for item in node:
+            _refuse_infinities(item, path)
+    if isinstance(node, dict):
+        own = _defaults(node["_target_"]) if isinstance(node.get("_target_"), str) else {}
+        for key, value in node.items():
+            if not (isinstance(value, float) and own.get(key) == value):
+                _refuse_infinities(value, f"{path}.{key}")
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(hydra.utils.get_object(target)).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {name: parameter.default for name, parameter in parameters.items() if isinstance(parameter.default, float)}
+
+
+def _locate(target: Any, path: str, trust_targets: bool) -> Any:
+    if not isinstance(target, str) or target == "???":
+        raise UserError(f"{path}._target_ expects the dotted path of a class, got {target!r}; give {path}._target_=...")
+    places = (*_PARTS, *_ELSEWHERE.get(path, ()))
+    if not trust_targets and not _is_public_in(places, target):
+        raise UserError(_untrusted(path, target))
+    try:
+        located = hydra.utils.get_object(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{path}._target_ expects something importable, got {target!r}: {_first_line(error.__cause__ or error)}; "
+            "run from the folder that holds the module, or install it."
+        ) from error
+    # The name may lead through one of our modules to what that module imports, so where it was defined counts.
+    if not trust_targets and not (
+        isinstance(located, type | FunctionType)
+        and "." not in located.__qualname__  # not through a class
+        and _is_public_in(places, f"{located.__module__}.{located.__qualname__}")
+    ):
+        raise UserError(_untrusted(path, target))
+    return located
+
+
+def _is_public_in(places: Iterable[str], name: str) -> bool:
+    public = not any(part.startswith("_") for part in name.split("."))
+    return public and any(name.startswith(f"{place}.") for place in places)
+
+
+def _untrusted(path: str, target: str) -> str:
+    return (
+        f"{path}._target_ is {target!r}, which is no part that vje_ppl brings; a configuration is code, so load the "
+        "run with trust_targets=True if you trust where it comes from."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _parameters(target: Any) -> set[str]:
+    """Names of the parameters that a callable declares; empty where Python cannot tell."""
+    try:
+        return set(inspect.signature(target).parameters)
+    except (TypeError, ValueError):
+        return set()

@@ -1,0 +1,144 @@
+"""What makes two configurations the same run: its name, and what keeps it from going on under another one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+#: Keys that say where and on what a run happens, not what comes out of it.
+WITHOUT_EFFECT = frozenset(
+    {
+        "run",
+        "resume",
+        "debug",
+        "logger",
+        "data.root",
+        "data.download",
+        "data.workers",
+        "trainer.device",
+        "trainer.devices",
+        "trainer.num_nodes",
+        "trainer.accumulate",
+        "trainer.progress",
+        "trainer.checkpoint_every",
+        "trainer.on_nonfinite",  # a run that stops for it goes on with the other
+    }
+)
+
+#: Keys that came after the first version, with the value at which a run is what it was without them. There they do not
+#: count, so that an older run keeps its name, goes on, and is not computed again.
+ADDED: dict[str, Any] = {"hold_out": 0, "data.bits": None}
+
+#: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
+#: address in a `_target_` still builds, and counts as the new one, so that a run keeps its name and resumes.
+MOVED: dict[str, str] = {
+    "vje_ppl.encoders": "vje_ppl.networks.encoders",
+    "vje_ppl.inference_network": "vje_ppl.networks.inference_network",
+    "vje_ppl.objective": "vje_ppl.program.objective",
+    "vje_ppl.diagnostics.corruptions": "vje_ppl.diagnose.statistics.corruptions",
+    "vje_ppl.diagnostics.faults": "vje_ppl.diagnose.faults",
+}
+
+
+def new_address(target: str) -> str:
+    """Where a part stands now that stood at the dotted path `target`."""
+    return next((new + target.removeprefix(old) for old, new in MOVED.items() if target.startswith(f"{old}.")), target)
+
+
+def new_addresses(node: Any) -> Any:
+    """A configuration, or a part of one, in which all parts that have moved have their new address."""
+    if isinstance(node, list):
+        return [new_addresses(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        key: new_address(value) if key == "_target_" and isinstance(value, str) else new_addresses(value)
+        for key, value in node.items()
+    }
+
+
+def first_address(target: str) -> str:
+    """Where the part at the dotted path `target` stood when the first runs were named."""
+    return next((old + target.removeprefix(new) for old, new in MOVED.items() if target.startswith(f"{new}.")), target)
+
+
+def config_digest(resolved: Mapping[str, Any]) -> str:
+    """Eight hexadecimal characters of SHA-256 that name a configuration by what it computes.
+
+    Devices, paths and other keys in `WITHOUT_EFFECT` do not count, nor those in `ADDED` at the value there, nor the
+    order of keys.
+    """
+    return hashlib.sha256(canonical_json(with_effect(resolved)).encode()).hexdigest()[:8]
+
+
+def default_name(resolved: Mapping[str, Any], name: str) -> str:
+    """The default `run.name`: a readable part (the experiment, or else the data set) and the digest."""
+    return f"{name.replace('/', '-')}-{config_digest(resolved)}"
+
+
+def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What would change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
+
+    A key that one side lacks is `(absent)` there.
+    """
+    before, after = dict(leaves(with_effect(old))), dict(leaves(with_effect(new)))
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        was, is_now = (_shown(side[key]) if key in side else "(absent)" for side in (before, after))
+        if key not in before or key not in after or canonical_json(before[key]) != canonical_json(after[key]):
+            lines.append(f"{key}: {was} -> {is_now}")
+    return lines
+
+
+def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The configuration without the keys in `WITHOUT_EFFECT`, and those in `ADDED` at the value there.
+
+    Parts that have moved have their new address.
+    """
+    reduced: dict[str, Any] = {}
+    for key, value in resolved.items():
+        full = f"{prefix}{key}"
+        if full in WITHOUT_EFFECT or (full in ADDED and canonical_json(value) == canonical_json(ADDED[full])):
+            continue
+        if isinstance(value, Mapping):
+            reduced[str(key)] = with_effect(value, f"{full}.")
+        else:
+            reduced[str(key)] = new_address(value) if key == "_target_" and isinstance(value, str) else value
+    return reduced
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested configuration; lists and empty mappings are values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def canonical_json(value: Any) -> str:
+    """Text that is the same for configurations that compute the same, whatever the order and spelling of keys.
+
+    It never changes: a part that has moved stands in it under its first address.
+    """
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
+
+
+def _canonical(value: Any) -> Any:
+    """Makes 1 and 1.0 the same, which are the same to who types them, and the addresses of a part that has moved."""
+    if isinstance(value, Mapping):
+        return {
+            str(key): first_address(item) if key == "_target_" and isinstance(item, str) else _canonical(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,224 @@
+"""What every command line has in common: Hydra, and one sentence for whoever mistyped."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import select
+import sys
+import traceback
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+import hydra
+import torch
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from vje_ppl.errors import LAYOUT, UserError, printable
+from vje_ppl.parallel.processes import is_first, started_processes
+from vje_ppl.settings.groups import METHOD, PROGRAM, VJE
+from vje_ppl.terminal.mistyped import check_keys, composition_sentence, read_arguments, task_overrides
+from vje_ppl.terminal.text_keys import settle_text
+
+USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
+
+#: The exit code of a command whose reader, such as `head`, has had enough, as shells have it: of SIGPIPE.
+UNREAD = SIGNALLED + 13
+
+#: With these Hydra prints something and runs nothing, or runs it in other processes.
+RUNS_NOTHING_HERE = frozenset(
+    {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
+    | {"launcher", "hydra/launcher"}
+)
+
+SWEEP = frozenset({"-m", "--multirun"})
+
+#: What several processes can share.
+SHARED = frozenset({"train", "evaluate"})
+
+
+def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Compose the configuration from the command line, run the task, and leave with an exit code.
+
+    Several processes, as torchrun starts them, may share a task among `SHARED`. Of those that a signal has stopped,
+    only the first one's exit code says so: Fabric takes any of another one for a death.
+
+    The person who typed gets one sentence where the fault is theirs to mend, a traceback as well under `debug=true`;
+    any other exception is a fault of ours and keeps its traceback.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through to us
+    debug = "debug=true" in (argument.lower() for argument in sys.argv[1:])
+    codes: list[int] = []
+    jobs: list[list[str]] = []
+    sweep = os.getpid()
+    _print_warnings()
+
+    def run_one(config: DictConfig) -> None:
+        """One job; in a sweep, a job that fails does not keep the next ones from running, but a signal does."""
+        if os.getpid() != sweep:  # in a process of `launcher=...`, from which an exception reaches the sweep
+            check_keys(config, config_name)
+            settle_text(config, config_name)
+            codes.append(task(config) or 0)
+        else:
+            run_here(config)
+        if codes[-1] > SIGNALLED:
+            sys.exit(codes[-1] if is_first() else 0)
+
+    def run_here(config: DictConfig) -> None:
+        jobs.append(task_overrides())
+        try:
+            check_keys(config, config_name)
+            settle_text(config, config_name)
+            codes.append(task(config) or 0)
+        except Exception as error:
+            codes.append(_report(error, debug, config_name))
+
+    try:
+        _check_processes(config_name)
+        sys.argv[1:] = read_arguments(sys.argv[1:], config_name)
+        hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
+        _report_sweep(jobs, codes)
+        sys.stdout.flush()
+    except Exception as error:  # of composing the configuration, or of an output that nobody reads
+        codes.append(_report(error, debug, config_name))
+    sys.exit(max(codes, default=0))
+
+
+def _check_processes(config_name: str) -> None:
+    """Refuse what would happen once in every process that torchrun or SLURM has started.
+
+    Raises:
+        UserError: for a sweep, and for a command that cannot be shared.
+    """
+    started = started_processes()
+    if started is None or started.count == 1:
+        return
+    if _options() & SWEEP:
+        raise UserError(
+            f"a sweep (-m) under {started.starter} would start each of its runs in all {started.count} processes; give "
+            "each run a command of its own, or start the sweep by itself with launcher=slurm, which starts the "
+            "processes of each run."
+        )
+    if config_name not in SHARED:
+        raise UserError(
+            f"vje_ppl.{config_name} runs in one process, and {started.starter} has started {started.count}; start it "
+            "without."
+        )
+
+
+def _options() -> set[str]:
+    """What the command line gives, without values."""
+    return {argument.partition("=")[0] for argument in sys.argv[1:]}
+
+
+def _print_warnings() -> None:
+    """Let the package's warnings through to the terminal, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("warning: %(message)s"))
+    logger = logging.getLogger("vje_ppl")
+    logger.handlers, logger.propagate = [handler], False
+
+
+class _Printable(logging.Formatter):
+    """A line whose text a terminal cannot take for orders."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        return printable(super().format(record), LAYOUT)
+
+
+def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
+    """Name the jobs of a sweep that failed, by what tells them from the others.
+
+    Raises:
+        UserError: if the sweep had no job, as when a glob matches nothing.
+    """
+    options = _options()
+    if not jobs and options & SWEEP and not options & RUNS_NOTHING_HERE:
+        raise UserError("the sweep is empty; a glob matches the options of one group, as experiment/ablation=glob(*)")
+    failed = [job for job, code in zip(jobs, codes, strict=True) if code]
+    if failed and len(jobs) > 1:
+        common = set.intersection(*map(set, jobs))
+        names = "; ".join(" ".join(key for key in job if key not in common) for job in failed)
+        print(f"{len(failed)} of {len(jobs)} runs failed: {names}", file=sys.stderr, flush=True)
+
+
+def _is_unread(error: Exception) -> bool:
+    """Whether an error says that nobody reads the output any more, and not that some other pipe is broken."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
+
+
+def _report(error: Exception, debug: bool, command: str) -> int:
+    """Print a sentence for what the user can mend, a traceback for what is a fault of ours; returns the exit code.
+
+    Where nobody reads the output any more there is nothing to say, and what is still to be printed goes nowhere.
+    """
+    if _is_unread(error):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    memory = _is_want_of_memory(error)
+    users = disk or memory or isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    if debug or not users:
+        traceback.print_exception(error)
+    if users:
+        said = (
+            _sentence(error, command)
+            if not memory
+            else _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
+        )
+        print(f"error: {printable(said)}", file=sys.stderr, flush=True)
+    return USER_ERROR if users else SOFTWARE_ERROR
+
+
+_MEMORY = "there is not enough memory ({}); lower batch_size, or the sizes of what is configured."
+
+
+def _is_want_of_memory(error: BaseException | None) -> bool:
+    """Whether something asked for more memory than there is, on the processor or a device, or than can be counted."""
+    if error is None:
+        return False
+    wanting = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(one in str(error) for one in wanting)
+    ):
+        return True
+    return isinstance(error, InstantiationException) and _is_want_of_memory(error.__cause__)
+
+
+def _sentence(error: Exception, command: str) -> str:
+    """The gist of an exception in one line, with what to type instead where the command line is at fault."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = lines[0].rstrip(".")
+    cause = error.__cause__
+    if isinstance(error, UserError):
+        text = str(error).strip()
+    elif isinstance(error, InstantiationException) and cause is not None:
+        text = f"{text} {type(cause).__name__} {' '.join(str(cause).split())[:200]}".rstrip(".")
+    elif isinstance(error, MissingConfigException) and "submitit" in str(error.missing_cfg_file):
+        text = 'jobs on a cluster need submitit, which is not installed: pip install "vje_ppl[cluster]".'
+    elif isinstance(error, MissingConfigException) and error.options:
+        near = get_close_matches(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options, n=1)
+        hint = f"did you mean {near[0]}? The options are" if near else "the options are"
+        text = f"{text}; {hint} {', '.join(error.options)}."
+    elif group := _foreign_group(text):
+        text = f"{text}; {group} is a part of method=vje, and the method that is chosen has none; leave it out."
+    elif isinstance(error, HydraException | OmegaConfBaseException):
+        text = composition_sentence(error, lines, sys.argv[1:], command)
+    return text if text.endswith(("?", ".")) else f"{text}."
+
+
+def _foreign_group(text: str) -> str | None:
+    """The group of VJE that an override means to change, where the command line chooses another method."""
+    override = re.search(rf"Could not override '({'|'.join(PROGRAM)})[./@]", text)
+    chosen = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"{METHOD}=")]
+    return override.group(1) if override and chosen and chosen[-1] != VJE else None

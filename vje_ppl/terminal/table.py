@@ -1,0 +1,71 @@
+"""Tables of a finished run: plain text to print, and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from vje_ppl.errors import printable
+
+
+def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
+    """Aligns rows under a header: numbers to the right, text to the left, a dash for what is missing.
+
+    Args:
+        rows: A mapping a line; the columns are all their keys, in order of first appearance.
+        right: Columns of text that are numbers nevertheless.
+
+    Returns:
+        Lines without a final newline; an empty string for no rows.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if not columns:
+        return ""
+    titles = [printable(column) for column in columns]
+    cells = [[_shown(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, texts)) for texts in zip(titles, *cells, strict=True)]
+    to_right = [column in right or any(_is_number(row.get(column)) for row in rows) for column in columns]
+    lines = [titles, ["-" * width for width in widths], *cells]
+    return "\n".join(_line(line, widths, to_right) for line in lines)
+
+
+def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
+    """The same rows as a table in Markdown.
+
+    Args:
+        rows: A mapping a line; the columns are all their keys, in order of first appearance.
+        right: Columns that stand to the right.
+
+    Returns:
+        Lines without a final newline; an empty string for no rows.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if not columns:
+        return ""
+    rule = ["---:" if column in right else "---" for column in columns]
+    lines = [columns, rule, *([_shown(row.get(column), "—") for column in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def format_pairs(pairs: Mapping[str, object]) -> str:
+    """Aligns names and values, a pair a line, without a header."""
+    width = max(map(len, pairs), default=0)
+    return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in pairs.items())
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
+    aligned = (f"{c:>{w}}" if right else f"{c:<{w}}" for c, w, right in zip(cells, widths, to_right, strict=True))
+    return "  ".join(aligned).rstrip()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: object, missing: str = "-") -> str:
+    match value:
+        case None:
+            return missing
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return printable(str(value))

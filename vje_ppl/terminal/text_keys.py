@@ -1,0 +1,203 @@
+"""Keys of the command line whose values are text, such as a name or a path; they keep what was typed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from vje_ppl.errors import UserError, printable
+
+CONFIGS = "vje_ppl.configs"
+
+#: Paths, by command; `~` in front of one is the home directory.
+PATHS: Mapping[str, frozenset[str]] = {
+    "train": frozenset({"run.root", "resume", "data.root", "logger.root_dir", "logger.save_dir", "logger.dir"}),
+    "evaluate": frozenset({"run", "data.root", "ood.root"}),
+    "diagnose": frozenset({"run", "out", "data.root", "ood.root"}),
+    "compare": frozenset({"runs", "out"}),
+    "export": frozenset({"run", "out", "data.root"}),
+    "crosscheck": frozenset({"run", "output", "picture"}),
+    "reproduce": frozenset({"root", "cells", "out"}),
+    "benchmark": frozenset({"output"}),
+}
+
+#: Any other text, by command.
+NAMES: Mapping[str, frozenset[str]] = {
+    "train": frozenset(
+        {"run.name", "data.train", "data.test", "data.label", "data.only_class"}
+        | {f"logger.{key}" for key in ("name", "project", "entity", "group", "job_type", "id", "notes", "prefix")}
+    ),
+    "evaluate": frozenset({"one_class.classes"}),
+    "compare": frozenset({"sort"}),
+}
+
+#: Text that goes to SLURM with the jobs of a sweep.
+LAUNCHER = frozenset(
+    f"hydra.launcher.{key}"
+    for key in ("submitit_folder", "name", "partition", "qos", "account", "comment", "constraint", "exclude", "gres")
+)
+
+#: Those of the keys that also take a list of texts.
+LISTS = frozenset({"runs", "one_class.classes"})
+
+#: Those that also take a whole number: a class, by name or number.
+NUMBERED = frozenset({"data.only_class", "one_class.classes"})
+
+
+@cache
+def text_keys(command: str) -> frozenset[str]:
+    """The keys of a command whose values are text; configuration groups too, whose options have names."""
+    return PATHS[command] | NAMES.get(command, frozenset()) | LAUNCHER | groups()
+
+
+@cache
+def groups() -> frozenset[str]:
+    """The configuration groups that vje_ppl brings, such as `encoder` and `guide/network`."""
+
+    def below(folder: Traversable, path: str) -> Iterable[str]:
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.name.startswith("_"):
+                yield f"{path}{entry.name}"
+                yield from below(entry, f"{path}{entry.name}/")
+
+    return frozenset(below(resources.files(CONFIGS), ""))
+
+
+def quote_text(arguments: Sequence[str], command: str, sweep: bool) -> list[str]:
+    """The arguments of a command line, with quotes around text that Hydra would read as something else.
+
+    `run.name=1e5` becomes `run.name='1e5'`. Numbers, truth values, lists and what Hydra cannot read at all are text
+    here. What Hydra reads as text already, null, and functions that make a sweep stay as they are.
+
+    Args:
+        arguments: as typed.
+        command: the name of its configuration.
+        sweep: whether commas separate the runs of a sweep.
+    """
+    return [_quote(argument, command, sweep) for argument in arguments]
+
+
+def _quote(argument: str, command: str, sweep: bool) -> str:
+    key, equals, value = argument.partition("=")
+    name = key.lstrip("+")
+    if not equals or name not in text_keys(command):
+        return argument
+    value = value.strip(" \t")
+    choice = re.fullmatch(r"choice\((.*)\)", value, re.DOTALL)
+    listed = name in LISTS and value.startswith("[") and value.endswith("]")
+    if listed or (choice and sweep):
+        value = choice[1] if choice else value[1:-1]
+    elif _is_function_of_a_sweep(value) or (name in groups() and value.startswith("{")):
+        return argument
+    elements = split(value)
+    if len(elements) > 1 and not (listed or sweep):
+        return argument
+    text = ",".join(_as_text(element, name in NUMBERED) for element in elements)
+    return f"{key}=[{text}]" if listed else f"{key}={text}"
+
+
+_PIECE = re.compile(r"""(?<![^\s,\[(])(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|\\.|.""", re.DOTALL)
+
+
+def split(value: str) -> list[str]:
+    """The parts of a value between the commas that stand outside quotes and brackets."""
+    parts, depth = [""], 0
+    for piece in _PIECE.findall(value):
+        depth += (piece in {"(", "[", "{"}) - (piece in {")", "]", "}"})
+        if piece == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return [part.strip(" \t") for part in parts]
+
+
+def quoted(text: str) -> str:
+    """Text in quotes, as Hydra reads it."""
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _as_text(element: str, numbered: bool) -> str:
+    if numbered and re.fullmatch("0|[1-9][0-9]*", element):
+        return element
+    read = _parsed(element)
+    is_text = read is not None and (read.value() is None or isinstance(read.value(), str))
+    return element if is_text else quoted(element)
+
+
+def _is_function_of_a_sweep(value: str) -> bool:
+    read = _parsed(value)
+    return read is not None and read.is_sweep_override() and len(split(value)) == 1
+
+
+def _parsed(value: str) -> Override | None:
+    """What Hydra makes of a value; None if it cannot be read."""
+    try:
+        return OverridesParser.create().parse_override(f"key={value}")
+    except (HydraException, ValueError):
+        return None
+
+
+@cache
+def defaults(command: str) -> DictConfig:
+    """The configuration file of a command, without what its groups add."""
+    return _read(resources.files(CONFIGS) / f"{command}.yaml")
+
+
+@cache
+def options(group: str) -> dict[str, DictConfig]:
+    """The options of a configuration group that vje_ppl brings, by name; none where there is no such group."""
+    if group not in groups():
+        return {}
+    files = [one for one in (resources.files(CONFIGS) / group).iterdir() if one.name.endswith(".yaml")]
+    return {one.name.removesuffix(".yaml"): _read(one) for one in sorted(files, key=lambda one: one.name)}
+
+
+def _read(file: Traversable) -> DictConfig:
+    config = OmegaConf.create(file.read_text(encoding="utf-8"))
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def settle_text(config: DictConfig, command: str) -> None:
+    """Make text of what a composed configuration has under text keys, in place, and expand `~` in paths.
+
+    A number gets there from a file, `${seed}`, or a sweep over `range(1,4)`.
+
+    Raises:
+        UserError: for text that is empty or holds control characters, and for null where there has to be a value.
+    """
+    for key in sorted(text_keys(command) - LAUNCHER - NUMBERED - groups()):
+        value = OmegaConf.select(config, key)
+        if value is None and key not in LISTS and OmegaConf.select(defaults(command), key) is not None:
+            raise UserError(f"{key} expects text, got null; for what is called null, type \"{key}='null'\".")
+        if isinstance(value, DictConfig) or (isinstance(value, ListConfig) and key not in LISTS):
+            raise UserError(f"{key} expects text, got {value}; put it in quotes.")
+        settled: Any = (
+            [_settled(one, key, command) for one in value]
+            if isinstance(value, ListConfig)
+            else _settled(value, key, command)
+        )
+        if settled != value:
+            OmegaConf.update(config, key, settled)
+
+
+def _settled(value: Any, key: str, command: str) -> Any:
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return value
+    if not value.strip() and not key.startswith("logger."):
+        raise UserError(f"{key} is empty; give it a value, or leave it out.")
+    if printable(value) != value and key != "logger.notes":
+        raise UserError(f"{key} holds a line break or another control character, {value!r}; leave that out.")
+    return os.path.expanduser(value) if key in PATHS[command] else value

@@ -1,0 +1,176 @@
+"""What a training epoch is watched by: means of statistics, kept on the device, and steps that were not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vje_ppl.methods.method import Terms
+from vje_ppl.train.finiteness import Finiteness
+
+#: Below this share of the spread of uniform directions, embeddings are said to collapse. Ours.
+COLLAPSED = 0.1
+
+#: More steps than this skipped in a row are no accident of a batch: nothing changes but the batch from one to the next.
+MOST_IN_A_ROW = 20
+
+#: From a process's tensor to that of all processes.
+type Reduce = Callable[[Tensor], Tensor]
+
+
+def _own(local: Tensor) -> Tensor:
+    return local
+
+
+class Monitor:
+    """Means over an epoch's steps, accumulated without waiting for the device.
+
+    Args:
+        module: what is trained; its `bounded_scale`, where it has one, tells which scales sit at a bound.
+        skips: whether steps that are not finite are skipped; otherwise the first is one too many.
+    """
+
+    def __init__(self, module: nn.Module, skips: bool = False) -> None:
+        self._bounded_scale, self._skips = getattr(module, "bounded_scale", None), skips
+        self._names: list[str] = []
+        self._sums: Tensor | None = None
+        self._steps = 0
+        self._checked: list[str] = []
+        self._bad_step: Tensor | None = None  # the first one, of each quantity
+        self._skipped: Tensor | None = None  # steps of the epoch, and in a row up to now, shape (2,)
+
+    def update(self, step: int, terms: Terms, finiteness: Finiteness | None = None) -> None:
+        """Add one step's terms; those of a step that was not finite are counted and nothing else.
+
+        Args:
+            step: its number.
+            terms: what it gave.
+            finiteness: what of it was not finite; looked up in the terms where it is not given.
+        """
+        with torch.no_grad():
+            seen = Finiteness.of(terms.checked()) if finiteness is None else finiteness
+            statistics = self._statistics(terms)
+            values = torch.stack([value.double() for value in statistics.values()])
+            values = torch.where(seen.any_bad, 0.0, values)
+            self._names = list(statistics)
+            self._sums = values if self._sums is None else self._sums + values
+            self._steps += 1
+            counts = torch.zeros_like(seen.bad[:1], dtype=torch.int64).repeat(2)
+            counts = counts if self._skipped is None else self._skipped
+            in_a_row = torch.where(seen.any_bad, counts[1] + 1, 0)
+            self._skipped = torch.stack([counts[0] + seen.any_bad, in_a_row])
+            self._checked = list(seen.names)
+            unset = torch.full_like(seen.bad, -1, dtype=torch.int64)
+            first = unset if self._bad_step is None else self._bad_step
+            self._bad_step = torch.where(seen.bad & (first < 0), step, first)
+
+    def _statistics(self, terms: Terms) -> dict[str, Tensor]:
+        embeddings = terms.embeddings.float()
+        direction = normalize(embeddings, dim=-1)
+        statistics = {"loss": terms.loss, **terms.scalars(), "embedding_norm": embeddings.norm(dim=-1).mean()}
+        if embeddings.shape[1] > 1:  # one image has no spread
+            statistics["feature_std"] = direction.std(1).mean()
+            statistics["spread"] = statistics["feature_std"] * embeddings.shape[-1] ** 0.5
+        if self._bounded_scale is not None:
+            statistics["share_at_bound"] = self._bounded_scale.share_at_bound(terms.scale)  # type: ignore[attr-defined]
+        return statistics
+
+    def trouble(self, earliest: Reduce = _own, *, of_epoch: bool = False) -> str | None:
+        """Wait for the device; a clause that says why training cannot go on, or None.
+
+        Within a step, the first quantity on the way from the embedding to the gradient is named.
+
+        Args:
+            earliest: takes the minimum of a tensor over processes, which all have to learn of it before they save.
+            of_epoch: whether the epoch is over, of whose steps one at least should have been taken.
+        """
+        first = self._first_bad(earliest)
+        if first is None or self._skipped is None:
+            return None
+        if not self._skips:
+            return f"the objective became non-finite in {first}"
+        skipped, in_a_row = self._skipped.tolist()
+        if in_a_row > MOST_IN_A_ROW or (of_epoch and skipped == self._steps > 1):
+            return f"the last {in_a_row} steps were all skipped for not being finite, of this epoch since {first}"
+        return None
+
+    def skipped(self) -> tuple[int, str]:
+        """Wait for the device; how many steps of this epoch were skipped, and a clause that names the first."""
+        count = 0 if self._skipped is None else int(self._skipped[0])
+        return count, (self._first_bad() or "") if count else ""
+
+    def _first_bad(self, earliest: Reduce = _own) -> str | None:
+        if self._bad_step is None:
+            return None
+        never = torch.iinfo(torch.int64).max
+        first = earliest(self._bad_step.where(self._bad_step >= 0, never))
+        self._bad_step = first.where(first < never, -1)
+        bad = [(step, name) for step, name in zip(self._bad_step.tolist(), self._checked, strict=True) if step >= 0]
+        if not bad:
+            return None
+        step, name = min(bad, key=lambda one: one[0])
+        return f"step {step}, first at {name}"
+
+    def means(self, reduce: Reduce = _own) -> dict[str, float]:
+        """Means over the steps since the last `reset`, by name; `reduce` averages a tensor over processes."""
+        taken = self._steps - self.skipped()[0]
+        if self._sums is None or not taken:
+            return {}
+        return dict(zip(self._names, reduce(self._sums / taken).tolist(), strict=True))
+
+    def reset(self) -> None:
+        """Start the next epoch."""
+        self._sums, self._steps = None, 0
+        if self._skips and self._skipped is not None:
+            self._skipped = self._skipped * torch.arange(2, device=self._skipped.device)  # the row goes on
+            self._bad_step = None
+
+    def average(self, reduce: Reduce) -> None:
+        """Let every process have the same share of the epoch so far, so that the state of one speaks for all."""
+        self._sums = None if self._sums is None else reduce(self._sums)
+
+    def state(self) -> dict[str, Any]:
+        """Plain state, for a checkpoint between two steps."""
+        return {
+            "names": self._names,
+            "sums": self._sums,
+            "steps": self._steps,
+            "checked": self._checked,
+            "bad_step": self._bad_step,
+            "skipped": self._skipped,
+        }
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take up a state from `state`; one of a version that skipped no steps has no count of them."""
+
+        def moved(name: str) -> Tensor | None:
+            value = state.get(name)
+            return None if value is None else value.to(device)
+
+        self._names, self._steps, self._checked = state["names"], state["steps"], state.get("checked", [])
+        self._sums, self._bad_step, self._skipped = moved("sums"), moved("bad_step"), moved("skipped")
+        if self._skipped is None and self._sums is not None:
+            self._skipped = torch.zeros(2, dtype=torch.int64, device=device)
+
+
+def collapse_warning(means: dict[str, float], remedy: str) -> str | None:
+    """One sentence when normalized embeddings have all but one direction, else None (as for batches of one image).
+
+    `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 where they are uniform, 0 where
+    they are one.
+
+    Args:
+        means: of an epoch.
+        remedy: what may help, after "try".
+    """
+    spread = means.get("spread", 1.0)
+    if not spread < COLLAPSED:
+        return None
+    return (
+        f"warning: embeddings collapse: their directions spread {spread:.3f} of what uniform ones would (1 is spread, "
+        f"0 is collapsed); try {remedy}."
+    )

@@ -1,0 +1,93 @@
+"""k-NN accuracy while training: on z, on μ, and on raw pixels beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from jaxtyping import Int64
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vje_ppl.data.batches import Share
+from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.selection import at_most
+from vje_ppl.features.in_memory import extract_features
+from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.shards import WHOLE, Shards
+from vje_ppl.measures.knn import KNNResult, knn_accuracy
+from vje_ppl.methods.method import Method
+
+Batches = Callable[[ImageSet, Share], Iterable[tuple[Tensor, Tensor]]]
+
+
+class OnlineKNN:
+    """Weighted k-NN of test images among labelled training images, both capped by a fixed random choice.
+
+    The chosen images are copied out when they are needed and not kept meanwhile.
+
+    Args:
+        data: a data set with a labelled bank and a labelled test set.
+        config: the `knn` group: k, temperature, bank, queries.
+        batches: yields (index, images), preprocessed and on the device, for a share of a set of images.
+        shards: the processes that share the work on images; only the first one gets results.
+    """
+
+    def __init__(self, data: ImageData, config: DictConfig, batches: Batches, shards: Shards = WHOLE) -> None:
+        if data.bank is None or data.test is None or data.num_classes is None:
+            raise ValueError("OnlineKNN expects labelled training and test images; ask `has_labels` first.")
+        self._bank, self._test = partial(at_most, data.bank, config.bank), partial(at_most, data.test, config.queries)
+        self._k, self._temperature, self._classes = config.k, config.temperature, data.num_classes
+        self._batches, self._image_size, self._shards = batches, data.image_size, shards
+
+    def embeddings(self, module: Method) -> dict[str, float | int]:
+        """Top-1 accuracies on z and, with a posterior, on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
+        bank, test, shards = self._bank(), self._test(), self._shards
+        bank_features, test_features = (
+            extract_features(module, self._batches(images, shards.share()), shards) for images in (bank, test)
+        )
+        if bank_features is None or test_features is None:
+            return {}
+        bank_labels, test_labels = _labels(bank)[bank_features.images], _labels(test)[test_features.images]
+        z = self._accuracy(bank_features.z, bank_labels, test_features.z, test_labels)
+        found = {"knn/z": z.top1}
+        if bank_features.mean is not None and test_features.mean is not None:
+            mean = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
+            found["knn/mu"] = mean.top1
+        return {
+            **found,
+            "knn/k": z.k,
+            "knn/temperature": z.temperature,
+            "knn/bank": z.bank_size,
+            "knn/queries": z.queries,
+        }
+
+    def pixels(self) -> float | None:
+        """Top-1 accuracy on raw pixels, the floor that embeddings have to beat."""
+        bank, test = self._bank(), self._test()
+        found = [raw_pixels(one, self._image_size, self._shards) for one in (bank, test)]
+        if not self._shards.is_first:
+            return None
+        (bank_index, bank_pixels), (index, pixels) = found
+        return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index]).top1
+
+    def _accuracy(self, bank: Tensor, bank_labels: Tensor, test: Tensor, test_labels: Tensor) -> KNNResult:
+        return knn_accuracy(
+            bank,
+            bank_labels,
+            test,
+            test_labels,
+            k=self._k,
+            temperature=self._temperature,
+            num_classes=self._classes,
+        )
+
+
+def has_labels(data: ImageData) -> bool:
+    """Whether k-NN can be evaluated on a data set."""
+    return data.bank is not None and data.test is not None and data.test.labels is not None
+
+
+def _labels(images: ImageSet) -> Int64[Tensor, " N"]:
+    assert images.labels is not None
+    return images.labels

@@ -1,0 +1,119 @@
+"""What a run tells TensorBoard, W&B or another logger: one log a run, in which it goes on after an interruption."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers import Logger, TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.files import write_atomically
+from vje_ppl.settings.build import build
+
+#: Below the run folder: the name of its log at W&B, and how far that is written.
+LOG = "log.json"
+
+#: Of the two that may be told of one step, the first comes first.
+_POINT, _ROW = 0, 1
+
+
+class RunLog:
+    """The log of one run; of several processes, the first one's alone.
+
+    Args:
+        node: the configuration's `logger`, in a configuration whose `run.name` is the run's, also the default one.
+        folder: the run folder.
+        hyperparameters: the resolved configuration.
+    """
+
+    def __init__(self, node: DictConfig, folder: Path, hyperparameters: Mapping[str, Any]) -> None:
+        self._file, self._hyperparameters = folder / LOG, dict(hyperparameters)
+        stored = _read(self._file)
+        self._id, self._reached = stored.get("id") or secrets.token_hex(4), tuple(stored.get("reached", (-1, _POINT)))
+        self._logger: Logger | None = build(node, "logger", id=self._id) if "_target_" in node else None
+        self._told = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a logger."""
+        return self._logger is not None
+
+    def start(self, step: int | None, anew: bool) -> None:
+        """Say where the log goes on.
+
+        Args:
+            step: that the run goes on after; None at its start. What an earlier process told of later steps is
+                withdrawn where the logger can do that (TensorBoard), and else not repeated.
+            anew: whether an earlier run of this name was moved aside; its log is, too.
+        """
+        if isinstance(self._logger, TensorBoardLogger):
+            if anew:
+                _move_aside(Path(self._logger.log_dir))
+            self._logger._kwargs["purge_step"] = 0 if step is None else step + 1  # an argument that we know too late
+
+    def point(self, step: int, numbers: Mapping[str, float]) -> None:
+        """What one step gave; NaN and infinities are left out."""
+        self._tell((step, _POINT), {f"step/{key}": value for key, value in numbers.items() if math.isfinite(value)})
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """What an epoch gave: a row of `metrics.csv`."""
+        numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+        if isinstance(self._logger, TensorBoardLogger) and row["epoch"] == 1:
+            # Once, with the numbers to show beside them, which this logs as well.
+            self._logger.log_hyperparams(self._hyperparameters, metrics=numbers, step=row["step"])
+            self._told = True
+        else:
+            self._tell((row["step"], _ROW), numbers)
+
+    def _tell(self, place: tuple[int, int], numbers: dict[str, float]) -> None:
+        if isinstance(self._logger, TensorBoardLogger):
+            self._logger.log_metrics(numbers, step=place[0])
+            self._told = True
+        elif self._logger is not None and place > self._reached:
+            if not self._told:
+                self._logger.log_hyperparams(self._hyperparameters)
+            self._logger.log_metrics(numbers, step=place[0])
+            self._reached = place
+            write_atomically(self._file, f"{json.dumps({'id': self._id, 'reached': place})}\n".encode())
+            self._told = True
+
+    def save(self) -> None:
+        """Write out what was told so far: before a checkpoint, after which the run will not tell it again."""
+        if self._logger is not None and self._told:
+            self._logger.save()
+
+    def close(self) -> None:
+        """Write what is left; the next run of a sweep has a log of its own."""
+        if self._logger is None or not self._told:
+            return
+        self._logger.finalize("success")
+        finish = getattr(getattr(self._logger, "experiment", None), "finish", None)
+        if callable(finish):  # W&B would go on with this log
+            finish()
+
+
+def named(config: DictConfig, name: str) -> DictConfig:
+    """The configuration's `logger`, to which `${run.name}` is a name, also where the run has the default one."""
+    config = config.copy()
+    OmegaConf.update(config, "run.name", name)
+    return config.logger
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _move_aside(folder: Path) -> None:
+    if folder.is_dir():
+        numbers = (folder.with_name(f"{folder.name}.{number}") for number in itertools.count(1))
+        folder.rename(next(target for target in numbers if not target.exists()))

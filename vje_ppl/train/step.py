@@ -1,0 +1,163 @@
+"""One optimization step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from lightning.fabric import Fabric
+from omegaconf import DictConfig
+from torch import Tensor, distributed, nn
+from torch.optim import Optimizer
+
+from vje_ppl.errors import UserError
+from vje_ppl.methods.method import Method, Terms
+from vje_ppl.program.noise import KeyedNoise
+from vje_ppl.settings.build import build
+from vje_ppl.train.accumulation import AccumulatedTerms, parts_of
+from vje_ppl.train.finiteness import Finiteness, gradient_norm
+from vje_ppl.train.rollback import Rollback
+from vje_ppl.train.schedule import learning_rate_factor
+
+
+class TrainingStep:
+    """Forward, backward and update on one batch of views, with the learning rate and the noise of its step.
+
+    With `trainer.accumulate` above 1, the batch goes through the network in as many parts, one after the other, whose
+    gradients add up to that of the mean over the whole batch; so activations of one part are in memory at a time, and
+    processes exchange gradients once a step. Batch statistics, where there are any, are those of a part.
+
+    Args:
+        fabric: a launched Fabric; module and optimizer are moved to its device here.
+        module: encoder, and all that it is trained with.
+        config: the whole configuration.
+        steps_per_epoch: optimization steps in an epoch.
+
+    Attributes:
+        finiteness: whether loss and gradient of the last step were finite. Where they were not in any process, and
+            `trainer.on_nonfinite` is `skip`, the step was not taken in any.
+    """
+
+    finiteness: Finiteness
+
+    def __init__(self, fabric: Fabric, module: Method, config: DictConfig, steps_per_epoch: int) -> None:
+        self._fabric, self._config = fabric, config
+        self._steps = config.trainer.epochs * steps_per_epoch
+        self._warmup = round(config.trainer.warmup * self._steps)
+        optimizer = _optimizer(config.optimizer, module)
+        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._after_step = module.after_step
+        self._parts = config.trainer.get("accumulate", 1)  # which runs of earlier versions do not have
+        self._module, self.optimizer = fabric.setup(module, optimizer)
+        self._parameters = list(module.parameters())
+        skips = config.trainer.on_nonfinite == "skip"
+        self._rollback = Rollback(module, optimizer) if skips else None
+        if self._rollback is not None:
+            self._rollback.keep_state_on_device(fabric.device)
+
+    def __call__(self, step: int, views: Iterable[Tensor]) -> Terms:
+        """Take step number `step`, from 0, on this process's share of the views, V times (n, C, H, W)."""
+        views = tuple(views)
+        factor = learning_rate_factor(step, self._steps, self._warmup)
+        for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+            group["lr"] = lr * factor
+        first = self._fabric.global_rank * len(views[0])
+        self._module.train()
+        if self._rollback is not None:
+            self._rollback.begin()
+        terms = self._gradient(step, first, views)
+        self.finiteness = self._look(terms, self._clip())
+        if self._rollback is None:
+            self._advance(step)
+        else:
+            self._rollback.step(self.finiteness.any_bad, lambda: self._advance(step))
+        self.optimizer.zero_grad(set_to_none=True)
+        return terms
+
+    def _gradient(self, step: int, first: int, views: tuple[Tensor, ...]) -> Terms:
+        """Add the gradient of the mean loss of these views, whose rows in the global batch begin at `first`."""
+        if self._parts == 1:
+            terms = self._forward(step, first, views)
+            self._fabric.backward(terms.loss)
+            return terms
+        whole: AccumulatedTerms | None = None
+        for number, (row, part) in enumerate(parts_of(views, self._parts)):
+            with self._fabric.no_backward_sync(self._module, enabled=number < self._parts - 1):
+                terms = self._forward(step, first + row, part)
+                self._fabric.backward(terms.loss / self._parts)
+            if whole is None:
+                whole = AccumulatedTerms(terms)
+            else:
+                whole.add(terms)
+            del terms  # and with it the graph, before the next part builds its own
+        assert whole is not None
+        return whole
+
+    def _forward(self, step: int, first: int, views: tuple[Tensor, ...]) -> Terms:
+        rows = (first, first + len(views[0]))
+        with KeyedNoise(self._config.seed, step, rows, self._config.batch_size):
+            return self._module(*views)
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Go on with an optimizer's state."""
+        self.optimizer.load_state_dict(state)
+        if self._rollback is not None:
+            self._rollback.keep_state_on_device(self._fabric.device)
+
+    def _clip(self) -> Tensor:
+        """Clip the gradient, where so configured; returns the norm that it had."""
+        clip = self._config.trainer.clip
+        if not clip:
+            return gradient_norm(self._parameters)
+        norm = self._fabric.clip_gradients(self._module, self.optimizer, max_norm=clip, error_if_nonfinite=False)
+        assert norm is not None
+        return norm
+
+    def _look(self, terms: Terms, norm: Tensor) -> Finiteness:
+        seen = Finiteness.of({**terms.checked(), "the loss": terms.loss, "the gradient": norm})
+        together = self._rollback is not None and self._fabric.world_size > 1  # else the monitor asks, now and then
+        return seen.over_processes() if together else seen
+
+    def _advance(self, step: int) -> None:
+        self.optimizer.step()
+        self._after_step(step, self._steps)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return self.optimizer.param_groups[0]["lr"]
+
+
+def _optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
+    try:
+        return build(config, "optimizer")(parameter_groups(module))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer could not be built from {config._target_}: {error}") from error
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Matrices and kernels with the optimizer's weight decay; vectors (normalization, biases, scales) without."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in parameters if parameter.dim() > 1]
+    vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def prepare[M: Method](fabric: Fabric, module: M, trainer: DictConfig, channels_last: bool) -> M:
+    """Make a module ready for the device it will train on: synchronized statistics, memory format, compilation."""
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    if trainer.compile:
+        cast(nn.Module, module.encoder).compile()
+    return module
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give the first process's buffers, such as running statistics, to all of them, as each training step does."""
+    if distributed.is_available() and distributed.is_initialized():
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, src=0)
