@@ -2,7 +2,10 @@
 
 Read in this order:
 
-    run.py            one run from its configuration: data, module, devices, folder, and what is printed
+    run.py            one run from its configuration to its end
+    session.py        what the run needs: data, module, devices, folder
+    resume.py         the saved state that it resumes from
+    summary.py        what is printed before and after, and the final figures
     loop.py           epochs: steps, k-NN, rows of the history, checkpoints, signals
     step.py           one batch: forward, gradient, clipping, optimizer
     monitor.py        means over an epoch, and the watch for collapse

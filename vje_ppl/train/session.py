@@ -1,0 +1,163 @@
+"""What training one run needs, put together once from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from lightning.fabric import Fabric
+from omegaconf import DictConfig, OmegaConf
+
+from vje_ppl.data.augment import Augment
+from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
+from vje_ppl.data.fingerprint import fingerprint
+from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.errors import UserError
+from vje_ppl.features.shards import Shards
+from vje_ppl.methods.method import Method
+from vje_ppl.parallel.devices import launch, uses_channels_last
+from vje_ppl.parallel.peers import watched
+from vje_ppl.randomness import seed_everything
+from vje_ppl.runs.folder import RunFolder
+from vje_ppl.settings.build import build_augment, build_method
+from vje_ppl.settings.data import load_data
+from vje_ppl.settings.groups import VJE
+from vje_ppl.settings.identity import default_name
+from vje_ppl.train.accumulation import check_accumulation
+from vje_ppl.train.loop import TrainingLoop
+from vje_ppl.train.online_knn import OnlineKNN, has_labels
+from vje_ppl.train.options import check_batch_size, check_options
+from vje_ppl.train.run_log import RunLog, named
+from vje_ppl.train.step import prepare
+
+VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One run that is about to be trained.
+
+    Attributes:
+        config: the composed configuration of `configs/train.yaml`.
+        resolved: the same in plain containers, without interpolations.
+        data: the images.
+        fingerprint: a digest of each part of the data, as the first process computed it.
+        augment: how views are made.
+        module: encoder, and all that it is trained with.
+        fabric: the devices and processes.
+        folder: the run folder, locked by the first process.
+    """
+
+    config: DictConfig
+    resolved: dict[str, Any]
+    data: ImageData
+    fingerprint: dict[str, str]
+    augment: Augment
+    module: Method
+    fabric: Fabric
+    folder: RunFolder
+
+    @classmethod
+    @contextmanager
+    def open(cls, config: DictConfig) -> Iterator[Session]:
+        """Build all parts, start the processes, and hold the run folder for as long as the context lasts.
+
+        Raises:
+            UserError: if a key has no value, or a part cannot be built.
+        """
+        resolved = _resolved(config)
+        check_options(config)
+        seed_everything(config.seed)
+        data = load_data(config)
+        augment = build_augment(config, data.channels, data.image_size)
+        module = build_method(config, data.channels, augment.size)
+        check_batch_size(config, module)
+        fabric = launch(config.trainer, module)
+        check_accumulation(config.trainer.accumulate, config.batch_size, fabric.world_size, module)
+        with watched(fabric):
+            name = config.run.name or default_name(resolved, _readable_name(data))
+            folder = RunFolder(config.run.root, name, create=fabric.is_global_zero)
+            if fabric.is_global_zero:
+                folder.lock()
+            fabric.barrier()  # from here on the folder is there, and nobody else's
+            try:
+                # The first process reads the files, so that all processes decide alike.
+                known = fabric.broadcast(fingerprint(data) if fabric.is_global_zero else {})
+                yield cls(config, resolved, data, known, augment, module, fabric, folder)
+            finally:
+                folder.unlock()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first of the processes, which alone prints and writes."""
+        return self.fabric.is_global_zero
+
+    @property
+    def precision(self) -> str:
+        """Fabric's name for the precision of the network."""
+        return str(self.fabric.strategy.precision.precision)
+
+    def loop(self) -> TrainingLoop:
+        """The training loop, at its start."""
+        config, fabric = self.config, self.fabric
+        module = prepare(fabric, self.module, config.trainer, uses_channels_last(config.trainer, self.module))
+        batches = TrainingBatches(
+            self.data.train,
+            self.augment,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            device=fabric.device,
+            views=config.trainer.views,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
+        shards = Shards(fabric.global_rank, fabric.world_size)
+        knn = OnlineKNN(self.data, config.knn, self._prepared, shards) if has_labels(self.data) else None
+        name = self.folder.path.relative_to(config.run.root).as_posix()
+        log = RunLog(named(config, name), self.folder.path, self.resolved)
+        return TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description())
+
+    def _prepared(self, images: ImageSet, share: Share) -> Any:
+        """Images for evaluation, as many at once as training takes."""
+        size = max(1, self.config.batch_size // self.config.trainer.accumulate)
+        return evaluation_batches(
+            images, self.augment.evaluation, batch_size=size, device=self.fabric.device, share=share
+        )
+
+    def _description(self) -> dict[str, Any]:
+        """The facts about the run that go into every checkpoint."""
+        return {
+            "config": self.resolved,
+            "versions": {name: version(name) for name in VERSIONS},
+            "data": {
+                "name": self.data.name,
+                "images": len(self.data.train),
+                "channels": self.data.channels,
+                "image_size": self.data.image_size,
+                "fingerprint": self.fingerprint,
+            },
+        }
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} has no value; give {missing[0]}=... on the command line.")
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def _readable_name(data: ImageData) -> str:
+    """The experiment, or the data set (of a user's own images, their folder's name); method and ablation, if any."""
+    choices = HydraConfig.get().runtime.choices
+    experiment, ablation = choices.get("experiment") or "", choices.get("experiment/ablation")
+    if experiment.startswith("ablation/"):  # another way to say the same, which names the same run
+        experiment, ablation = "", ablation or experiment.removeprefix("ablation/")
+    method = choices.get("method")
+    parts = [experiment or data.name, None if method == VJE else method, ablation]
+    return "-".join(part for part in parts if part)

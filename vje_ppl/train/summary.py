@@ -1,0 +1,95 @@
+"""What a run prints before its first step and after its last, and its final figures."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vje_ppl.data.image_set import InMemoryImages
+from vje_ppl.settings.build import count_parameters
+from vje_ppl.settings.groups import method_name
+from vje_ppl.terminal.table import format_pairs
+from vje_ppl.train.online_knn import has_labels
+from vje_ppl.train.options import has_batch_statistics
+from vje_ppl.train.session import VERSIONS, Session
+
+KNN = {"knn/z": "z", "knn/mu": "μ"}
+
+
+def headline(session: Session, state: Mapping[str, Any] | None) -> str:
+    """The lines that a run starts with; `state` is what it resumes from."""
+    config, data, fabric, module = session.config, session.data, session.fabric, session.module
+    where = f"{fabric.world_size} × {fabric.device.type}, {'bf16' if 'bf16' in session.precision else 'float32'}"
+    held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
+    lines = [
+        f"run     {session.folder.path}",
+        f"data    {data.name}: {len(data.train)} images to learn from, {held}; {data.test_count} to test on",
+        f"classes {data.class_names}",
+        *(f"note    {note}" for note in data.notes),
+        f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
+    ]
+    if config.trainer.accumulate > 1:
+        at_once = config.batch_size // (config.trainer.accumulate * fabric.world_size)
+        lines.append(f"steps   of {config.batch_size} images, {at_once} at once on each device")
+        if has_batch_statistics(module):
+            lines[-1] += ", which is what batch statistics are of; norm=group has none"
+    if not has_labels(data):
+        why = "these have none"
+        if data.bank is not None:
+            why = "there are no test images" if data.test is None else "the test images have none"
+        elif data.only_class is not None:
+            why = "training images of several classes"
+        lines.append(f"k-NN    skipped: it needs labels for training and test images, and {why}")
+    if state is not None:
+        what = "finished already" if state["finished"] else f"goes on after epoch {state['epoch']}"
+        lines.append(f"resume  {what}, step {state['step_in_epoch']}")
+    return "\n".join(lines)
+
+
+def final_metrics(session: Session, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The final figures, and what they were made with; `history` has a row an epoch."""
+    return {
+        **history[-1],
+        "seconds": sum(row.get("seconds", 0.0) for row in history),
+        "skipped_steps": sum(row.get("skipped_steps", 0) for row in history),
+        "run": session.folder.path.name,
+        "method": method_name(session.resolved),
+        "data": {
+            "name": session.data.name,
+            "images": len(session.data.train),
+            "fingerprint": session.fingerprint["train"],
+        },
+        "seed": session.resolved["seed"],
+        "device": session.fabric.device.type,
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "precision": session.precision,
+        "versions": {name: version(name) for name in VERSIONS},
+    }
+
+
+def closing_table(last: Mapping[str, Any], folder: Path) -> str:
+    """The table that a finished run ends with, from its final figures."""
+    shown: dict[str, Any] = {"epochs": last["epoch"]}
+    if "knn/z" in last:
+        label = f"k-NN (k={last['knn/k']}, T={last['knn/temperature']})"
+        shown |= {f"{label} on {symbol}": last[key] for key, symbol in KNN.items() if key in last}
+        shown |= {f"{label} on z, untrained": last.get("knn/untrained_z")}
+        shown |= {f"{label} on raw pixels": last.get("knn/pixels")}
+    names = {"loss": "loss"} if "elbo" not in last else {}
+    names |= {"elbo": "ELBO (nats)", "objective": "objective (nats)", "kl": "KL (nats)"}
+    names |= {key: f"log-likelihood of {key.split('/')[1]} (nats)" for key in last if key.startswith("log_likelihood/")}
+    names |= {"posterior_scale": "mean posterior scale", "share_at_bound": "share of scales at a bound"}
+    names |= {key: f"ν of {key.removesuffix('.df')}, learned" for key in last if key.endswith(".df")}
+    names |= {"concentration": "mean concentration, over the sphere's dimension"}
+    names |= {"embedding_norm": "mean embedding norm", "images_per_s": "images/s"}
+    shown |= {title: last[key] for key, title in names.items() if key in last}
+    shown["training time (s)"] = last["seconds"]
+    if last["skipped_steps"]:
+        shown["steps skipped for not being finite"] = last["skipped_steps"]
+    return f"\n{format_pairs(shown)}\n\n{folder}: metrics.csv, metrics.json, curves.png, checkpoints/last.pt"
