@@ -2,7 +2,7 @@
 
 import pytest
 
-from vje_ppl.diagnose.memory import Request, check_memory
+from vje_ppl.diagnose.options import Request, check_memory
 from vje_ppl.errors import UserError
 
 REQUEST = Request(images=100, dim=512, targets=8, samples=1000, chains=4, draws=500, powers=2)

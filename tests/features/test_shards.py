@@ -19,8 +19,8 @@ from vje_ppl.features.in_memory import extract_features
 from vje_ppl.features.pixels import raw_pixels
 from vje_ppl.features.shards import Shards
 from vje_ppl.features.subject import Subject
-from vje_ppl.measures.anomaly.options import ScoreOptions
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer
+from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
 from vje_ppl.train.online_knn import OnlineKNN
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.helpers.together import together
-from vje_ppl.parallel.agreed_signal import AgreedSignal
+from vje_ppl.parallel.interrupt import AgreedSignal
 
 STEPS = 6
 

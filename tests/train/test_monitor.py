@@ -10,8 +10,7 @@ from torch import nn
 
 from vje_ppl.program.bounded_scale import BoundedScale
 from vje_ppl.program.objective import ObjectiveTerms
-from vje_ppl.train.finiteness import Finiteness
-from vje_ppl.train.monitor import MOST_IN_A_ROW, Monitor, collapse_warning
+from vje_ppl.train.monitor import MOST_IN_A_ROW, Finiteness, Monitor, collapse_warning
 
 
 class Guide(nn.Module):

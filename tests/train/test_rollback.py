@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.cases import composed
 from vje_ppl.settings.build import build_method
-from vje_ppl.train.finiteness import Finiteness, gradient_norm
+from vje_ppl.train.monitor import Finiteness, gradient_norm
 from vje_ppl.train.rollback import Rollback
 from vje_ppl.train.step import TrainingStep
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vje_ppl.train.schedule import learning_rate_factor
+from vje_ppl.train.step import learning_rate_factor
 
 
 @settings(deadline=None, derandomize=True, database=None)

@@ -9,5 +9,5 @@ Read in this order:
     sections/         a section of the report each, with its pictures
     report/           the HTML page
     faults.py         faults planted on purpose, to see that they are noticed
-    options.py, memory.py    the checks of options
+    options.py        the checks of options
 """

@@ -15,8 +15,7 @@ from typing import Any
 import pyro
 from omegaconf import DictConfig, OmegaConf
 
-from vje_ppl.diagnose.memory import Request, check_memory
-from vje_ppl.diagnose.options import check_options
+from vje_ppl.diagnose.options import Request, check_memory, check_options
 from vje_ppl.diagnose.posterior.conjugate import ConjugateCase
 from vje_ppl.diagnose.posterior.datatree import DataTreeOptions, write_datatree
 from vje_ppl.diagnose.posterior.nuts import NUTSOptions

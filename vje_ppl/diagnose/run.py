@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,10 @@ from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.randomness import stream_seed
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.build import build
+
+#: From prepared images (N, C, S, S) to posteriors.
+Infer = Callable[[Tensor], Any]
+
 
 #: Streams of random views and of posterior draws, apart from training's and evaluation's.
 _VIEWS, _DRAWS = 0x64696101, 0x64696102
@@ -211,3 +216,14 @@ def embedded(evaluated: EvaluatedRun, count: int, views: int, fault: Fault) -> D
     if len(kept) < count:
         chosen = chosen.select(kept)
     return DiagnosedRun(evaluated, chosen, order[kept], torch.cat(embeddings, 1), fault)
+
+
+def inferring(diagnosed: DiagnosedRun) -> Infer:
+    """The way from prepared images to the guide's posteriors, with the fault where one is planted."""
+    guide = diagnosed.program.guide
+
+    @torch.no_grad()
+    def infer(prepared: Tensor) -> Any:
+        return diagnosed.fault.posterior(guide.infer(guide.embed(prepared)))
+
+    return infer

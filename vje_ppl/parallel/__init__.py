@@ -4,6 +4,6 @@ Read in this order:
 
     devices.py        Lightning Fabric on the configured devices
     processes.py      the processes that torchrun or SLURM has started
-    interrupt.py, agreed_signal.py    signals, and when all processes act on one
+    interrupt.py      signals, and when all processes act on one
     peers.py          ends a process when another one has died
 """

@@ -8,8 +8,9 @@ Read in this order:
     summary.py        what is printed before and after, and the final figures
     loop.py           epochs: steps, k-NN, rows of the history, checkpoints, signals
     step.py           one batch: forward, gradient, clipping, optimizer
-    monitor.py        means over an epoch, and the watch for collapse
-    finiteness.py, rollback.py, accumulation.py, schedule.py    parts of a step
+    monitor.py        means over an epoch, and the watch for collapse and for values that are not finite
+    rollback.py, accumulation.py    parts of a step
+    run_log.py        TensorBoard and W&B
     online_knn.py     k-NN accuracy while training
     options.py        the checks of options
 """

@@ -17,15 +17,13 @@ from tqdm import tqdm
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method, Terms
-from vje_ppl.parallel.agreed_signal import AgreedSignal
-from vje_ppl.parallel.interrupt import Interrupt
+from vje_ppl.parallel.interrupt import AgreedSignal, Interrupt
 from vje_ppl.pictures.curves import draw_curves
 from vje_ppl.randomness import random_states, set_random_states
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.runs.save_clock import SaveClock
-from vje_ppl.train.finiteness import Finiteness
-from vje_ppl.train.monitor import Monitor, collapse_warning
+from vje_ppl.train.monitor import Finiteness, Monitor, collapse_warning
 from vje_ppl.train.online_knn import OnlineKNN
 from vje_ppl.train.run_log import RunLog
 from vje_ppl.train.step import TrainingStep, share_buffers

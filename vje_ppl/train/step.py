@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -16,9 +17,8 @@ from vje_ppl.methods.method import Method, Terms
 from vje_ppl.program.noise import KeyedNoise
 from vje_ppl.settings.build import build
 from vje_ppl.train.accumulation import AccumulatedTerms, parts_of
-from vje_ppl.train.finiteness import Finiteness, gradient_norm
+from vje_ppl.train.monitor import Finiteness, gradient_norm
 from vje_ppl.train.rollback import Rollback
-from vje_ppl.train.schedule import learning_rate_factor
 
 
 class TrainingStep:
@@ -161,3 +161,21 @@ def share_buffers(module: nn.Module) -> None:
     if distributed.is_available() and distributed.is_initialized():
         for buffer in module.buffers():
             distributed.broadcast(buffer, src=0)
+
+
+def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
+    """Linear warm-up from 1/warmup to 1, then half a cosine to 0; a function of the step alone, so it needs no state.
+
+    Args:
+        step: the step about to be taken, from 0.
+        steps: steps of the whole run.
+        warmup: steps of the warm-up.
+
+    Returns:
+        What to multiply the base learning rate with, in [0, 1].
+
+    Source: Loshchilov and Hutter (2017), with the warm-up of Goyal et al. (2017).
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import spearmanr
 
-from vje_ppl.diagnose.statistics.severity_trend import severity_correlation
+from vje_ppl.diagnose.statistics.posterior_scale import severity_correlation
 
 
 def test_severity_correlation_equals_scipy_image_by_image():

@@ -10,9 +10,9 @@ from tests.helpers.baselines import built
 from tests.helpers.cases import composed
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.features.subject import Subject
-from vje_ppl.measures.anomaly.density_scores import DensityScores
-from vje_ppl.measures.anomaly.options import ScoreOptions
+from vje_ppl.measures.anomaly.program_scores import DensityScores
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer
+from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
 
 OPTIONS = ScoreOptions(samples=3, pairs=2, batch_size=64)

@@ -12,8 +12,8 @@ from scipy.stats import multivariate_t, t
 
 from tests.helpers.cases import CARTESIAN, GUIDES, LIKELIHOODS, Case, LikelihoodCase, built
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture, map_posterior
-from vje_ppl.measures.anomaly.options import ScoreOptions
 from vje_ppl.measures.anomaly.program_scores import _IMAGES, _TRAINING_IMAGES, ProgramScores
+from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.randomness import stream_seed
 
 D, N, M, PAIRS = 3, 5, 7, 2

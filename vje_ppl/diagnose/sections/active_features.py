@@ -10,9 +10,8 @@ from jaxtyping import Float64
 from pyro import poutine
 
 from vje_ppl.data.selection import at_most
-from vje_ppl.diagnose.inferring import inferring
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.diagnose.run import DiagnosedRun, held_out_images
+from vje_ppl.diagnose.run import DiagnosedRun, held_out_images, inferring
 from vje_ppl.diagnose.sections.active_features_picture import features_figure
 from vje_ppl.diagnose.statistics.activity import ACTIVE, Activity, activity
 from vje_ppl.diagnose.statistics.feature_kl import feature_kl

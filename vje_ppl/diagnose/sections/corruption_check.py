@@ -7,14 +7,11 @@ import torch
 from jaxtyping import Float64
 
 from vje_ppl.data.image_set import ImageSet
-from vje_ppl.diagnose.inferring import inferring
-from vje_ppl.diagnose.report.section import Level, Picture, Verdict
-from vje_ppl.diagnose.report.section_part import Part, enumerated
-from vje_ppl.diagnose.run import DiagnosedRun
+from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict, enumerated
+from vje_ppl.diagnose.run import DiagnosedRun, inferring
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.corruptions import Corruption
-from vje_ppl.diagnose.statistics.posterior_scale import pixels_of, scale_under_corruption
-from vje_ppl.diagnose.statistics.severity_trend import severity_correlation
+from vje_ppl.diagnose.statistics.posterior_scale import pixels_of, scale_under_corruption, severity_correlation
 from vje_ppl.settings.build import build
 
 #: Mean rank correlation of scale and severity from which the scale counts as growing.

@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float64
 
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
-from vje_ppl.diagnose.report.section import Level, Picture, Verdict
-from vje_ppl.diagnose.report.section_part import Part
+from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict
 from vje_ppl.diagnose.run import DiagnosedRun
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.risk_coverage import RiskCoverage, random_risks, risk_coverage

@@ -6,10 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from vje_ppl.data.selection import at_most
-from vje_ppl.diagnose.inferring import inferring
-from vje_ppl.diagnose.report.section import Level, Picture, Verdict
-from vje_ppl.diagnose.report.section_part import Part, enumerated
-from vje_ppl.diagnose.run import DiagnosedRun
+from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict, enumerated
+from vje_ppl.diagnose.run import DiagnosedRun, inferring
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.posterior_scale import scale_of_images
 from vje_ppl.features.other_data import open_other

@@ -10,8 +10,7 @@ from jaxtyping import Float64
 
 from vje_ppl.data.batches import evaluation_views
 from vje_ppl.data.selection import at_most
-from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.diagnose.report.section_part import enumerated
+from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict, enumerated
 from vje_ppl.diagnose.run import DiagnosedRun, held_out_images
 from vje_ppl.diagnose.sections import predictive_pictures as draw
 from vje_ppl.diagnose.statistics.pit import Uniformity, pit_by_rank, simultaneous_band, uniformity

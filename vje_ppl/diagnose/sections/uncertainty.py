@@ -9,10 +9,8 @@ from torch import Tensor
 
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
-from vje_ppl.diagnose.inferring import inferring
-from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.diagnose.report.section_part import Part, joined
-from vje_ppl.diagnose.run import DiagnosedRun, held_out_images
+from vje_ppl.diagnose.report.section import Level, Part, Picture, Section, Verdict, joined
+from vje_ppl.diagnose.run import DiagnosedRun, held_out_images, inferring
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.sections.corruption_check import corruption_check
 from vje_ppl.diagnose.sections.knn_error_check import knn_error_check, knn_errors

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64
+from scipy.stats import rankdata
 from torch import Tensor
 
 from vje_ppl.data.preprocess import Normalize
-from vje_ppl.diagnose.inferring import Infer
+from vje_ppl.diagnose.run import Infer
 from vje_ppl.diagnose.statistics.corruptions import Corruption
 from vje_ppl.program.moments import moments
 
@@ -66,3 +68,23 @@ def pixels_of(prepared: Float[Tensor, "N C S S"], normalize: Normalize) -> Float
     """Prepared images as pixels in [0, 1]: what `normalize` was applied to."""
     mean, std = (prepared.new_tensor(values).view(-1, 1, 1) for values in (normalize.mean, normalize.std))
     return (prepared * std + mean).clamp(0, 1)
+
+
+def severity_correlation(values: Float64[np.ndarray, "levels N"]) -> Float64[np.ndarray, " N"]:
+    """Spearman's rank correlation of a quantity with the level, for each image; 0 where the quantity is constant.
+
+    NaN where the quantity is at one of the levels.
+
+    Args:
+        values: at levels of rising severity, at least two.
+
+    Returns:
+        In [−1, 1]: 1 where every level is above the one before.
+
+    Source: Spearman's ρ as Pearson's correlation of ranks, equal values sharing their mean rank.
+    """
+    ranks = rankdata(values, axis=0)
+    ranks -= ranks.mean(0)
+    levels = np.arange(len(values)) - (len(values) - 1) / 2
+    size = np.sqrt((ranks**2).sum(0) * (levels**2).sum())
+    return np.divide(levels @ ranks, size, out=np.where(np.isnan(size), np.nan, 0.0), where=size > 0)

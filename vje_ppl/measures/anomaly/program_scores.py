@@ -11,10 +11,19 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST, draw_latents, log_mixture, map_posterior, pair_terms
-from vje_ppl.measures.anomaly.kinds import AGGREGATE, CONDITIONAL, KL, LOG_PRECISION, PREDICTIVE, ScoreKind
-from vje_ppl.measures.anomaly.options import ScoreOptions
-from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ViewPairs, single_views, view_pairs
+from vje_ppl.measures.anomaly.kinds import (
+    AGGREGATE,
+    CONDITIONAL,
+    KL,
+    LOG_PRECISION,
+    PREDICTIVE,
+    SURPRISE,
+    UNCERTAINTY,
+    ScoreKind,
+)
+from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, ViewPairs, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
+from vje_ppl.methods.method import PredictiveDensity
 from vje_ppl.randomness import stream_seed
 
 #: Streams of posterior draws, apart from each other and from training's.
@@ -108,3 +117,35 @@ class ProgramScores:
             ScoreKind(name, kind.kind, kind.augmentations, samples=samples, pairs=kind.pairs): values[name]
             for name in names
         }
+
+
+class DensityScores:
+    """Scores of images under a predictive density.
+
+    Args:
+        density: of the method, in evaluation mode.
+        options: how many views.
+    """
+
+    def __init__(self, density: PredictiveDensity, options: ScoreOptions) -> None:
+        self._density, self._kinds = density, options.kinds
+
+    @torch.no_grad()
+    def __call__(self, z: Float[Tensor, "V N D"]) -> Scores:
+        """Score N images.
+
+        Args:
+            z: embeddings of their views; the first one without augmentation.
+
+        Returns:
+            Values (N,) in float64 by kind: averaged over ordered pairs of views, or over views.
+        """
+        found: Scores = {}
+        for kind in self._kinds:
+            values = [self._density.surprise(z[source], z[target]).double() for source, target in kind.ordered]
+            found[ScoreKind(SURPRISE, kind.kind, kind.augmentations, pairs=kind.pairs)] = torch.stack(values).mean(0)
+        by_view = torch.stack([self._density.uncertainty(view).double() for view in z])
+        for views, numbers in single_views(len(z)).items():
+            kind_of_view = ScoreKind(UNCERTAINTY, views, sum(number > 0 for number in numbers))
+            found[kind_of_view] = by_view[numbers].mean(0)
+        return found

@@ -12,8 +12,8 @@ from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.measures.anomaly.kinds import Score
-from vje_ppl.measures.anomaly.options import ScoreOptions
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer, distance_scores
+from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 
 Scored = tuple[Int64[Tensor, " N"], list[Score]]
 

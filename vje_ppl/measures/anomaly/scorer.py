@@ -19,12 +19,10 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.shards import WHOLE, Part, Shards
 from vje_ppl.features.subject import Subject
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
-from vje_ppl.measures.anomaly.density_scores import DensityScores
 from vje_ppl.measures.anomaly.distances import Yardsticks
 from vje_ppl.measures.anomaly.kinds import Score, ScoreKind
-from vje_ppl.measures.anomaly.options import ScoreOptions
-from vje_ppl.measures.anomaly.program_scores import ProgramScores, Scores
-from vje_ppl.measures.anomaly.view_pairs import CLEAN, single_views
+from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
+from vje_ppl.measures.anomaly.view_pairs import CLEAN, ScoreOptions, single_views
 from vje_ppl.randomness import stream_seed
 
 #: The stream of random views, apart from training's.

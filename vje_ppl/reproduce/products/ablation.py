@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vje_ppl.reproduce.products.dots import Line, colour_of, dots
-from vje_ppl.reproduce.products.references import references
+from vje_ppl.reproduce.products.dots import Line, colour_of, dots, references
 from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
 
 MEASURES = {"k-NN z": "knn/z", "k-NN μ": "knn/mu"}

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from vje_ppl.pictures.style import COLOURS, FAINT, LEVEL_STYLES, head, new_figure, tidy
-from vje_ppl.reproduce.products.references import references
+from vje_ppl.reproduce.products.dots import references
 from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
 
 FEATURES = {"knn/z": ("z", "solid"), "knn/mu": ("μ", (0, (4, 1.5)))}
