@@ -3,10 +3,9 @@
 Read in this order:
 
     kinds.py          the scores by name
-    view_pairs.py, options.py    the views and draws that they are averaged over
+    view_pairs.py     the views and draws that they are averaged over
     scorer.py         all scores of a set of images
     program_scores.py, conditional_densities.py, image_noise.py    scores of the probability model
-    density_scores.py scores of a method that predicts a density without a program
     distances.py      distances between features
     scored_images.py, tables.py    the scores of an opened run, and their tables
 """
