@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3 python; do \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 ARGS ?=
-# Processes that share the tests, of about 2 GB each.
-JOBS ?= 2
+# Processes that share the tests, of about 2 GB each; some wait for processes that they start.
+JOBS ?= 3
 
 .PHONY: train quick test avx2 lint types format bench docs slow clean
 

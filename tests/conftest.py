@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyro
@@ -12,6 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 pytest.register_assert_rewrite("tests.helpers")
 
 from tests.helpers.commands import train  # noqa: E402, F401
+
+# Compiling takes most of the time of JAX in the tests; read when JAX starts, also in processes that tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 #: Folders and files whose tests start processes, or run whole commands: they have the marker `process`.
 PROCESSES = (
