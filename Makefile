@@ -13,15 +13,15 @@ train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
 
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # While editing: neither processes nor long runs.
 quick: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not process" -n $(JOBS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not process" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What runs convolutions and decodes images, as a processor without AVX-512 computes it.
 avx2: .venv/ready
-	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile \
+	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		tests/networks/test_convolution.py tests/networks/test_encoders.py tests/train/test_command.py tests/export/test_command.py \
 		tests/data/test_decode.py tests/data/test_decode_fuzz.py $(ARGS)
 

@@ -45,10 +45,11 @@ PROCESSES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their place."""
+    """Mark tests by their place, and run first those that take long."""
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(PROCESSES):
             item.add_marker(pytest.mark.process)
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)
 
 
 @pytest.fixture(autouse=True)

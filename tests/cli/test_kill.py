@@ -14,7 +14,7 @@ from PIL import Image
 from tests.helpers.commands import SMALL, environment
 from tests.train.test_command import assert_same, final_state
 
-LONG = (*SMALL, "trainer.epochs=100", "trainer.checkpoint_every=1", "trainer.progress=false")
+LONG = (*SMALL, "trainer.epochs=30", "trainer.checkpoint_every=1", "trainer.progress=false")
 
 
 def start(folder, *overrides):
