@@ -76,9 +76,8 @@ class Subject:
         if self._alone is not None:
             return self._copy(self._alone, dim, dtype)
         whole = self.whole(dim, dtype)
-        self._wholes.append(
-            whole
-        )  # a part may need another of it that it does not keep alive, as a VampPrior the guide
+        # A part may need another part that it does not keep alive, as a VampPrior needs the guide.
+        self._wholes.append(whole)
         return whole.guide if self.kind == "guide" else getattr(whole.model, self.kind)
 
     def _copy(self, build: Callable[[int], Any], dim: int | None, dtype: torch.dtype) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -12,7 +11,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from vje_ppl.settings.twins import build_model, twin
+from vje_ppl.settings.twins import asked_posterior, build_model, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
 
@@ -39,7 +38,7 @@ def agrees_with_its_twin(subject: Subject) -> None:
     _move(module)
     with torch.no_grad():
         posterior = module.guide.infer(module.guide.embed(subject.views()[0]))
-        asked = _asked(module.model.prior, module.guide.infer)
+        asked = asked_posterior(module.model.prior, module.guide.infer)
         target = module.guide.embed(subject.views()[1])
         latent = posterior.mean + posterior.scale * torch.randn_like(posterior.mean)
     modules = {name: value for name, value in _fields(posterior).items() if isinstance(value, nn.Module)}
@@ -151,21 +150,6 @@ def _move(module: nn.Module) -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-
-
-def _asked(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
-    """The posterior that a prior asks the inference network for, or None."""
-    if not hasattr(prior, "bind"):
-        return None
-    answers: list[Any] = []
-
-    def remember(embedding: Tensor) -> Any:
-        answers.append(infer(embedding))
-        return answers[-1]
-
-    prior.bind(remember)
-    prior()
-    return answers[-1]
 
 
 def _fields(posterior: Any) -> dict[str, Any]:
