@@ -73,11 +73,6 @@ class EvaluatedRun:
         """Where its images lie; None where they lie in no folder."""
         return data_root(self.run.config) if self.options.data.root is None else self.options.data.root
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What every result says about the run."""
-        return {"epoch": self.run.epoch, "epochs": self.run.config.trainer.epochs}
-
     def prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
         """(index, prepared images), batch by batch; this process's share of them."""
         return evaluation_batches(
