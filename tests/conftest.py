@@ -32,7 +32,6 @@ PROCESSES = (
     "methods/test_distributed.py",
     "numpyro_port/test_twins.py",
     "parallel/test_agreed_signal.py",
-    "parallel/test_peers.py",
     "parallel/test_processes.py",
     "reproduce/test_command.py",
     "runs/test_checkpoint.py",

@@ -22,7 +22,6 @@ from vje_ppl.features.opened_run import EvaluatedRun, open_run
 from vje_ppl.features.shards import Shards
 from vje_ppl.files import write_atomically
 from vje_ppl.parallel.devices import chosen_device, start
-from vje_ppl.parallel.peers import watched
 from vje_ppl.pictures.style import save
 from vje_ppl.settings.checks import listed
 from vje_ppl.settings.groups import method_name
@@ -54,10 +53,7 @@ def evaluate(config: DictConfig) -> int:
     check_options(config)
     pyro.enable_validation(config.debug)
     fabric = start(chosen_device(config.device).type, config.devices)
-    with (
-        pyro.settings.context(module_local_params=True),  # parameters live in modules, never in Pyro's global store
-        watched(fabric),
-    ):
+    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
         shards = Shards(fabric.global_rank, fabric.world_size)
         evaluated = open_run(config, fabric.device, shards)
         read_report(evaluated.folder)  # a damaged one is better known before the work than after it

@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from torch import nn
 
 from vje_ppl.errors import UserError
-from vje_ppl.parallel.peers import speak_of_children
 from vje_ppl.parallel.processes import alone, started_processes
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
@@ -76,7 +75,6 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
     )
     if started is None and isinstance(fabric.strategy, DDPStrategy):
         _check_no_sweep(fabric.strategy.num_processes)
-        speak_of_children()
     fabric.launch()
     return fabric
 

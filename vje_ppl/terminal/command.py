@@ -18,6 +18,7 @@ import torch
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from torch import distributed
 
 from vje_ppl.errors import LAYOUT, UserError, printable
 from vje_ppl.parallel.processes import is_first, started_processes
@@ -166,21 +167,32 @@ def _report(error: Exception, debug: bool, command: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
     disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    memory = _is_want_of_memory(error)
-    users = disk or memory or isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    memory, lost = _is_want_of_memory(error), _has_lost_a_process(error)
+    users = disk or memory or lost or isinstance(error, UserError | HydraException | OmegaConfBaseException)
     if debug or not users:
         traceback.print_exception(error)
     if users:
-        said = (
-            _sentence(error, command)
-            if not memory
-            else _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
-        )
-        print(f"error: {printable(said)}", file=sys.stderr, flush=True)
+        if memory:
+            sentence = _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
+        else:
+            sentence = _LOST if lost else _sentence(error, command)
+        print(f"error: {printable(sentence)}", file=sys.stderr, flush=True)
     return USER_ERROR if users else SOFTWARE_ERROR
 
 
 _MEMORY = "there is not enough memory ({}); lower batch_size, or the sizes of what is configured."
+
+
+_LOST = (
+    "Another process of this run died: out of memory, or see its error above. Rerun the same command to resume from "
+    "the last checkpoint."
+)
+
+
+def _has_lost_a_process(error: BaseException) -> bool:
+    """Whether a collective failed, which it does at once if a process is gone."""
+    gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)  # gloo has no type of its own
+    return gloo or isinstance(error, distributed.DistError)
 
 
 def _is_want_of_memory(error: BaseException | None) -> bool:

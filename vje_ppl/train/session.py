@@ -20,7 +20,6 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.shards import Shards
 from vje_ppl.methods.method import Method
 from vje_ppl.parallel.devices import launch, uses_channels_last
-from vje_ppl.parallel.peers import watched
 from vje_ppl.randomness import seed_everything
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.settings.build import build_augment, build_method
@@ -78,18 +77,17 @@ class Session:
         check_batch_size(config, module)
         fabric = launch(config.trainer, module)
         check_accumulation(config.trainer.accumulate, config.batch_size, fabric.world_size, module)
-        with watched(fabric):
-            name = config.run.name or default_name(resolved, _readable_name(data))
-            folder = RunFolder(config.run.root, name, create=fabric.is_global_zero)
-            if fabric.is_global_zero:
-                folder.lock()
-            fabric.barrier()  # from here on the folder is there, and nobody else's
-            try:
-                # The first process reads the files, so that all processes decide alike.
-                known = fabric.broadcast(fingerprint(data) if fabric.is_global_zero else {})
-                yield cls(config, resolved, data, known, augment, module, fabric, folder)
-            finally:
-                folder.unlock()
+        name = config.run.name or default_name(resolved, _readable_name(data))
+        folder = RunFolder(config.run.root, name, create=fabric.is_global_zero)
+        if fabric.is_global_zero:
+            folder.lock()
+        fabric.barrier()  # from here on the folder is there, and nobody else's
+        try:
+            # The first process reads the files, so that all processes decide alike.
+            known = fabric.broadcast(fingerprint(data) if fabric.is_global_zero else {})
+            yield cls(config, resolved, data, known, augment, module, fabric, folder)
+        finally:
+            folder.unlock()
 
     @property
     def is_first(self) -> bool:

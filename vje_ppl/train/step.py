@@ -18,7 +18,6 @@ from vje_ppl.program.noise import KeyedNoise
 from vje_ppl.settings.build import build
 from vje_ppl.train.accumulation import AccumulatedTerms, parts_of
 from vje_ppl.train.monitor import Finiteness, gradient_norm
-from vje_ppl.train.rollback import Rollback
 
 
 class TrainingStep:
@@ -51,10 +50,7 @@ class TrainingStep:
         self._parts = config.trainer.get("accumulate", 1)  # which runs of earlier versions do not have
         self._module, self.optimizer = fabric.setup(module, optimizer)
         self._parameters = list(module.parameters())
-        skips = config.trainer.on_nonfinite == "skip"
-        self._rollback = Rollback(module, optimizer) if skips else None
-        if self._rollback is not None:
-            self._rollback.keep_state_on_device(fabric.device)
+        self._skips = config.trainer.on_nonfinite == "skip"
 
     def __call__(self, step: int, views: Iterable[Tensor]) -> Terms:
         """Take step number `step`, from 0, on this process's share of the views, V times (n, C, H, W)."""
@@ -64,14 +60,16 @@ class TrainingStep:
             group["lr"] = lr * factor
         first = self._fabric.global_rank * len(views[0])
         self._module.train()
-        if self._rollback is not None:
-            self._rollback.begin()
+        before = {name: buffer.clone() for name, buffer in self._module.named_buffers()} if self._skips else {}
         terms = self._gradient(step, first, views)
-        self.finiteness = self._look(terms, self._clip())
-        if self._rollback is None:
-            self._advance(step)
+        self.finiteness = self._check(terms, self._clip())
+        if self._skips and self.finiteness.any_bad.item():  # waits for the device
+            for name, buffer in self._module.named_buffers():
+                if name in before:
+                    buffer.copy_(before[name])
         else:
-            self._rollback.step(self.finiteness.any_bad, lambda: self._advance(step))
+            self.optimizer.step()
+            self._after_step(step, self._steps)
         self.optimizer.zero_grad(set_to_none=True)
         return terms
 
@@ -100,10 +98,8 @@ class TrainingStep:
             return self._module(*views)
 
     def load_optimizer(self, state: dict[str, Any]) -> None:
-        """Go on with an optimizer's state."""
+        """Take up an optimizer's state."""
         self.optimizer.load_state_dict(state)
-        if self._rollback is not None:
-            self._rollback.keep_state_on_device(self._fabric.device)
 
     def _clip(self) -> Tensor:
         """Clip the gradient, where so configured; returns the norm that it had."""
@@ -114,14 +110,11 @@ class TrainingStep:
         assert norm is not None
         return norm
 
-    def _look(self, terms: Terms, norm: Tensor) -> Finiteness:
-        seen = Finiteness.of({**terms.checked(), "the loss": terms.loss, "the gradient": norm})
-        together = self._rollback is not None and self._fabric.world_size > 1  # else the monitor asks, now and then
-        return seen.over_processes() if together else seen
-
-    def _advance(self, step: int) -> None:
-        self.optimizer.step()
-        self._after_step(step, self._steps)
+    def _check(self, terms: Terms, norm: Tensor) -> Finiteness:
+        finiteness = Finiteness.of({**terms.checked(), "the loss": terms.loss, "the gradient": norm})
+        if self._skips and self._fabric.world_size > 1:  # otherwise the monitor asks, now and then
+            return finiteness.over_processes()
+        return finiteness
 
     @property
     def learning_rate(self) -> float:
