@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 pytest.register_assert_rewrite("tests.helpers")
 
-from tests.helpers.commands import train  # noqa: E402, F401
+from tests.helpers.commands import train, train_in  # noqa: E402, F401
 
 # Compiling takes most of the time of JAX in the tests; read when JAX starts, also in processes that tests start.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -65,8 +65,6 @@ def _clean_slate():
 @pytest.fixture(scope="session")
 def trained_digits(tmp_path_factory) -> Path:
     """A small run that has learned something: 40 epochs on all digits. For reading, and for `diagnosis/` in it."""
-    from tests.evaluate import test_command
-
     root = tmp_path_factory.mktemp("trained_digits")
-    test_command.train(root, "run.name=a", "trainer.epochs=40", "data.subset=null", "batch_size=128")
+    train_in(root, "run.name=a", "trainer.epochs=40", "data.subset=null", "batch_size=128")
     return root / "a"

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tests.evaluate.test_command import command
 from tests.helpers.cases import composed
-from tests.helpers.commands import one_sentence
+from tests.helpers.commands import command, one_sentence
 from tests.settings.test_configs import OPTIONS
 from vje_ppl.settings.identity import leaves
 from vje_ppl.train.__main__ import main

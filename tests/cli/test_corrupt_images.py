@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.evaluate.test_command import evaluate
-from tests.helpers.commands import one_sentence
+from tests.helpers.commands import evaluate, one_sentence
 
 #: Of each of the two classes, in training and in testing.
 GOOD = 10

@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from tests.evaluate.test_command import command
-from tests.helpers.commands import SMALL
+from tests.helpers.commands import SMALL, command
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.checkpoint import LAST, PREVIOUS
 from vje_ppl.train.__main__ import main

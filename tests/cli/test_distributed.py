@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import SMALL, environment
-from tests.train.test_command import final_state
+from tests.helpers.states import final_state
 
 TOGETHER = (*SMALL, "norm=group", "trainer.device=cpu", "knn.every=1")
 

@@ -10,9 +10,8 @@ import sys
 
 import pytest
 
-from tests.cli.test_kill import compare
 from tests.helpers.commands import SMALL, environment, one_sentence
-from tests.train.test_command import final_state
+from tests.helpers.states import compare, final_state
 
 #: The largest file that the disk takes, once a file of this name is about to be written.
 PROGRAM = """

@@ -3,61 +3,39 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.commands import SMALL, environment
-from tests.train.test_command import assert_same, final_state
+from tests.helpers.commands import SMALL
+from tests.helpers.processes import Command, run
+from tests.helpers.states import compare, final_state
 
 LONG = (*SMALL, "trainer.epochs=30", "trainer.checkpoint_every=1", "trainer.progress=false")
 
 
-def start(folder, *overrides):
-    command = [sys.executable, "-m", "vje_ppl.train", *overrides]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def finish(folder, *overrides):
-    process = start(folder, *overrides)
-    output, errors = process.communicate(timeout=1800)
-    assert process.returncode == 0, errors
-    return output
+    done = run(folder, "vje_ppl.train", *overrides)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def signal_once_under_way(folder, number, *overrides, delay=0.0):
     """Start a run, signal it after its first checkpoint, and return its exit code and output."""
-    process = start(folder, *overrides)
+    process = Command(folder, "vje_ppl.train", *overrides)
     last, end = folder / "runs" / "killed" / "checkpoints" / "last.pt", time.monotonic() + 120
     while not last.exists():
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.wait().stderr
         assert time.monotonic() < end
         time.sleep(0.005)
     time.sleep(delay)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    done = process.wait()
     if number != signal.SIGKILL:  # data workers that outlive a killed process may say that it is gone
-        assert "Traceback" not in errors
-    return process.returncode, output
-
-
-def compare(straight, killed):
-    """Bit for bit, all but the timing."""
-    assert straight["epoch"] == killed["epoch"]
-    for part in ("module", "optimizer", "random"):
-        assert_same(straight[part], killed[part])
-    timing = {"seconds", "images_per_s", "wait_share"}
-    histories = [
-        [{key: value for key, value in row.items() if key not in timing} for row in state["history"]]
-        for state in (straight, killed)
-    ]
-    assert histories[0] == histories[1]
+        assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
 
 
 @pytest.fixture(scope="module")

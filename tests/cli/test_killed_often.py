@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_kill import compare, finish
+from tests.cli.test_kill import finish
 from tests.helpers.commands import SMALL, environment
-from tests.train.test_command import final_state
+from tests.helpers.states import compare, final_state
 
 KILLS = 54
 RUN = (*SMALL, "trainer.epochs=120", "trainer.progress=false")

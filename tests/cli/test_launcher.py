@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import SMALL, environment, one_sentence
-from tests.train.test_command import final_state
+from tests.helpers.states import final_state
 
 COMMANDS = ("train", "evaluate", "reproduce")
 

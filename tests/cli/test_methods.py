@@ -11,10 +11,9 @@ import torch
 
 import vje_ppl
 from tests.compare.test_command import read_csv
-from tests.evaluate.test_command import command, evaluate, report
 from tests.helpers.baselines import METHODS, NARROW
-from tests.helpers.commands import SMALL, one_sentence
-from tests.train.test_command import assert_same, final_state
+from tests.helpers.commands import SMALL, command, evaluate, one_sentence, report
+from tests.helpers.states import assert_same, final_state
 from vje_ppl.compare.__main__ import main as compare_main
 from vje_ppl.crosscheck.__main__ import main as crosscheck_main
 from vje_ppl.errors import UserError

@@ -11,9 +11,8 @@ import sys
 import pytest
 import torch
 
-from tests.cli.test_kill import compare
 from tests.helpers.commands import SMALL, environment, one_sentence
-from tests.train.test_command import final_state
+from tests.helpers.states import compare, final_state
 from vje_ppl.runs import save_clock
 
 #: Parts of a user's own that are in order but for one step, or from one step on.

@@ -11,8 +11,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from tests.evaluate.test_command import command, evaluate, report
-from tests.helpers.commands import one_sentence
+from tests.helpers.commands import command, evaluate, one_sentence, report
 from vje_ppl.errors import UserError
 from vje_ppl.features.opened_run import open_run
 from vje_ppl.features.other_data import open_other

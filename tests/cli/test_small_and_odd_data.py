@@ -7,8 +7,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from tests.evaluate.test_command import command, evaluate
-from tests.helpers.commands import one_sentence
+from tests.helpers.commands import command, evaluate, one_sentence
 from vje_ppl.diagnose.__main__ import main as diagnose_main
 
 RUN = (

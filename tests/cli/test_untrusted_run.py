@@ -14,8 +14,7 @@ import pytest
 import torch
 
 import vje_ppl
-from tests.evaluate.test_command import QUICK, command
-from tests.helpers.commands import SMALL, one_sentence
+from tests.helpers.commands import QUICK, SMALL, command, one_sentence
 from vje_ppl.compare.__main__ import main as compare_main
 from vje_ppl.crosscheck.__main__ import main as crosscheck_main
 from vje_ppl.diagnose.__main__ import main as diagnose_main

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 import vje_ppl.numpyro_port.distributions.diagonal_student_t as twin
-from tests.evaluate.test_command import command, train
+from tests.helpers.commands import command, train_in
 from vje_ppl.crosscheck.__main__ import crosscheck, main
 from vje_ppl.errors import UserError
 
@@ -68,7 +68,7 @@ def run(tmp_path_factory):
     """One epoch on the digits, with a scale of its own, so that a learned parameter has to cross over."""
     root = tmp_path_factory.mktemp("runs")
     options = ["model/scale=free", "likelihood.df=3", "likelihood/radius/scale=projected"]
-    train(root, "run.name=one", "trainer.epochs=1", "encoder.width=32", *options)
+    train_in(root, "run.name=one", "trainer.epochs=1", "encoder.width=32", *options)
     return root / "one"
 
 

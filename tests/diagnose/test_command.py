@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.evaluate.test_command import command, train
-from tests.helpers.commands import one_sentence
+from tests.helpers.commands import command, one_sentence, train_in
 from vje_ppl.diagnose.__main__ import main
 
 #: Everything that takes time, made small.
@@ -138,7 +137,7 @@ def test_no_run_gets_one_sentence():
 
 def test_a_part_of_ones_own_gets_the_sections_that_need_no_twin(tmp_path):
     own = "tests.testing.test_likelihood_faults.Cartesian"
-    train(tmp_path, "run.name=c", "trainer.epochs=1", "likelihood=custom", f"likelihood._target_={own}")
+    train_in(tmp_path, "run.name=c", "trainer.epochs=1", "likelihood=custom", f"likelihood._target_={own}")
     options = (f"run={tmp_path / 'c'}", "trust_targets=true")
     refused = one_sentence(diagnose(*options))
     assert own in refused
@@ -151,7 +150,7 @@ def test_a_part_of_ones_own_gets_the_sections_that_need_no_twin(tmp_path):
 @pytest.mark.slow
 def test_other_parts_are_diagnosed(tmp_path):
     parts = ("prior=vamp", "likelihood=polar_von_mises_fisher", "guide=flow")
-    train(tmp_path, "run.name=b", "trainer.epochs=1", *parts)
+    train_in(tmp_path, "run.name=b", "trainer.epochs=1", *parts)
     result = diagnose(f"run={tmp_path / 'b'}", "images.count=3", "sections=[guide]")
     assert result.returncode == 0, result.stderr
     rows = json.loads((tmp_path / "b" / "diagnosis" / "diagnosis.json").read_text(encoding="utf-8"))

@@ -3,62 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
-from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from tests.helpers.commands import SMALL, one_sentence
+from tests.helpers.commands import evaluate, one_sentence, report, train_in
 from vje_ppl.data.loaders.digits import digits
-from vje_ppl.evaluate.__main__ import main as evaluate_main
-from vje_ppl.train.__main__ import main as train_main
-
-#: Everything that takes time, made small.
-QUICK = (
-    *("linear.epochs=2", "scores.samples=2", "scores.pairs=1", "scores.aggregate.images=40"),
-    *("one_class.classes=[3,8]", "one_class.epochs=1"),
-)
-
-
-def command(main, name, *arguments) -> CompletedProcess:
-    output, errors = StringIO(), StringIO()
-    logger = logging.getLogger("vje_ppl")
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
-        for attribute in ("handlers", "propagate"):
-            patch.setattr(logger, attribute, getattr(logger, attribute))
-        patch.setattr(sys, "argv", [name, *map(str, arguments)])
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as left:
-            main()
-    return CompletedProcess(arguments, left.value.code, output.getvalue(), errors.getvalue())
-
-
-def train(root, *overrides):
-    result = command(train_main, "vje_ppl.train", *SMALL, f"run.root={root}", *overrides)
-    assert result.returncode == 0, result.stderr
-
-
-def evaluate(*overrides):
-    return command(evaluate_main, "vje_ppl.evaluate", *QUICK, *overrides)
-
-
-def report(folder):
-    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of two epochs on all classes, evaluated in every way."""
     root = tmp_path_factory.mktemp("runs")
-    train(root, "run.name=a", "data.subset=400", "knn.every=1")
+    train_in(root, "run.name=a", "data.subset=400", "knn.every=1")
     result = evaluate(f"run={root / 'a'}", "eval=[knn,whitened_knn,linear,one_class,ood]")
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
@@ -257,7 +217,7 @@ def test_images_without_labels(tmp_path):
             (tmp_path / "images" / part).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(tmp_path / "images" / part / f"{number}.png")
     options = ("data=image_folder", f"data.root={tmp_path / 'images'}", "data.subset=null", "encoder=mlp")
-    train(tmp_path, "run.name=a", *options, "batch_size=4", "encoder.dim=8")
+    train_in(tmp_path, "run.name=a", *options, "batch_size=4", "encoder.dim=8")
     run = f"run={tmp_path / 'a'}"
     for kind in ("knn", "linear", "one_class"):
         assert f"eval={kind} needs labels" in one_sentence(evaluate(run, f"eval={kind}"))
@@ -279,7 +239,7 @@ def test_data_of_another_size_are_refused(tmp_path):
                 pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / name / label / f"{number}.png")
     options = ("data=image_folder", f"data.root={tmp_path / 'small'}", "data.subset=null", "encoder=mlp")
-    train(tmp_path, "run.name=a", *options, "batch_size=4", "encoder.dim=8")
+    train_in(tmp_path, "run.name=a", *options, "batch_size=4", "encoder.dim=8")
     sentence = one_sentence(evaluate(f"run={tmp_path / 'a'}", f"data.root={tmp_path / 'large'}"))
     assert "8×8" in sentence
     assert "16×16" in sentence

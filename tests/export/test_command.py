@@ -16,8 +16,7 @@ from onnx import numpy_helper
 from safetensors import safe_open
 
 import vje_ppl
-from tests.evaluate.test_command import command
-from tests.helpers.commands import SMALL, one_sentence
+from tests.helpers.commands import SMALL, command, one_sentence
 from vje_ppl.data.loaders.digits import digits
 from vje_ppl.errors import UserError
 from vje_ppl.export.__main__ import main as export_main

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -64,3 +68,44 @@ def one_sentence(result: subprocess.CompletedProcess) -> str:
     assert "Traceback" not in result.stderr
     assert len(errors) == 1, result.stderr
     return errors[0]
+
+
+#: Everything that takes time, made small.
+QUICK = (
+    *("linear.epochs=2", "scores.samples=2", "scores.pairs=1", "scores.aggregate.images=40"),
+    *("one_class.classes=[3,8]", "one_class.epochs=1"),
+)
+
+
+def command(main: Callable[[], None], name: str, *arguments: object) -> CompletedProcess:
+    """Run an entry point in this process; exit code and output."""
+    output, errors = StringIO(), StringIO()
+    logger = logging.getLogger("vje_ppl")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        for attribute in ("handlers", "propagate"):
+            patch.setattr(logger, attribute, getattr(logger, attribute))
+        patch.setattr(sys, "argv", [name, *map(str, arguments)])
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as left:
+            main()
+    return CompletedProcess(arguments, left.value.code, output.getvalue(), errors.getvalue())
+
+
+def train_in(root: Path, *overrides: str) -> None:
+    """A small run in a folder."""
+    from vje_ppl.train.__main__ import main
+
+    result = command(main, "vje_ppl.train", *SMALL, f"run.root={root}", *overrides)
+    assert result.returncode == 0, result.stderr
+
+
+def evaluate(*overrides: str) -> CompletedProcess:
+    """A quick evaluation."""
+    from vje_ppl.evaluate.__main__ import main
+
+    return command(main, "vje_ppl.evaluate", *QUICK, *overrides)
+
+
+def report(folder: Path) -> dict:
+    """What an evaluation has written."""
+    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import traceback
 from collections.abc import Callable
@@ -14,11 +13,9 @@ from typing import Any
 import torch
 from torch import distributed
 
-PROCESSES = 2
+from tests.helpers.processes import CONTEXT
 
-#: Processes are forked from one that has imported what takes its time.
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "pyro", "vje_ppl.evaluate.__main__"])
+PROCESSES = 2
 
 
 def together(function: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -32,9 +29,9 @@ def together(function: Callable[..., Any], *arguments: Any) -> list[Any]:
 def ended(function: Callable[..., Any], *arguments: Any) -> tuple[list[tuple[bool, Any]], list[int]]:
     """As `together`: whether each process answered and what, or else its traceback; and the exit codes of all."""
     with TemporaryDirectory() as folder:
-        pipes = [_context.Pipe(duplex=False) for _ in range(PROCESSES)]
+        pipes = [CONTEXT.Pipe(duplex=False) for _ in range(PROCESSES)]
         started = [
-            _context.Process(target=_run, args=(function, rank, Path(folder) / "store", writer, arguments))
+            CONTEXT.Process(target=_run, args=(function, rank, Path(folder) / "store", writer, arguments))
             for rank, (_, writer) in enumerate(pipes)
         ]
         for process in started:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shlex
 import signal
 import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,19 @@ import yaml
 from omegaconf import OmegaConf
 
 from tests.helpers.cases import composed
-from tests.helpers.commands import environment, one_sentence
+from tests.helpers.commands import command, one_sentence
+from tests.helpers.processes import Command, run
+from vje_ppl.reproduce.__main__ import main
 from vje_ppl.settings.identity import config_digest
 
 SMALL = (
     *("table=ablation", "blocks=[digits]", "variants=[base,nu_2]", "seeds=[0]", "jobs=2", "device=cpu"),
     "train={trainer.epochs:2,data.subset:256,batch_size:64,encoder.width:16,encoder.dim:8,guide.network.depth:1}",
 )
-COMMAND = (sys.executable, "-m", "vje_ppl.reproduce")
 
 
 def reproduce(folder: Path, *overrides: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*COMMAND, *overrides], cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
+    return run(folder, "vje_ppl.reproduce", *overrides)
 
 
 def cells(folder: Path) -> dict[str, int]:
@@ -39,7 +39,8 @@ def cells(folder: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reproduce")
-    result = reproduce(folder, *SMALL)
+    with contextlib.chdir(folder):
+        result = command(main, "vje_ppl.reproduce", *SMALL)
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -66,8 +67,8 @@ def test_the_configuration_holds_commands_that_make_the_same_run(done):
     found = yaml.safe_load((folder / "reproduced/ablation-small/config.yaml").read_text(encoding="utf-8"))
     assert found["reproduce"]["table"] == "ablation"
     for cell in found["cells"]:
-        (command,) = cell["commands"]
-        arguments = shlex.split(command.removeprefix("python -m vje_ppl.train "))
+        (typed,) = cell["commands"]
+        arguments = shlex.split(typed.removeprefix("python -m vje_ppl.train "))
         digest = config_digest(OmegaConf.to_container(composed(*arguments), resolve=True))
         assert len(list((folder / "runs/reproduce").glob(f"digits-*-0-{digest}"))) == 1
         assert cell["state"] == "finished"
@@ -112,14 +113,14 @@ def test_a_damaged_record_is_named(done, tmp_path, run_main):
 def test_an_interrupted_study_goes_on(tmp_path):
     """After SIGTERM the run is saved; what the next call makes of it is what an undisturbed one makes."""
     long = [*SMALL[:-1], "variants=[base]", "train={trainer.epochs:400,data.subset:256,encoder.width:16,knn.every:0}"]
-    process = subprocess.Popen([*COMMAND, *long], cwd=tmp_path, env=environment(), text=True, stdout=subprocess.PIPE)
+    process = Command(tmp_path, "vje_ppl.reproduce", *long)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/reproduce/digits-*/metrics.csv")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "interrupted: the same command goes on from there" in said
+    done = process.wait()
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "interrupted: the same command goes on from there" in done.stdout
     assert not cells(tmp_path)
     (log,) = tmp_path.glob("runs/reproduce/digits-*/log.txt")
     assert "interrupted: state saved" in log.read_text(encoding="utf-8")
@@ -142,23 +143,7 @@ def test_mistakes_get_a_sentence(overrides, sentence, tmp_path, run_main):
 
 
 @pytest.fixture
-def run_main(tmp_path, monkeypatch, capfd):
+def run_main(tmp_path, monkeypatch):
     """The entry point in this process, where nothing is to be computed."""
-    import logging
-
-    from hydra.core.global_hydra import GlobalHydra
-
-    from vje_ppl.reproduce.__main__ import main
-
     monkeypatch.chdir(tmp_path)
-    for attribute in ("handlers", "propagate"):
-        monkeypatch.setattr(logging.getLogger("vje_ppl"), attribute, getattr(logging.getLogger("vje_ppl"), attribute))
-
-    def run(*overrides: str) -> subprocess.CompletedProcess:
-        monkeypatch.setattr(sys, "argv", ["vje_ppl.reproduce", *overrides])
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as left:
-            main()
-        return subprocess.CompletedProcess(overrides, left.value.code, *capfd.readouterr())  # type: ignore[arg-type]
-
-    return run
+    return partial(command, main, "vje_ppl.reproduce")

@@ -12,33 +12,11 @@ import torch
 
 import vje_ppl
 from tests.helpers.commands import one_sentence
+from tests.helpers.states import assert_same, final_state
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.runs.save_clock import PATIENCE, SaveClock
 from vje_ppl.train import loop as training_loop
-
-
-def final_state(folder):
-    latest = checkpoint.load_latest(folder / "checkpoints")
-    assert latest is not None
-    assert latest.warning is None
-    return latest.state
-
-
-def assert_same(first, second):
-    """Bit-identical tensors and equal numbers, at any depth."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second)
-        for one, other in zip(first, second, strict=True):
-            assert_same(one, other)
-    else:
-        assert first == second
 
 
 def test_run_leaves_what_it_names(train, tmp_path):

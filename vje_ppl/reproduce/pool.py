@@ -68,7 +68,10 @@ def run_cells(cells: Sequence[Cell], workers: Workers, report: Callable[[Done], 
     Returns:
         Exit code: 0, 1 where a cell failed, or 128 plus a signal's number.
     """
-    context = get_context("spawn")  # JAX and torch have threads, which a fork would leave in pieces
+    # A fork of this process would leave the threads of torch and JAX in pieces; one of a server that has only imported
+    # what takes seconds does not.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["vje_ppl.reproduce.cell"])
     tasks, results = context.Queue(), context.Queue()
     jobs = min(workers.jobs, len(cells))
     for number in (*range(len(cells)), *[None] * jobs):

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from tests.evaluate.test_command import train
+from tests.helpers.commands import train_in
 from vje_ppl.diagnose.report.page import render_report
 from vje_ppl.diagnose.report.section import Level
 from vje_ppl.diagnose.run import open_diagnosed_run
@@ -34,7 +34,7 @@ def opened(folder, *overrides):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
-    train(root, "run.name=a", "trainer.epochs=8", "data.subset=null")
+    train_in(root, "run.name=a", "trainer.epochs=8", "data.subset=null")
     return root / "a"
 
 
@@ -169,7 +169,7 @@ def test_features_find_a_planted_collapse(folder):
     ],
 )
 def test_sections_work_for_other_parts(tmp_path, overrides):
-    train(tmp_path, "run.name=b", "trainer.epochs=1", *overrides)
+    train_in(tmp_path, "run.name=b", "trainer.epochs=1", *overrides)
     diagnosed = opened(tmp_path / "b", "uncertainty.images=40", "predictive.images=40", "predictive.samples=10")
 
     found = {name: section(diagnosed) for name, section in SECTIONS.items()}
