@@ -3,25 +3,36 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
 	&& echo $$p && break; done)
 BIN := .venv/bin
+# Compile once, and not in each process.
+export PYTHONDONTWRITEBYTECODE :=
 ARGS ?=
 # Processes that share the tests, of about 2 GB each; some wait for processes that they start.
 JOBS ?= 3
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: train quick test avx2 lint types format bench docs slow clean
+.PHONY: train test tests certificate quick avx2 lint types format bench docs slow clean
 
 train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
 
-test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+# Types are checked beside the tests.
+test: lint
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types tests
 
-# While editing: neither processes nor long runs.
+tests: .venv/ready
+	$(PYTEST) -m "not slow and not certificate" $(ARGS)
+
+# The second backend against the first, and the diagnosis that samples with it.
+certificate: .venv/ready
+	$(PYTEST) -m "certificate and not slow" $(ARGS)
+
+# While editing: the tests that take a moment.
 quick: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not process" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m "not slow and not process and not certificate and not long" $(ARGS)
 
 # What runs convolutions and decodes images, as a processor without AVX-512 computes it.
 avx2: .venv/ready
-	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" \
 		tests/networks/test_convolution.py tests/networks/test_encoders.py tests/train/test_command.py tests/export/test_command.py \
 		tests/data/test_decode.py tests/data/test_decode_fuzz.py $(ARGS)
 

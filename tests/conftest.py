@@ -8,6 +8,7 @@ from pathlib import Path
 import pyro
 import pytest
 import torch
+from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 
 pytest.register_assert_rewrite("tests.helpers")
@@ -17,38 +18,62 @@ from tests.helpers.commands import train, train_in  # noqa: E402, F401
 # Compiling takes most of the time of JAX in the tests; read when JAX starts, also in processes that tests start.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-#: Folders and files whose tests start processes, or run whole commands: they have the marker `process`.
-PROCESSES = (
-    "cli/",
-    "compare/test_command.py",
-    "crosscheck/test_command.py",
-    "data/test_batches.py",
-    "data/test_loaders.py",
-    "diagnose/test_command.py",
-    "documentation/",
-    "evaluate/test_command.py",
-    "export/test_command.py",
-    "features/test_shards.py",
-    "methods/test_distributed.py",
-    "numpyro_port/test_twins.py",
-    "parallel/test_agreed_signal.py",
-    "parallel/test_processes.py",
-    "reproduce/test_command.py",
-    "runs/test_checkpoint.py",
-    "settings/test_moved.py",
-    "test_packaging.py",
-    "testing/test_report.py",
-    "train/test_accumulation.py",
-    "train/test_command.py",
-)
+#: Markers by folder or file; `make quick` leaves all of them out, `make test` the certificate.
+PLACES = {
+    "process": (
+        "cli/",
+        "compare/test_command.py",
+        "crosscheck/test_command.py",
+        "data/test_batches.py",
+        "data/test_loaders.py",
+        "diagnose/test_command.py",
+        "documentation/",
+        "evaluate/test_command.py",
+        "export/test_command.py",
+        "features/test_shards.py",
+        "methods/test_distributed.py",
+        "numpyro_port/test_twins.py",
+        "parallel/test_agreed_signal.py",
+        "parallel/test_processes.py",
+        "reproduce/test_command.py",
+        "runs/test_checkpoint.py",
+        "settings/test_moved.py",
+        "test_packaging.py",
+        "testing/test_report.py",
+        "train/test_accumulation.py",
+        "train/test_command.py",
+    ),
+    "certificate": (
+        "crosscheck/",
+        "diagnose/posterior/",
+        "diagnose/sections/",
+        "diagnose/test_command.py",
+        "numpyro_port/",
+    ),
+    "long": (
+        "benchmark/",
+        "data/test_data_configs.py",
+        "data/test_evaluation_views.py",
+        "diagnose/statistics/test_predictive_draws.py",
+        "export/test_torchvision_names.py",
+        "guides/test_correlated_posterior.py",
+        "measures/anomaly/test_scorer.py",
+        "networks/test_convolution.py",
+        "reproduce/",
+        "settings/test_configs.py",
+        "testing/",
+    ),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their place, and run first those that take long."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(PROCESSES):
-            item.add_marker(pytest.mark.process)
-    items.sort(key=lambda item: item.get_closest_marker("process") is None)
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        for marker, places in PLACES.items():
+            if place.startswith(places) or (marker == "certificate" and "twin" in item.name):
+                item.add_marker(marker)
+    items.sort(key=lambda item: not {"process", "certificate"} & {marker.name for marker in item.iter_markers()})
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +88,12 @@ def _clean_slate():
 
 
 @pytest.fixture(scope="session")
-def trained_digits(tmp_path_factory) -> Path:
-    """A small run that has learned something: 40 epochs on all digits. For reading, and for `diagnosis/` in it."""
-    root = tmp_path_factory.mktemp("trained_digits")
-    train_in(root, "run.name=a", "trainer.epochs=40", "data.subset=null", "batch_size=128")
-    return root / "a"
+def trained_digits(tmp_path_factory, worker_id) -> Path:
+    """A small run that has learned something: 40 epochs on all digits. For reading; trained once for all workers."""
+    root = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        root = root.parent
+    with FileLock(root / "trained_digits.lock"):
+        if not (root / "trained_digits").exists():
+            train_in(root, "run.name=trained_digits", "trainer.epochs=40", "data.subset=null", "batch_size=128")
+    return root / "trained_digits"

@@ -26,7 +26,7 @@ from vje_ppl.train.__main__ import main as train_main
 FILES = {"model.safetensors", "encoder.safetensors", "model.onnx", "README.md"}
 KINDS = {
     "vje": ("knn.every=2",),
-    "flow": ("guide=flow",),
+    "flow": ("guide=flow", "guide.layers=2", "guide.width=1"),
     "learned": ("guide=low_rank_normal", "prior=vamp", "likelihood.learn_df=true"),
     "simsiam": ("method=simsiam",),
     "small_resnet": ("encoder=small_resnet", "encoder.width=4", "trainer.precision=32"),
