@@ -14,20 +14,20 @@ from matplotlib.ticker import MaxNLocator
 from vje_ppl.compare.rows import HASH, Row
 from vje_ppl.compare.table import Cell, Table
 from vje_ppl.pictures.style import (
-    COLOURS,
+    BLUE,
     FAINT,
     LEVEL_STYLES,
+    ORANGE,
     dot,
-    head,
+    frame,
     legend_in_head,
     names,
     new_figure,
     png,
     shortened,
-    tidy,
 )
 
-DOTS = {"z": ("knn/z", "o", COLOURS[0], -0.14), "μ": ("knn/mu", "D", COLOURS[1], 0.14)}
+DOTS = {"z": ("knn/z", "o", BLUE, -0.14), "μ": ("knn/mu", "D", ORANGE, 0.14)}
 LEVELS = {"raw pixels": ("knn/pixels", LEVEL_STYLES[0]), "untrained z": ("knn/untrained_z", LEVEL_STYLES[1])}
 WIDTH, ROW_HEIGHT, MARGIN = 7.5, 0.27, 0.95  # inches
 TALLEST = 60.0  # inches
@@ -55,12 +55,11 @@ def figure(table: Table) -> Figure:
 
 def _draw(axes: Axes, data: str, labels: Sequence[str], rows: Sequence[Row]) -> None:
     handles = {**_draw_levels(axes, rows), **_draw_dots(axes, rows)}
-    head(axes, data, "%", lines=1 if handles else 0)
+    frame(axes, data, "%", grid="both", lines=1 if handles else 0)
     if handles:
         legend_in_head(axes, list(handles.values()), list(handles), lines=1, columns=len(handles))
     else:
         axes.text(0.5, 0.5, "no run has k-NN", transform=axes.transAxes, ha="center", va="center", color=FAINT)
-    tidy(axes, grid="both")
     names(axes, labels, "y")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.05)

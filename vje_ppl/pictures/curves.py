@@ -19,8 +19,7 @@ from vje_ppl.pictures.style import (
     COLOURS,
     FAINT,
     LEVEL_STYLES,
-    axis_labels,
-    head,
+    frame,
     legend_in_head,
     new_figure,
     note_in_head,
@@ -28,7 +27,6 @@ from vje_ppl.pictures.style import (
     save,
     say_empty,
     shortened,
-    tidy,
 )
 
 Rows = Sequence[Mapping[str, Any]]
@@ -115,9 +113,8 @@ def curves_figure(rows: Rows, title: str) -> Figure:
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(lines, columns, place + 1)
         first = place - place % columns
-        _draw(axes, panel, rows, header=max(header_lines[first : first + columns]))
-        if place + columns >= len(panels):
-            axis_labels(axes, "epoch")
+        x = "epoch" if place + columns >= len(panels) else ""
+        _draw(axes, panel, rows, x, header=max(header_lines[first : first + columns]))
     return figure
 
 
@@ -156,7 +153,7 @@ def _panels_with_data(rows: Rows) -> Iterator[Panel]:
             yield replace(panel, curves=curves)
 
 
-def _draw(axes: Axes, panel: Panel, rows: Rows, header: int) -> None:
+def _draw(axes: Axes, panel: Panel, rows: Rows, x_label: str, header: int) -> None:
     handles: list[Line2D] = []
     styles = cycle([(colour, style) for style in CURVE_STYLES for colour in COLOURS])
     level_styles = cycle(LEVEL_STYLES)
@@ -172,12 +169,11 @@ def _draw(axes: Axes, panel: Panel, rows: Rows, header: int) -> None:
     for value in panel.show:
         axes.axhline(value, color="none")
     labels = _labels(panel, rows)
-    head(axes, panel.title, panel.unit, header)
+    frame(axes, panel.title, panel.unit, x=x_label, lines=header)
     if len(labels) == 1:
         note_in_head(axes, labels[0], header)
     else:
         legend_in_head(axes, handles, labels, header, _legend_columns(labels))
-    tidy(axes)
     axes.margins(x=0.03, y=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))

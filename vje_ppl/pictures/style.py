@@ -23,7 +23,7 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from vje_ppl.files import write_atomically
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 LEVEL_STYLES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1)))
 INK, FAINT, GREY = "#222222", "#6b6b6b", "#9a9a9a"
 
@@ -36,14 +36,7 @@ CHARACTERS = 17
 
 
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """Make a figure with a title above and a note in faint print below, wrapped to the width.
-
-    Args:
-        width: inches.
-        height: inches.
-        title: any text; `$` starts no formula.
-        note: any text, or none.
-    """
+    """Make a figure of `width` by `height` inches with a title above and a note, wrapped, in faint print below."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     FigureCanvasAgg(figure)
     heading = figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
@@ -58,67 +51,23 @@ def say_empty(figure: Figure, text: str) -> None:
     figure.text(0.5, 0.4, text, ha="center", color=FAINT)
 
 
-def head(axes: Axes, title: str, unit: str = "", lines: int = 0) -> None:
-    """Put a title at the left and a unit at the right above the axes.
+def frame(
+    axes: Axes, title: str = "", unit: str = "", *, x: str = "", y: str = "", grid: str = "y", lines: int = 0
+) -> None:
+    """Give axes their looks: a head, labels, short numbers, faint lines at the left and below, and a grid.
 
     Args:
-        axes: the axes.
-        title: any text; `$` starts no formula.
-        unit: of the vertical axis, or another short remark.
-        lines: lines of text to leave room for between the title and the axes.
+        axes: the axes, whose scales are set already.
+        title: stands at the left above the axes.
+        unit: stands at the right above them: the unit of the vertical axis, or another remark.
+        x: what the horizontal axis shows.
+        y: what the vertical axis shows.
+        grid: the axis whose ticks have grid lines: `x`, `y`, `both`, or an empty string for neither.
+        lines: of text, as of a legend, to leave room for below the title.
     """
-    pad = TITLE_PAD + HEADER_LINE * lines
-    heading = axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=pad)
-    heading.set_parse_math(False)
-    axes.set_title(unit, loc="right", fontsize=SMALL, color=FAINT, pad=pad)
-
-
-def note_in_head(axes: Axes, text: str, lines: int) -> None:
-    """Write a line below the title of axes whose `head` left room for `lines`."""
-    note = axes.text(0, 1, text, transform=_below_title(axes, lines), va="top", fontsize=SMALL, color=FAINT)
-    note.set_parse_math(False)
-
-
-def legend_in_head(axes: Axes, handles: Sequence[Artist], labels: Sequence[str], lines: int, columns: int) -> None:
-    """Put a legend below the title of axes whose `head` left room for `lines`, where it hides no data."""
-    shown = legend(
-        axes,
-        handles=handles,
-        labels=labels,
-        loc="upper left",
-        bbox_to_anchor=(0, 1),
-        bbox_transform=_below_title(axes, lines),
-        ncols=columns,
-        borderpad=0,
-        borderaxespad=0,
-        labelspacing=0.3,
-        handlelength=1.8,
-        handletextpad=0.5,
-        columnspacing=1.2,
-    )
-    for text in shown.get_texts():
-        text.set_parse_math(False)  # a dollar in a site's name starts no formula
-        text.set_color(INK)
-
-
-def legend(of: Axes | Figure, **options: Any) -> Legend:
-    """Add a legend without a frame; `options` are those of `Axes.legend`."""
-    return of.legend(**{"frameon": False, "fontsize": SMALL} | options)
-
-
-def axis_labels(axes: Axes, x: str = "", y: str = "") -> None:
-    """Say in faint print what an axis shows."""
+    head(axes, title, unit, lines)
     axes.set_xlabel(x, fontsize=SMALL, color=FAINT)
     axes.set_ylabel(y, fontsize=SMALL, color=FAINT)
-
-
-def tidy(axes: Axes, grid: str = "y") -> None:
-    """Draw faint axes at the left and below, with short numbers, and grid lines.
-
-    Args:
-        axes: the axes.
-        grid: the axis whose ticks have grid lines: `x`, `y`, `both`, or an empty string for neither.
-    """
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(TickNumbers())
     axes.tick_params(labelsize=SMALL, labelcolor=FAINT, color="#bbbbbb", length=2.5)
@@ -128,6 +77,35 @@ def tidy(axes: Axes, grid: str = "y") -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color("#bbbbbb")
+
+
+def head(axes: Axes, title: str, unit: str = "", lines: int = 0) -> None:
+    """Put a title at the left and a unit at the right above axes, with room for `lines` of text below them."""
+    pad = TITLE_PAD + HEADER_LINE * lines
+    heading = axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=pad)
+    heading.set_parse_math(False)
+    axes.set_title(unit, loc="right", fontsize=SMALL, color=FAINT, pad=pad)
+
+
+def note_in_head(axes: Axes, text: str, lines: int) -> None:
+    """Write a line below the title of axes whose head has room for `lines`."""
+    note = axes.text(0, 1, text, transform=_below_title(axes, lines), va="top", fontsize=SMALL, color=FAINT)
+    note.set_parse_math(False)
+
+
+def legend_in_head(axes: Axes, handles: Sequence[Artist], labels: Sequence[str], lines: int, columns: int) -> None:
+    """Put a legend, where it hides no data, below the title of axes whose head has room for `lines`."""
+    below = {"loc": "upper left", "bbox_to_anchor": (0, 1), "bbox_transform": _below_title(axes, lines)}
+    close = {"borderpad": 0, "borderaxespad": 0, "labelspacing": 0.3, "handletextpad": 0.5, "columnspacing": 1.2}
+    shown = legend(axes, handles=handles, labels=labels, ncols=columns, handlelength=1.8, **below, **close)
+    for text in shown.get_texts():
+        text.set_parse_math(False)  # a dollar in a site's name starts no formula
+        text.set_color(INK)
+
+
+def legend(of: Axes | Figure, **options: Any) -> Legend:
+    """Add a legend without a frame; `options` are those of `Axes.legend`."""
+    return of.legend(**{"frameon": False, "fontsize": SMALL} | options)
 
 
 def names(axes: Axes, labels: Sequence[str], axis: str, rotation: float = 0) -> None:
@@ -141,19 +119,7 @@ def names(axes: Axes, labels: Sequence[str], axis: str, rotation: float = 0) -> 
 
 
 def dot(axes: Axes, mean: float, spread: float | None, height: float, colour: str, marker: str = "o") -> Line2D:
-    """Draw a mean as a dot, and its standard deviation, if it has any, as a bar to either side.
-
-    Args:
-        axes: the axes.
-        mean: a share, drawn in percent.
-        spread: the standard deviation, a share.
-        height: the place on the vertical axis.
-        colour: of dot and bar.
-        marker: Matplotlib's name of the shape.
-
-    Returns:
-        The dot.
-    """
+    """Draw a share in percent as a dot, which is returned, with a bar of its spread, if it has any, to either side."""
     if spread is not None:
         ends = [100 * (mean - spread), 100 * (mean + spread)]
         axes.plot(ends, [height, height], color=colour, linewidth=1.4, solid_capstyle="butt")
@@ -162,12 +128,7 @@ def dot(axes: Axes, mean: float, spread: float | None, height: float, colour: st
 
 
 def png(figure: Figure, dpi: float = 120) -> bytes:
-    """Return a figure as the content of a PNG file, on white.
-
-    Args:
-        figure: the figure.
-        dpi: dots per inch.
-    """
+    """Return a figure on white as the content of a PNG file, with `dpi` dots per inch."""
     picture = io.BytesIO()
     with warnings.catch_warnings():
         # A name may be in a script that the font lacks; a box in its place does no harm

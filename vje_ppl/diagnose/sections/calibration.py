@@ -8,7 +8,7 @@ from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confi
 from vje_ppl.diagnose.posterior.calibration import Calibration, Ranks, calibrate
 from vje_ppl.diagnose.posterior.reference import Reference
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.pictures.style import COLOURS, FAINT, head, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, FAINT, GREEN, ORANGE, frame, legend, new_figure
 
 #: p-values of all quantities together below which calibration is doubted, and refused.
 DOUBTED, REFUSED = 0.01, 0.001
@@ -88,17 +88,15 @@ def _picture(found: Calibration) -> Picture:
             values = np.sort(ranks.uniform(name))
             curve = np.searchsorted(values, points, side="right") / count - points
             feature = name.startswith("feature")
-            colour = COLOURS[0] if feature else COLOURS[1] if name == "norm" else COLOURS[2]
+            colour = BLUE if feature else ORANGE if name == "norm" else GREEN
             label = ("features" if features == 0 else None) if feature else name
             features += feature
             axes.plot(
                 points, curve, color=colour, linewidth=1.0 if feature else 1.6, alpha=0.6 if feature else 1, label=label
             )
         axes.axhline(0, color=FAINT, linewidth=0.8)
-        head(axes, f"among draws of {ranks.of}", f"ECDF − uniform; p = {ranks.p_value:.2g}")
-        tidy(axes)
-        axes.set_xlabel("rank, as a share", fontsize=8, color=FAINT)
-    panels[0].legend(fontsize=7.5, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, -0.38))
+        frame(axes, f"among draws of {ranks.of}", f"ECDF − uniform; p = {ranks.p_value:.2g}", x="rank, as a share")
+    legend(panels[0], fontsize=7.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, -0.38))
     shown = " ".join(
         f"Among draws of {ranks.of} they " + ("do." if ranks.p_value >= DOUBTED else f"leave it: {ranks.shape}.")
         for ranks in found.ranks

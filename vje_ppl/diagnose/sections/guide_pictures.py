@@ -14,9 +14,9 @@ from vje_ppl.diagnose.posterior.importance import LARGEST_KHAT
 from vje_ppl.diagnose.posterior.offsets import Offsets
 from vje_ppl.diagnose.posterior.problem import Power
 from vje_ppl.diagnose.posterior.reference import Comparison, Gaussians, Reference
-from vje_ppl.pictures.style import COLOURS, FAINT, INK, head, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, FAINT, GREEN, INK, ORANGE, PINK, SKY, frame, legend, new_figure
 
-GUIDE, BEST, TRUTH = COLOURS[1], COLOURS[0], "#8a8f98"
+GUIDE, BEST, TRUTH = ORANGE, BLUE, "#8a8f98"
 
 
 def gap_figure(comparisons: dict[Power, Comparison]) -> Figure:
@@ -25,7 +25,7 @@ def gap_figure(comparisons: dict[Power, Comparison]) -> Figure:
         9.0, 3.4 * len(comparisons), "Where the log evidence goes: the gap of the guide, image by image"
     )
     panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
-    parts = (("information", COLOURS[5]), ("amortization", COLOURS[1]), ("family", COLOURS[2]))
+    parts = (("information", SKY), ("amortization", ORANGE), ("family", GREEN))
     for axes, (power, found) in zip(panels, comparisons.items(), strict=True):
         order = np.argsort(found.gap.total)
         below = np.zeros(len(order))
@@ -34,12 +34,10 @@ def gap_figure(comparisons: dict[Power, Comparison]) -> Figure:
             mean = getattr(found.gap, name).mean()
             axes.bar(np.arange(len(order)), values, bottom=below, color=colour, width=0.86, label=f"{name}: {mean:.1f}")
             below += values
-        head(axes, _capital(power.label), "nats; means in the legend")
-        tidy(axes)
+        frame(axes, _capital(power.label), "nats; means in the legend", x="images, in order")
         axes.set_xlim(-0.7, len(order) - 0.3)
         axes.set_ylim(top=1.22 * max(below.max(), 1e-9))
-        axes.legend(fontsize=8, frameon=False, loc="upper left", ncols=3)
-        axes.set_xlabel("images, in order", fontsize=8, color=FAINT)
+        legend(axes, loc="upper left", ncols=3)
     return figure
 
 
@@ -62,12 +60,10 @@ def bounds_figure(comparisons: dict[Power, Comparison]) -> Figure:
         lack = _finite(found.gap.log_evidence - found.guide_bounds[1].mean(0))
         axes.set_ylim(-0.5, 2 * max(1.0, lack.mean() if len(lack) else 1.0))
         axes.axhline(0, color=FAINT, linewidth=0.8)
-        head(axes, _capital(power.label), "nats below")
-        tidy(axes)
+        frame(axes, _capital(power.label), "nats below", x="draws K")
         axes.minorticks_off()
         axes.set_xticks(list(found.guide_bounds), [f"{size:,}" for size in found.guide_bounds])
-        axes.set_xlabel("draws K", fontsize=8, color=FAINT)
-    panels[0].legend(fontsize=8, frameon=False, loc="center right")
+    legend(panels[0], loc="center right")
     return figure
 
 
@@ -82,10 +78,8 @@ def khat_figure(comparisons: dict[Power, Comparison]) -> Figure:
         ):
             axes.plot(np.sort(values), ".", color=colour, markersize=6, label=name)
         axes.axhline(LARGEST_KHAT, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
-        head(axes, _capital(power.label), f"dashed: {LARGEST_KHAT}")
-        tidy(axes)
-        axes.set_xlabel("images, each kind in order", fontsize=8, color=FAINT)
-    panels[0].legend(fontsize=8, frameon=False, loc="upper left")
+        frame(axes, _capital(power.label), f"dashed: {LARGEST_KHAT}", x="images, each kind in order")
+    legend(panels[0], loc="upper left")
     return figure
 
 
@@ -112,11 +106,9 @@ def moments_figure(reference: Reference) -> Figure:
         for axes, title in zip(row, ("mean", "standard deviation"), strict=True):
             ends = np.array([min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])])
             axes.plot(ends, ends, color=INK, linewidth=0.7)
-            head(axes, _capital(title), power.name)
-            tidy(axes, "both")
-            axes.set_xlabel("NUTS", fontsize=8, color=FAINT)
+            frame(axes, _capital(title), power.name, x="NUTS", grid="both")
         _few_log_ticks(row[1])
-    panels[0][0].legend(fontsize=8, frameon=False, loc="upper left", markerscale=4)
+    legend(panels[0][0], loc="upper left", markerscale=4)
     return figure
 
 
@@ -130,7 +122,8 @@ def marginals_figure(reference: Reference, power: Power, names: list[str]) -> Fi
         for axes, feature in zip(row, features, strict=True):
             draws = sampled.latent[image, :, :, feature].ravel()
             _marginal(axes, reference, gaussians, image, feature, draws)
-            head(axes, f"Feature {feature}", names[image])
+            frame(axes, f"Feature {feature}", names[image], grid="")
+            axes.spines["left"].set_visible(False)
     _legend(figure)
     return figure
 
@@ -158,10 +151,7 @@ def pairs_figure(reference: Reference, power: Power, names: list[str]) -> Figure
                     color=colour,
                     linewidth=width,
                 )
-        head(axes, names[image], "")
-        tidy(axes, "both")
-        axes.set_xlabel(f"feature {first}", fontsize=8, color=FAINT)
-        axes.set_ylabel(f"feature {second}", fontsize=8, color=FAINT)
+        frame(axes, names[image], "", x=f"feature {first}", y=f"feature {second}", grid="both")
     _legend(figure)
     return figure
 
@@ -173,11 +163,10 @@ def offsets_figure(offsets: Offsets) -> Figure:
     places, odd = np.arange(len(offsets.shift)), offsets.odd_features()
     for axes, values, right in zip(panels, (offsets.scale_ratio, offsets.shift), (1.0, 0.0), strict=True):
         axes.plot(places, values, "o", color=GUIDE, markersize=3.5)
-        axes.plot(places[odd], values[odd], "o", mfc="none", color=COLOURS[3], markersize=10, markeredgewidth=1.6)
+        axes.plot(places[odd], values[odd], "o", mfc="none", color=PINK, markersize=10, markeredgewidth=1.6)
         for one in odd:
             axes.annotate(f" feature {one}", (one, values[one]), fontsize=8, color=INK, va="bottom")
         axes.axhline(right, color=INK, linewidth=0.8)
-        axes.set_xlabel("feature", fontsize=8, color=FAINT)
     panels[0].set_yscale("log")
     ratios = _finite(offsets.scale_ratio[offsets.scale_ratio > 0])
     low, high = min(0.4, 0.8 * ratios.min(initial=0.5)), max(2.5, 1.25 * ratios.max(initial=2.0))
@@ -189,10 +178,8 @@ def offsets_figure(offsets: Offsets) -> Figure:
     panels[1].set_ylim(-band, band)
     panels[0].axhspan(0.8, 1.25, color="#e9eef3", zorder=0)
     panels[1].axhspan(-0.3, 0.3, color="#e9eef3", zorder=0)
-    head(panels[0], "Scale", "guide's over the wanted one")
-    head(panels[1], "Mean", "guide's − wanted, in sd")
-    for axes in panels:
-        tidy(axes)
+    frame(panels[0], "Scale", "guide's over the wanted one", x="feature")
+    frame(panels[1], "Mean", "guide's − wanted, in sd", x="feature")
     return figure
 
 
@@ -225,9 +212,7 @@ def _marginal(
     at = np.linspace(low, high, 400)
     for colour, mean, scale in curves:
         axes.plot(at, norm.pdf(at, mean, scale), color=colour, linewidth=1.5)
-    tidy(axes, "")
     axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
     axes.set_xlim(low, high)
 
 
@@ -255,7 +240,7 @@ def _legend(figure: Figure) -> None:
         Line2D([], [], color=GUIDE, label="guide"),
         Line2D([], [], color=BEST, label="best diagonal Gaussian"),
     ]
-    figure.legend(handles=handles, fontsize=8, frameon=False, ncols=3, loc="outside lower left")
+    legend(figure, handles=handles, ncols=3, loc="outside lower left")
 
 
 def _capital(text: str) -> str:

@@ -12,9 +12,8 @@ from scipy.stats import binom
 
 from vje_ppl.diagnose.statistics.pit import Band, Uniformity, distribution_function
 from vje_ppl.diagnose.statistics.predictive_draws import COSINE, RADIUS, Predictive
-from vje_ppl.pictures.style import COLOURS, FAINT, head, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, FAINT, GREY, ORANGE, frame, new_figure
 
-BLUE, ORANGE = COLOURS[0], COLOURS[1]
 BINS = 20
 #: Bins of observed and drawn values, and the share of draws that they span: tails may be very long.
 VALUE_BINS, SPAN = 48, 0.96
@@ -35,20 +34,20 @@ def pit_figure(values: Mapping[str, Float64[np.ndarray, " N"]], band: Band, foun
     low, high = (binom.ppf(share, count, 1 / BINS) / (count / BINS) for share in (0.025, 0.975))
     for row, (name, pit) in enumerate(values.items()):
         axes = figure.add_subplot(len(values), 2, 2 * row + 1)
-        axes.axhspan(low, high, color="#9a9a9a", alpha=0.25, linewidth=0)
+        axes.axhspan(low, high, color=GREY, alpha=0.25, linewidth=0)
         axes.hist(
             pit, np.linspace(0, 1, BINS + 1).tolist(), weights=np.full(count, BINS / count), color=BLUE, alpha=0.8
         )
-        axes.axhline(1, color="#6b6b6b", linewidth=1)
-        head(axes, f"PIT of {name}", "density")
+        axes.axhline(1, color=FAINT, linewidth=1)
+        frame(axes, f"PIT of {name}", "density")
         _unit(axes)
         axes = figure.add_subplot(len(values), 2, 2 * row + 2)
         axes.fill_between(
-            band.points, band.low - band.points, band.high - band.points, color="#9a9a9a", alpha=0.25, linewidth=0
+            band.points, band.low - band.points, band.high - band.points, color=GREY, alpha=0.25, linewidth=0
         )
-        axes.axhline(0, color="#6b6b6b", linewidth=1)
+        axes.axhline(0, color=FAINT, linewidth=1)
         axes.plot(band.points, distribution_function(pit, band.points) - band.points, color=BLUE, linewidth=1.8)
-        head(axes, "share at or below, less uniform", f"distance {found[name].distance:.2f}")
+        frame(axes, "share at or below, less uniform", f"distance {found[name].distance:.2f}")
         _unit(axes)
     return figure
 
@@ -69,15 +68,12 @@ def replicated_figure(statistics: Mapping[str, Predictive]) -> Figure:
         ends = np.quantile(np.pad(counts, ((0, 0), (0, 1)), mode="edge"), [0.05, 0.95], axis=0)
         axes.fill_between(edges, ends[0], ends[1], step="post", color=ORANGE, alpha=0.35, linewidth=0)
         axes.stairs(np.histogram(one.observed, edges)[0] / (images * width), edges.tolist(), color=BLUE, linewidth=1.8)
-        head(axes, name, "density")
-        tidy(axes)
+        frame(axes, name, "density", x=AXES[name])
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(bottom=0)
-        axes.set_xlabel(AXES[name], fontsize=8, color=FAINT)
     return figure
 
 
 def _unit(axes: Axes) -> None:
-    tidy(axes)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])

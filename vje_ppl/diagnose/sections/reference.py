@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from vje_ppl.diagnose.posterior.nuts import LARGEST_RHAT
 from vje_ppl.diagnose.posterior.reference import Reference, Sampled
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.pictures.style import COLOURS, FAINT, head, new_figure, tidy
+from vje_ppl.pictures.style import COLOURS, FAINT, frame, legend, new_figure
 
 #: Share of images that must be sampled for the reference to be one.
 ENOUGH = 0.9
@@ -91,15 +91,13 @@ def _picture(samples: list[tuple[str, Sampled]]) -> Picture:
             bad = ~found.converged[order]
             one.plot(place, values[order], ".", color=colour, markersize=5, label=label)
             one.plot(place[bad], values[order][bad], "o", mfc="none", color=colour, markersize=8)
-    head(axes[0], "R-hat, the worst feature", "at most 1.01")
+    frame(axes[0], "R-hat, the worst feature", "at most 1.01", x="images, in order")
     axes[0].axhline(LARGEST_RHAT, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
-    head(axes[1], "ESS, the worst feature", f"at least {samples[0][1].convergence.needed_ess:g}")
-    axes[1].axhline(samples[0][1].convergence.needed_ess, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
+    needed = samples[0][1].convergence.needed_ess
+    frame(axes[1], "ESS, the worst feature", f"at least {needed:g}", x="images, in order")
+    axes[1].axhline(needed, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
     axes[1].set_ylim(bottom=0)
-    for one in axes:
-        tidy(one)
-        one.set_xlabel("images, in order", fontsize=8, color=FAINT)
-    axes[0].legend(fontsize=7.5, frameon=False, loc="upper left")
+    legend(axes[0], fontsize=7.5, loc="upper left")
     converged = [f"{one.convergence.converged.mean():.0%} for {label}" for label, one in samples]
     return Picture(
         "reference",

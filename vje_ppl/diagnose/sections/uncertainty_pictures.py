@@ -10,10 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vje_ppl.diagnose.statistics.risk_coverage import RiskCoverage
-from vje_ppl.pictures.style import COLOURS, FAINT, INK, head, names, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, COLOURS, FAINT, GREEN, GREY, INK, ORANGE, frame, head, names, new_figure
 
-BLUE, RED = COLOURS[0], COLOURS[1]
-GREY = "#9a9a9a"
 SCALE = "geometric mean of σ"
 #: Images in each row of the gallery.
 GALLERY = 10
@@ -59,11 +57,8 @@ def corruption_figure(
         axes.fill_between(levels, lines[1], lines[3], color=BLUE, alpha=0.25, linewidth=0)
         axes.plot(levels, lines[2], color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
         axes.set_xlim(-0.5, len(values) - 0.5)
-        tidy(axes)
+        frame(axes, x=units[name], y=SCALE if column == 0 else "")
         names(axes, ["none", *(f"{severity:g}" for severity in severities[name])], "x")
-        axes.set_xlabel(units[name], fontsize=8, color=FAINT)
-        if column == 0:
-            axes.set_ylabel(SCALE, fontsize=8, color=FAINT)
     return figure
 
 
@@ -84,16 +79,14 @@ def risk_coverage_figure(curve: RiskCoverage, orders: Float64[np.ndarray, "order
     axes.axhline(100 * curve.random, color=GREY, linewidth=1.2)
     errors = round(curve.random * len(curve.risk))
     best = 100 * np.maximum(np.arange(1, len(curve.risk) + 1) - (len(curve.risk) - errors), 0)
-    axes.plot(coverage, best / np.arange(1, len(curve.risk) + 1), color=COLOURS[2], linewidth=1.2)
+    axes.plot(coverage, best / np.arange(1, len(curve.risk) + 1), color=GREEN, linewidth=1.2)
     axes.plot(coverage, 100 * curve.risk, color=BLUE, linewidth=2)
     top = 100 * max(curve.risk[len(curve.risk) // 20 :].max(), 2.2 * curve.random)
     axes.set(xlim=(0, 100), ylim=(0, min(100, top)))
-    head(axes, "k-NN errors", "errors among the images answered, %")
-    tidy(axes)
-    axes.set_xlabel("most certain images that are answered, %", fontsize=8, color=FAINT)
+    frame(axes, "k-NN errors", "errors among the images answered, %", x="most certain images that are answered, %")
     entries = (
         (f"by posterior scale: area {curve.area:.4f}", BLUE),
-        (f"random order: {curve.random:.4f}; band: 90 % of them", "#6b6b6b"),
+        (f"random order: {curve.random:.4f}; band: 90 % of them", FAINT),
         (f"errors last, the best there is: {curve.oracle:.4f}", "#00744f"),
     )
     for row, (text, colour) in enumerate(entries):
@@ -128,11 +121,9 @@ def scale_figure(
         axes.set_xscale("log")
         axes.minorticks_off()
         ticks = np.exp(np.linspace(edges[0], edges[-1], 5))
-        tidy(axes)
+        frame(axes, other, f"AUROC {aurocs[other]:.3f}", x=SCALE)
         axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
         axes.set_yticks([])
-        head(axes, other, f"AUROC {aurocs[other]:.3f}")
-        axes.set_xlabel(SCALE, fontsize=8, color=FAINT)
     return figure
 
 
@@ -160,10 +151,10 @@ def gallery_figure(
         _show(axes, shown[place], (0, 1, 0, 1))
         is_wrong = wrong is not None and bool(wrong[image])
         for spine in axes.spines.values():
-            spine.set(visible=True, color=RED if is_wrong else "#cccccc", linewidth=2.5 if is_wrong else 0.6)
+            spine.set(visible=True, color=ORANGE if is_wrong else "#cccccc", linewidth=2.5 if is_wrong else 0.6)
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_xlabel(f"{np.exp(scale[image]):.3f}", fontsize=8, color=RED if is_wrong else INK, labelpad=2)
+        axes.set_xlabel(f"{np.exp(scale[image]):.3f}", fontsize=8, color=ORANGE if is_wrong else INK, labelpad=2)
         if place % each == 0:
             head(axes, "most certain" if place == 0 else "least certain")
     return figure

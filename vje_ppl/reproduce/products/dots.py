@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vje_ppl.compare.rows import Statistic
-from vje_ppl.pictures.style import COLOURS, FAINT, head, names, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, FAINT, ORANGE, dot, frame, names, new_figure, say_empty
 from vje_ppl.reproduce.results import Record, one_a_seed, over_seeds
 
 #: By name: the features, and where the metrics of a run have their accuracy.
@@ -17,7 +17,7 @@ REFERENCES = {"untrained": ("z", "knn/untrained_z"), "raw pixels": ("pixels", "k
 
 
 #: What the colours of `colour_of` say.
-MEANINGS = {COLOURS[0]: "blue: VJE", COLOURS[1]: "orange: baselines", FAINT: "grey: nothing learned"}
+MEANINGS = {BLUE: "blue: VJE", ORANGE: "orange: baselines", FAINT: "grey: nothing learned"}
 
 ROW, MARGIN, WIDTH = 0.24, 0.75, 3.0  # inches
 
@@ -37,7 +37,7 @@ class Line:
     panel: str
     name: str
     values: Mapping[str, Statistic]
-    colour: str = COLOURS[0]
+    colour: str = BLUE
     seeds: int = 1
 
 
@@ -45,7 +45,7 @@ def colour_of(method: str) -> str:
     """One colour for this project's method and its variants, one for all others, one for what was not trained."""
     if method in ("untrained", "raw pixels"):
         return FAINT
-    return COLOURS[0] if method.startswith("vje") else COLOURS[1]
+    return BLUE if method.startswith("vje") else ORANGE
 
 
 def dots(
@@ -76,7 +76,7 @@ def dots(
     note += "".join(f"; {meaning}" for colour, meaning in MEANINGS.items() if colour in colours and len(colours) > 1)
     figure = new_figure(1.6 + WIDTH * len(measures), 0.8 + sum(heights or [1.0]), title, note)
     if not panels:
-        figure.text(0.5, 0.4, "nothing has been run yet", ha="center", color=FAINT)
+        say_empty(figure, "nothing has been run yet")
         return figure
     grid = figure.add_gridspec(len(panels), len(measures), height_ratios=heights)
     for row, (panel, members) in enumerate(panels.items()):
@@ -84,16 +84,11 @@ def dots(
         for column, measure in enumerate(measures):
             axes = figure.add_subplot(grid[row, column], sharex=first)
             first = axes if one_scale and first is None else first
-            head(axes, panel if column == 0 else "", (heads or {}).get((panel, measure), measure))
             for height, line in enumerate(members):
                 found = line.values.get(measure)
-                if found is None:
-                    continue
-                axes.plot(100 * found.mean, height, "o", color=line.colour, markersize=5)
-                if found.spread is not None:
-                    ends = [100 * (found.mean - found.spread), 100 * (found.mean + found.spread)]
-                    axes.plot(ends, [height, height], color=line.colour, linewidth=1.4)
-            tidy(axes, grid="both")
+                if found is not None:
+                    dot(axes, found.mean, found.spread, height, line.colour)
+            frame(axes, panel if column == 0 else "", (heads or {}).get((panel, measure), measure), grid="both")
             labels = [line.name + f" ({line.seeds})" * spread for line in members]
             names(axes, labels if column == 0 else [""] * len(labels), "y")
             axes.set_ylim(len(members) - 0.5, -0.5)

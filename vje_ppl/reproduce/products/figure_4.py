@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vje_ppl.pictures.style import FAINT, INK, head, names, new_figure, tidy
+from vje_ppl.pictures.style import FAINT, INK, frame, names, new_figure
 from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, row_of, text
 
 BETA, NU, CLASS = "objective.beta", "likelihood.df", "data.only_class"
@@ -41,12 +41,10 @@ def figure_4(results: Results) -> Product:
             light = not math.isnan(value) and value > (low + high) / 2
             shown = "–" if math.isnan(value) else f"{value:.1f}"
             axes.text(column, row, shown, ha="center", va="center", color=INK if light else "white", fontsize=9)
-        head(axes, f"{block.name}, {len(classes)} classes", "AUROC, %")
-        tidy(axes, grid="")
+        frame(axes, f"{block.name}, {len(classes)} classes", "AUROC, %", x="ν", grid="")
         names(axes, [f"{nu:g}" for nu in nus], "x")
         names(axes, [f"{beta:g}" for beta in betas], "y")
-        axes.set_xlabel("ν", fontsize=9, color=FAINT)
-        axes.set_ylabel("β", fontsize=9, color=FAINT, rotation=0, labelpad=14, va="center")
+        axes.set_ylabel("β", rotation=0, labelpad=14, va="center")
         figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=7, labelcolor=FAINT)
     notes = ["AUROC of the headline score (conditional, augmented-augmented, S = 16, 8 pairs), mean over classes."]
     notes += _references(results)
