@@ -130,7 +130,7 @@ def _write(table: Table, out: Path, remarks: Sequence[str], left_out: Sequence[s
     bullets = [*remarks, *(f"Not compared: {reason}" for reason in left_out)]
     listed = "\n".join(f"- {bullet}" for bullet in bullets)
     parts = [table.heading, table.markdown(), listed, "![k-NN accuracy of each run](comparison.png)"]
-    write_atomically(out / "comparison.csv", table.csv().encode())
+    write_atomically(out / "comparison.csv", table.csv())
     text = printable("\n\n".join(filter(None, parts)) + "\n", LAYOUT)
     write_atomically(out / "comparison.md", text.encode())
     write_atomically(out / "comparison.png", picture(table))

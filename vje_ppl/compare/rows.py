@@ -26,6 +26,16 @@ class Statistic:
     mean: float
     spread: float | None
 
+    @classmethod
+    def over(cls, values: Sequence[float]) -> Statistic:
+        """Summarize at least one value."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+    def text(self, decimals: int, factor: float = 1.0) -> str:
+        """The mean and the spread, both multiplied by `factor`: `43.2 ± 0.4`."""
+        spread = "" if self.spread is None else f" ± {factor * self.spread:.{decimals}f}"
+        return f"{factor * self.mean:.{decimals}f}{spread}"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -52,9 +62,7 @@ class Row:
     def statistic(self, metric: str) -> Statistic | None:
         """A metric over the seeds; None if any run lacks it, since a mean over the others would hide that."""
         values = [value for record in self.records if (value := record.metrics[metric]) is not None]
-        if len(values) < len(self.records):
-            return None
-        return Statistic(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        return Statistic.over(values) if len(values) == len(self.records) else None
 
 
 def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list[tuple[Record, Record]]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from vje_ppl.compare.columns import class_name, differences, shown
 from vje_ppl.compare.measure import comparable
 from vje_ppl.compare.rows import Row, Statistic
 from vje_ppl.errors import UserError
+from vje_ppl.files import csv_lines
 from vje_ppl.settings.groups import METHOD, VJE
 from vje_ppl.terminal.table import format_table, markdown_table
 
@@ -57,23 +56,19 @@ class Table:
         texts = self._texts()
         return markdown_table(texts, _numbers(texts))
 
-    def csv(self) -> str:
-        """The table with all digits, and with columns for standard deviations over seeds and for the runs' folders."""
+    def csv(self) -> bytes:
+        """The table as a CSV file, with all digits and columns for standard deviations and for the runs' folders."""
         several = any(len(row.records) > 1 for row in self.rows)
         figures = {name for line in self.lines for name, cell in line.items() if isinstance(cell, Statistic)}
-        values: list[dict[str, Any]] = []
+        rows = []
         for row, line in zip(self.rows, self.lines, strict=True):
-            value: dict[str, Any] = {}
+            cells: dict[str, Any] = {}
             for name, cell in line.items():
-                value[name] = cell.mean if isinstance(cell, Statistic) else cell
+                cells[name] = cell.mean if isinstance(cell, Statistic) else cell
                 if several and name in figures:
-                    value[f"{name} sd"] = cell.spread if isinstance(cell, Statistic) else None
-            values.append(value | {"folders": ";".join(str(record.path) for record in row.records)})
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(values[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(values)
-        return text.getvalue()
+                    cells[f"{name} sd"] = cell.spread if isinstance(cell, Statistic) else None
+            rows.append(cells | {"folders": ";".join(str(record.path) for record in row.records)})
+        return csv_lines(rows)
 
     def _texts(self) -> list[dict[str, str | None]]:
         return [{name: _text(cell, name) for name, cell in line.items()} for line in self.lines]
@@ -195,10 +190,8 @@ def _sort_key(cell: Cell, sign: int) -> tuple[int, float, str]:
 
 
 def _text(cell: Cell, column: str) -> str | None:
-    if not isinstance(cell, Statistic):
-        return cell
     _, decimals = METRICS.get(column, (ELBO, ELBO_DECIMALS))
-    return f"{cell.mean:.{decimals}f}" + ("" if cell.spread is None else f" ± {cell.spread:.{decimals}f}")
+    return cell.text(decimals) if isinstance(cell, Statistic) else cell
 
 
 def _numbers(lines: Sequence[Mapping[str, str | None]]) -> list[str]:
