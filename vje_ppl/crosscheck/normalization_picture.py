@@ -8,7 +8,7 @@ import numpy as np
 
 from vje_ppl.crosscheck.normalization import student_t
 from vje_ppl.crosscheck.quadrature import log_integral_over_sphere
-from vje_ppl.pictures.style import COLOURS, INK, frame, legend, new_figure, save
+from vje_ppl.pictures.style import COLOURS, INK, frame, legend, log_ticks, new_figure, save
 
 DFS, WIDTHS = (1.0, 5.0, 30.0), (3, 16, 128, 512)
 
@@ -33,9 +33,8 @@ def draw(path: Path, points: int = 49) -> None:
             loc = np.eye(dim)[0]
             heights = [log_integral_over_sphere(student_t(df, loc, np.full(dim, s)), dim, s) / dim for s in scales]
             axes.semilogx(scales, heights, color=colour, linewidth=1.6, label=f"D = {dim}")
-        axes.minorticks_off()
         frame(axes, f"ν = {df:g}", "log Z / D, nats", x="scale σ", grid="both")
-        axes.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
+        log_ticks(axes.xaxis)
         axes.set_ylim(-2.0, 2.0)
     legend(figure.axes[0])
     path.parent.mkdir(parents=True, exist_ok=True)

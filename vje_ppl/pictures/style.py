@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -116,6 +119,20 @@ def names(axes: Axes, labels: Sequence[str], axis: str, rotation: float = 0) -> 
         text.set(rotation=rotation, color=INK, fontsize=SMALL)
         if rotation:
             text.set(ha="right", rotation_mode="anchor")
+
+
+def log_ticks(axis: Axis) -> None:
+    """Put plain numbers along a logarithmic axis: powers of ten and, where these are few, numbers between them."""
+    low, high = sorted(map(float, axis.get_view_interval()))
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for between in ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10))):
+        ticks = [number * 10.0**power for power in powers for number in between if low <= number * 10.0**power <= high]
+        if len(ticks) > 2:
+            break
+    else:
+        ticks = np.geomspace(low, high, 5)[1:4].tolist()
+    axis.set_ticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
 
 
 def dot(axes: Axes, mean: float, spread: float | None, height: float, colour: str, marker: str = "o") -> Line2D:

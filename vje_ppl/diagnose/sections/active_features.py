@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float64
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from pyro import poutine
 
@@ -17,13 +16,13 @@ from vje_ppl.diagnose.run import DiagnosedRun, held_out_images, inferring
 from vje_ppl.diagnose.statistics.activity import ACTIVE, Activity, activity
 from vje_ppl.diagnose.statistics.feature_kl import feature_kl
 from vje_ppl.errors import UserError
-from vje_ppl.pictures.style import BLUE, GREY, INK, ORANGE, frame, new_figure
+from vje_ppl.pictures.style import BLUE, GREY, INK, ORANGE, frame, log_ticks, new_figure
 from vje_ppl.program.bounded_scale import AT_BOUND
 from vje_ppl.program.moments import moments
 
 #: Share of active features below which a posterior counts as collapsed.
 COLLAPSED = 0.5
-#: Share of scales at a bound above which the bound, and not the image, decides.
+#: Share of scales at a bound above which the bound rather than the image decides.
 STUCK = 0.05
 #: Effective rank below this share of D: the means vary in few directions.
 FEW_DIRECTIONS = 0.1
@@ -50,7 +49,7 @@ TOTAL = (
 
 
 def active_features_section(diagnosed: DiagnosedRun) -> Section:
-    """Variance of means, KL per feature, scales at a bound, and directions of the guide's posterior."""
+    """Report the variance of means, KL per feature, scales at a bound, and directions of the guide's posterior."""
     images = at_most(held_out_images(diagnosed.data), diagnosed.options.features.images)
     if len(images) < 2:
         raise UserError(f"features.images expects at least 2 images to compare, got {len(images)}.")
@@ -93,22 +92,22 @@ def active_features_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def activity_verdict(measured: Activity) -> Verdict:
-    """Whether features carry information about the image."""
+    """Judge whether features carry information about the image."""
     idle = np.flatnonzero(~measured.active).tolist()
     share = measured.active.mean()
     level = Level.GOOD if not idle else Level.CAUTION if share >= COLLAPSED else Level.BAD
     names = ", ".join(map(str, idle[:NAMED])) + (" and more" if len(idle) > NAMED else "")
-    idle_ones = f"; inactive: {names}" if idle else ""
+    named = f"; inactive: {names}" if idle else ""
     return Verdict(
         "Active features",
         level,
-        f"{_count(measured)} features are active{idle_ones}.",
+        f"{_count(measured)} features are active{named}.",
         f"caution where any feature is inactive, bad where fewer than {100 * COLLAPSED:.0f} % of them are active",
     )
 
 
 def rank_verdict(measured: Activity) -> Verdict:
-    """Whether the posterior means vary in more than a few directions."""
+    """Judge whether the posterior means vary in more than a few directions."""
     dim = len(measured.variance)
     few = not measured.effective_rank >= FEW_DIRECTIONS * dim
     return Verdict(
@@ -121,7 +120,7 @@ def rank_verdict(measured: Activity) -> Verdict:
 
 
 def bound_verdict(low: float, high: float) -> Verdict:
-    """Whether images, and not the bounds, decide the scales.
+    """Judge whether images rather than the bounds decide the scales.
 
     Args:
         low: share of scales at the lower bound.
@@ -164,11 +163,10 @@ def features_figure(measured: Activity, kl: Float64[np.ndarray, "N D"] | None) -
         across, up = (np.maximum(one[chosen], SMALLEST) for one in (measured.uncertainty, measured.variance))
         axes.scatter(across, up, s=14, color=colour, alpha=0.75, linewidth=0, clip_on=False, zorder=3)
     axes.set(xscale="log", yscale="log")
-    axes.minorticks_off()
     axes.axhline(ACTIVE, color=GREY, linewidth=1.2)
     frame(axes, "Variance of the mean", "over images", x="mean posterior variance", grid="both")
-    _label(axes.xaxis, axes.get_xlim())
-    _label(axes.yaxis, axes.get_ylim())
+    log_ticks(axes.xaxis)
+    log_ticks(axes.yaxis)
     axes = figure.add_subplot(1, panels, panels)
     total = measured.spectrum.sum()
     shares = np.concatenate([[0], measured.spectrum.cumsum() / total]) if total > 0 else np.zeros(dim + 1)
@@ -180,16 +178,8 @@ def features_figure(measured: Activity, kl: Float64[np.ndarray, "N D"] | None) -
     return figure
 
 
-def _label(axis: Axis, ends: tuple[float, float]) -> None:
-    """Put ticks at powers of ten or, where there are fewer than two, at three places between both ends."""
-    low, high = np.log10(ends)
-    powers = np.arange(np.ceil(low), np.floor(high) + 1)
-    ticks = 10.0 ** (powers if len(powers) > 1 else low + (high - low) * np.array([0.1, 0.5, 0.9]))
-    axis.set_ticks(ticks.tolist(), [f"{tick:.3g}" for tick in ticks])
-
-
 class _Posteriors:
-    """The guide's posteriors of a set of images, summed up batch by batch."""
+    """The guide's posteriors of a set of images, computed batch by batch."""
 
     @torch.no_grad()
     def __init__(self, diagnosed: DiagnosedRun, images: Any) -> None:

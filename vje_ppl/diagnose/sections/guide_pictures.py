@@ -14,23 +14,22 @@ from vje_ppl.diagnose.posterior.importance import LARGEST_KHAT
 from vje_ppl.diagnose.posterior.offsets import Offsets
 from vje_ppl.diagnose.posterior.problem import Power
 from vje_ppl.diagnose.posterior.reference import Comparison, Gaussians, Reference
-from vje_ppl.pictures.style import BLUE, FAINT, GREEN, INK, ORANGE, PINK, SKY, frame, legend, new_figure
+from vje_ppl.pictures.style import BLUE, FAINT, GREEN, INK, ORANGE, PINK, SKY, frame, legend, log_ticks, new_figure
 
 GUIDE, BEST, TRUTH = ORANGE, BLUE, "#8a8f98"
 
 
 def gap_figure(comparisons: dict[Power, Comparison]) -> Figure:
-    """Stacked bars of the three parts, an image a bar, the total in order."""
-    figure = new_figure(
-        9.0, 3.4 * len(comparisons), "Where the log evidence goes: the gap of the guide, image by image"
-    )
+    """Stack the three parts of the gap in a bar per image, in order of the total."""
+    title = "Where the log evidence goes: the gap of the guide, image by image"
+    figure = new_figure(9.0, 3.4 * len(comparisons), title)
     panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
     parts = (("information", SKY), ("amortization", ORANGE), ("family", GREEN))
     for axes, (power, found) in zip(panels, comparisons.items(), strict=True):
         order = np.argsort(found.gap.total)
         below = np.zeros(len(order))
         for name, colour in parts:
-            values = np.fmax(getattr(found.gap, name)[order], 0)  # no bar for what is not a number
+            values = np.fmax(getattr(found.gap, name)[order], 0)  # no bar for NaN
             mean = getattr(found.gap, name).mean()
             axes.bar(np.arange(len(order)), values, bottom=below, color=colour, width=0.86, label=f"{name}: {mean:.1f}")
             below += values
@@ -42,7 +41,7 @@ def gap_figure(comparisons: dict[Power, Comparison]) -> Figure:
 
 
 def bounds_figure(comparisons: dict[Power, Comparison]) -> Figure:
-    """Log evidence less the importance-weighted bounds, over the number of draws."""
+    """Draw the log evidence less the importance-weighted bounds over the number of draws."""
     figure = new_figure(4.5 * len(comparisons), 3.4, "Importance-weighted bounds below the log evidence")
     panels = figure.subplots(1, len(comparisons), squeeze=False)[0]
     for axes, (power, found) in zip(panels, comparisons.items(), strict=True):
@@ -68,7 +67,7 @@ def bounds_figure(comparisons: dict[Power, Comparison]) -> Figure:
 
 
 def khat_figure(comparisons: dict[Power, Comparison]) -> Figure:
-    """Pareto k-hat of every image, of the guide and the best Gaussian."""
+    """Draw the Pareto k-hat of every image, for the guide and the best Gaussian."""
     figure = new_figure(4.5 * len(comparisons), 3.2, "Pareto k-hat of importance weights, image by image")
     panels = figure.subplots(1, len(comparisons), squeeze=False)[0]
     for axes, (power, found) in zip(panels, comparisons.items(), strict=True):
@@ -84,9 +83,9 @@ def khat_figure(comparisons: dict[Power, Comparison]) -> Figure:
 
 
 def moments_figure(reference: Reference) -> Figure:
-    """Means and scales of guide and best Gaussian against NUTS, a dot a feature and image."""
+    """Draw means and scales of guide and best Gaussian against those of NUTS, one dot per feature and image."""
     powers = reference.powers
-    figure = new_figure(8.6, 3.5 * len(powers), "Means and scales against NUTS, a dot a feature of an image")
+    figure = new_figure(8.6, 3.5 * len(powers), "Means and scales against NUTS, one dot per feature of an image")
     panels = figure.subplots(len(powers), 2, squeeze=False)
     problem = reference.problem
     rng = np.random.default_rng(0)
@@ -107,13 +106,14 @@ def moments_figure(reference: Reference) -> Figure:
             ends = np.array([min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])])
             axes.plot(ends, ends, color=INK, linewidth=0.7)
             frame(axes, _capital(title), power.name, x="NUTS", grid="both")
-        _few_log_ticks(row[1])
+        log_ticks(row[1].xaxis)
+        log_ticks(row[1].yaxis)
     legend(panels[0][0], loc="upper left", markerscale=4)
     return figure
 
 
 def marginals_figure(reference: Reference, power: Power, names: list[str]) -> Figure:
-    """1-D marginals of three images: NUTS as a histogram, guide and best Gaussian as curves."""
+    """Draw 1-D marginals of three images: NUTS as a histogram, guide and best Gaussian as curves."""
     images, features = _chosen(reference, power)
     figure = new_figure(2.5 * len(features), 2.1 * len(images) + 0.7, f"Marginals under {power.label}")
     panels = figure.subplots(len(images), len(features), squeeze=False)
@@ -129,7 +129,7 @@ def marginals_figure(reference: Reference, power: Power, names: list[str]) -> Fi
 
 
 def pairs_figure(reference: Reference, power: Power, names: list[str]) -> Figure:
-    """2-D marginals of three images, each in its two most correlated features."""
+    """Draw 2-D marginals of three images, each in its two most correlated features."""
     images, _ = _chosen(reference, power)
     figure = new_figure(3.3 * len(images), 3.7, f"Two features at a time under {power.label}")
     panels = figure.subplots(1, len(images), squeeze=False)[0]
@@ -145,19 +145,15 @@ def pairs_figure(reference: Reference, power: Power, names: list[str]) -> Figure
         ):
             angle = np.linspace(0, 2 * np.pi, 200)
             for radius, width in ((1.18, 1.2), (2.45, 1.9)):  # half and 95 % of a Gaussian's mass
-                axes.plot(
-                    mean[first] + radius * scale[first] * np.cos(angle),
-                    mean[second] + radius * scale[second] * np.sin(angle),
-                    color=colour,
-                    linewidth=width,
-                )
-        frame(axes, names[image], "", x=f"feature {first}", y=f"feature {second}", grid="both")
+                across, up = radius * scale[first] * np.cos(angle), radius * scale[second] * np.sin(angle)
+                axes.plot(mean[first] + across, mean[second] + up, color=colour, linewidth=width)
+        frame(axes, names[image], x=f"feature {first}", y=f"feature {second}", grid="both")
     _legend(figure)
     return figure
 
 
 def offsets_figure(offsets: Offsets) -> Figure:
-    """Scale ratio and shift of every feature."""
+    """Draw the scale ratio and the shift of every feature."""
     figure = new_figure(9.0, 3.2, f"The guide beside what {offsets.want}")
     panels = figure.subplots(1, 2)
     places, odd = np.arange(len(offsets.shift)), offsets.odd_features()
@@ -171,30 +167,19 @@ def offsets_figure(offsets: Offsets) -> Figure:
     ratios = _finite(offsets.scale_ratio[offsets.scale_ratio > 0])
     low, high = min(0.4, 0.8 * ratios.min(initial=0.5)), max(2.5, 1.25 * ratios.max(initial=2.0))
     panels[0].set_ylim(low, high)
-    panels[0].minorticks_off()
-    ticks = [tick for tick in (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30, 100) if low <= tick <= high]
-    panels[0].set_yticks(ticks)
     band = max(2.0, 1.1 * np.abs(_finite(offsets.shift)).max(initial=0.0))
     panels[1].set_ylim(-band, band)
     panels[0].axhspan(0.8, 1.25, color="#e9eef3", zorder=0)
     panels[1].axhspan(-0.3, 0.3, color="#e9eef3", zorder=0)
     frame(panels[0], "Scale", "guide's over the wanted one", x="feature")
     frame(panels[1], "Mean", "guide's − wanted, in sd", x="feature")
+    log_ticks(panels[0].yaxis)
     return figure
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """Those that can be drawn."""
+    """The values that can be drawn."""
     return values[np.isfinite(values)]
-
-
-def _few_log_ticks(axes: Axes) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, as plain numbers."""
-    steps = [mantissa * 10.0**power for power in range(-6, 4) for mantissa in (1, 2, 5)]
-    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        ticks = [step for step in steps if low <= step <= high]
-        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
 
 
 def _marginal(
@@ -217,7 +202,7 @@ def _marginal(
 
 
 def _chosen(reference: Reference, power: Power) -> tuple[list[int], list[int]]:
-    """Three images spread over the gap, and four features over the spread of the guide's scales."""
+    """Choose three images spread over the gap, and four features spread over the guide's scales."""
     order = np.argsort(reference.comparison(power).gap.total)
     images = [int(order[place]) for place in np.unique(np.linspace(0, len(order) - 1, 3).astype(int))]
     by_scale = np.argsort(reference.problem.guide_scale.mean(0))

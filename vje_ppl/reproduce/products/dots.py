@@ -1,4 +1,4 @@
-"""A picture of a table: a dot a method, a panel a data set and measure."""
+"""The picture of a table: a dot per method, in a panel per data set and measure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vje_ppl.compare.rows import Statistic
 from vje_ppl.pictures.style import BLUE, FAINT, ORANGE, dot, frame, names, new_figure, say_empty
 from vje_ppl.reproduce.results import Record, one_a_seed, over_seeds
 
-#: By name: the features, and where the metrics of a run have their accuracy.
+#: What was not trained: the features, and the metric that holds their accuracy.
 REFERENCES = {"untrained": ("z", "knn/untrained_z"), "raw pixels": ("pixels", "knn/pixels")}
 
 
-#: What the colours of `colour_of` say.
+#: What the colours of `colour_of` mean.
 MEANINGS = {BLUE: "blue: VJE", ORANGE: "orange: baselines", FAINT: "grey: nothing learned"}
 
 ROW, MARGIN, WIDTH = 0.24, 0.75, 3.0  # inches
@@ -27,11 +27,11 @@ class Line:
     """One line of the table.
 
     Attributes:
-        panel: where it stands.
-        name: what it is called.
+        panel: the data set.
+        name: its name in the picture.
         values: its figures by measure, as shares.
-        colour: its colour.
-        seeds: how many its means are over.
+        colour: the colour of its dots.
+        seeds: the number of seeds that its means are over.
     """
 
     panel: str
@@ -42,7 +42,7 @@ class Line:
 
 
 def colour_of(method: str) -> str:
-    """One colour for this project's method and its variants, one for all others, one for what was not trained."""
+    """Return the colour of VJE and its variants, of the baselines, or of what was not trained."""
     if method in ("untrained", "raw pixels"):
         return FAINT
     return BLUE if method.startswith("vje") else ORANGE
@@ -56,14 +56,14 @@ def dots(
     one_scale: bool = False,
     heads: Mapping[tuple[str, str], str] | None = None,
 ) -> Figure:
-    """Means with a bar of one standard deviation to either side; in percent.
+    """Draw means, in percent, with a bar of one standard deviation to either side.
 
     Args:
-        lines: from the top; those without any figure are left out.
-        measures: columns of panels.
-        title: above it all.
-        one_scale: whether the panels of a data set share their scale, as values of one measure should.
-        heads: by data set and measure, what stands above a panel in place of the measure.
+        lines: the lines, from the top; those without figures are left out.
+        measures: the columns of panels.
+        title: the title of the picture.
+        one_scale: whether the panels of a data set share their scale, as values of the same measure should.
+        heads: what stands above a panel in place of the measure, by data set and measure.
     """
     panels: dict[str, list[Line]] = {}
     for line in lines:
@@ -97,10 +97,10 @@ def dots(
 
 
 def references(records: Sequence[Record]) -> Iterator[tuple[str, str, Statistic, int]]:
-    """Name, features, accuracy and number of seeds of what was not trained; raw pixels have no seed.
+    """Yield name, features, accuracy and number of seeds of what was not trained; raw pixels have no seed.
 
     Args:
-        records: of one data set, whatever their methods.
+        records: the records of a data set, of any method.
     """
     by_seed = one_a_seed(records)
     for name, (features, key) in REFERENCES.items():

@@ -16,7 +16,7 @@ LARGEST, POINTS = 8.0, 321  # residual, in scales
 
 
 def figure_2(results: Results) -> Product:
-    """−log p(r), less its value at 0, and its derivative in r, for a scale of 1; from the density that models use."""
+    """Draw −log p(r) + log p(0) and its derivative in r, for a scale of 1, from the density that models use."""
     residual = torch.linspace(-LARGEST, LARGEST, POINTS, dtype=torch.float64, requires_grad=True)
     rows, curves = [], []
     for number, df in enumerate(DEGREES):

@@ -16,7 +16,7 @@ FEATURES = {"knn/z": ("z", "solid"), "knn/mu": ("μ", (0, (4, 1.5)))}
 
 
 def figure_3(results: Results) -> Product:
-    """Curves of weighted k-NN accuracy, mean over seeds with a band of one standard deviation."""
+    """Draw curves of weighted k-NN accuracy, means over seeds with a band of one standard deviation."""
     blocks = results.study.blocks
     seeds = {record["seed"] for record in results.records.values()}
     note = "mean over seeds; band: one standard deviation" if len(seeds) > 1 else "one seed" * len(seeds)
