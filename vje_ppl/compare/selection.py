@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 #: A folder that holds any of these is a run, if perhaps a damaged one.
@@ -26,20 +26,16 @@ def find_runs(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
         The run folders, each once, and the folders in which no run was found; both in natural order.
     """
     runs: dict[Path, Path] = {}
-    foreign: dict[Path, Path] = {}
+    empty: dict[Path, Path] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         matches = [path] if path.is_dir() else [Path(match) for match in glob.glob(str(path), recursive=True)]
-        for match in matches:
-            if not match.is_dir():
-                continue
-            within = list(_runs_within(match))
-            for found in within:
-                runs.setdefault(found.resolve(), found)
-            for folder in _empty(match, within) if within else [match]:
-                foreign.setdefault(folder.resolve(), folder)
-    inside = [folder for place, folder in foreign.items() if not any(place.is_relative_to(run) for run in runs)]
-    return natural_order(runs.values()), natural_order(folder for folder in inside if folder.name != OUTPUT)
+        for match in filter(Path.is_dir, matches):
+            found, without = _search(match)
+            runs = {run.resolve(): run for run in found} | runs  # the first name of a folder stays
+            empty = {folder.resolve(): folder for folder in without if folder.name != OUTPUT} | empty
+    outside = [folder for place, folder in empty.items() if not any(place.is_relative_to(run) for run in runs)]
+    return natural_order(runs.values()), natural_order(outside)
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
@@ -60,25 +56,13 @@ def _is_run(folder: Path) -> bool:
     return any((folder / mark).exists() for mark in MARKS)
 
 
-def _runs_within(folder: Path) -> Iterator[Path]:
+def _search(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The runs in a folder, and the topmost folders without any: the folder itself if there are no runs in it."""
     if _is_run(folder):
-        yield folder
-        return
-    for subfolder in _subfolders(folder):
-        yield from _runs_within(subfolder)
-
-
-def _empty(folder: Path, runs: Sequence[Path]) -> list[Path]:
-    """The topmost folders below `folder` that hold no run."""
-    if folder in runs:
-        return []
-    empty = []
-    for subfolder in _subfolders(folder):
-        if any(run.is_relative_to(subfolder) for run in runs):
-            empty += _empty(subfolder, runs)
-        else:
-            empty.append(subfolder)
-    return empty
+        return [folder], []
+    searched = [_search(subfolder) for subfolder in _subfolders(folder)]
+    runs = [run for found, _ in searched for run in found]
+    return runs, [path for _, without in searched for path in without] if runs else [folder]
 
 
 def _subfolders(folder: Path) -> list[Path]:
