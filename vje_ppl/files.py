@@ -6,13 +6,11 @@ never leaves half a file behind.
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -98,19 +96,6 @@ def json_lines(value: Any) -> bytes:
     """
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
-
-
-def csv_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the content of a CSV file with a column for each key, in order of first appearance.
-
-    Args:
-        rows: one mapping per line; a key that is missing or None leaves its cell empty.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _plain(value: Any) -> Any:

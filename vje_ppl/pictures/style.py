@@ -66,7 +66,7 @@ def frame(
         x: what the horizontal axis shows.
         y: what the vertical axis shows.
         grid: the axis whose ticks have grid lines: `x`, `y`, `both`, or an empty string for neither.
-        lines: of text, as of a legend, to leave room for below the title.
+        lines: the number of lines of text, such as a legend, to leave room for below the title.
     """
     head(axes, title, unit, lines)
     axes.set_xlabel(x, fontsize=SMALL, color=FAINT)
