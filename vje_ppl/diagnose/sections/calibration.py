@@ -35,7 +35,7 @@ def calibration_section(reference: Reference) -> Section:
     ]
     if found.off_sphere is not None and found.off_sphere > 1e-3:
         notes.append(
-            f"The direction's likelihood lives in R^D: simulated directions miss the unit sphere by "
+            "The direction's likelihood lives in R^D: simulated directions miss the unit sphere by "
             f"{found.off_sphere:.2g} on average and are observed as they are, not projected."
         )
     if reference.problem.guide_of is None:
