@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 from vje_ppl.distributions import DiagonalStudentT
-from vje_ppl.pictures.style import FAINT, INK, head, new_figure, png, tidy
+from vje_ppl.pictures.style import FAINT, INK, frame, head, legend, new_figure, png
 from vje_ppl.program.polar import to_polar
 
 HERE = Path(__file__).parent
@@ -103,10 +103,8 @@ def _draw_loss(axes: Axes) -> None:
         axes.plot(residual, curve, color=color, linewidth=1.8, label=f"ν = {df:g}")
     axes.plot(residual, 0.5 * residual.square(), color=TARGET, linewidth=1.8, linestyle="--", label="Gaussian limit")
     axes.set(xlim=(0, 10), ylim=(0, 20))
-    axes.set_xlabel("residual, in scales", fontsize=8, color=FAINT)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
-    tidy(axes)
-    head(axes, "− log density above its least value", "nats")
+    legend(axes, fontsize=9, loc="upper left")
+    frame(axes, "− log density above its least value", "nats", x="residual, in scales")
 
 
 def main() -> None:

@@ -28,8 +28,7 @@ def table_of(*records):
 
 
 def points(axes, marker):
-    (line,) = [line for line in axes.get_lines() if line.get_marker() == marker]
-    return np.array(line.get_xdata()).tolist()
+    return [float(line.get_xdata()[0]) for line in axes.get_lines() if line.get_marker() == marker]
 
 
 def labels(axes):
@@ -39,7 +38,7 @@ def labels(axes):
 def test_dots_are_the_accuracies_best_above():
     low = record("digits-low-1234abcd", beta=2.0, knn_z=0.25, knn_mu=0.5)
     (axes,) = figure(table_of(low, record("digits-high-1234abce", knn_z=0.75))).axes
-    assert labels(axes) == ["high", "low"]
+    assert labels(axes) == ["digits-high", "digits-low"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is above
     assert points(axes, "o") == [75, 25]
     assert points(axes, "D") == [50]
@@ -47,11 +46,14 @@ def test_dots_are_the_accuracies_best_above():
 
 def test_spread_over_seeds_is_drawn_one_standard_deviation_to_either_side():
     lone = record("lone", beta=2.0, knn_z=0.5)
-    (axes,) = figure(table_of(lone, *(record("a", seed, knn_z=value) for seed, value in enumerate([0.7, 0.9])))).axes
+    drawn = figure(table_of(lone, *(record("a", seed, knn_z=value) for seed, value in enumerate([0.7, 0.9]))))
+    (axes,) = drawn.axes
     bars = [list(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "None"]
     deviation = 100 * np.std([0.7, 0.9], ddof=1)
     assert bars == [pytest.approx([80 - deviation, 80 + deviation])]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["z, ± one standard deviation"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["z"]
+    assert drawn.get_supxlabel() == "bars: one standard deviation over seeds"
+    assert figure(table_of(lone)).get_supxlabel() == ""
 
 
 def test_references_are_lines_beside_their_runs():
@@ -68,17 +70,20 @@ def test_references_are_lines_beside_their_runs():
 
 def test_each_data_set_has_a_panel():
     drawn = figure(table_of(record("a", knn_z=0.9), record("b", data="letters"), record("c", data="$x_1$", knn_z=0.1)))
-    assert [axes.get_title(loc="left") for axes in drawn.axes] == [
-        "k-NN accuracy on $x_1$",
-        "k-NN accuracy on digits",
-        "k-NN accuracy on letters",
-    ]
+    assert [axes.get_title(loc="left") for axes in drawn.axes] == ["$x_1$", "digits", "letters"]
     assert [text.get_text() for text in drawn.axes[2].texts] == ["no run has k-NN"]
 
 
-def test_runs_named_by_a_hash_are_told_by_what_differs():
-    (axes,) = figure(table_of(*(record(f"digits-1234abc{beta}", beta=beta, knn_z=1 / beta) for beta in (1, 2)))).axes
-    assert labels(axes) == ["beta 1", "beta 2"]
+@pytest.mark.parametrize(
+    ("betas", "expected"),
+    [((1, 2), ["beta 1", "beta 2"]), ((1, 2, 2), ["beta 1", "digits-1234abc1", "digits-1234abc2"])],
+    ids=["each another", "most the same"],
+)
+def test_runs_named_by_a_hash_are_labelled_by_what_few_others_have(betas, expected):
+    runs = [record(f"digits-1234abc{n}", beta=beta, knn_z=0.9 - n / 10) for n, beta in enumerate(betas)]
+    rows, _ = rows_of(runs, aggregate=False)
+    (axes,) = figure(make_table(rows, [None] * len(rows), "knn/z", seed_column=False)).axes
+    assert labels(axes) == expected
 
 
 @pytest.mark.parametrize("count", [1, 15, 60])

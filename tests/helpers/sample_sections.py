@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.pictures.style import head, new_figure, tidy
+from vje_ppl.pictures.style import frame, new_figure
 
 MARKUP = "<script>alert('1')</script> & <b>bold</b>"
 
@@ -12,8 +12,7 @@ def picture(name="curve"):
     figure = new_figure(6.0, 2.6, f"A picture of {name}", "with a note below it")
     axes = figure.add_subplot()
     axes.plot([0, 1, 2], [0, 1, 4])
-    head(axes, "Panel", "nats")
-    tidy(axes)
+    frame(axes, "Panel", "nats")
     return Picture(
         name,
         figure,

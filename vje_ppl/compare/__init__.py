@@ -1,1 +1,1 @@
-"""Finished runs side by side: what they differ in, what came out, and what of it may be compared."""
+"""Finished runs side by side: the keys in which they differ, their results, and which ELBOs may be compared."""

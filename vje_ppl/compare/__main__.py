@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig
 
 from vje_ppl.compare.measure import base_measure
-from vje_ppl.compare.record import Record, read_record, told_apart
+from vje_ppl.compare.record import Record, mark_other_images, read_record
 from vje_ppl.compare.rows import Row, rows_of
 from vje_ppl.compare.selection import OUTPUT, common_folder, find_runs
 from vje_ppl.compare.table import Table, make_table
@@ -29,14 +29,14 @@ def compare(config: DictConfig) -> None:
         config: the composed configuration of `configs/compare.yaml`.
 
     Raises:
-        UserError: if no finished run is selected, an option is none, or nothing can be written.
+        UserError: if no finished run is selected, an option is not valid, or nothing can be written.
     """
     patterns = _patterns(config.runs)
     if config.seeds not in SEEDS:
         raise UserError(f"seeds expects {' or '.join(SEEDS)}, got {config.seeds}.")
     runs, foreign = find_runs(patterns)
     if not runs:
-        raise UserError(f"runs expects run folders, or folders or globs that lead to some; {_selected(patterns)}.")
+        raise UserError(f"runs expects run folders, or folders or globs that lead to some; {_why_none(patterns)}.")
     base = common_folder(runs)
     records, left_out = _read(runs, base)
     left_out += [f"{_name(folder, base)}: no run in it" for folder in foreign]
@@ -49,10 +49,10 @@ def compare(config: DictConfig) -> None:
     table = make_table(rows, measures, str(config.sort), seed_column=config.seeds == "separate")
     counted = ", and does not count" if config.seeds == "together" else ""
     remarks = [*table.notes, *unknown]
-    remarks += [f"{again.name} repeats {first.name}, configuration and seed{counted}." for again, first in repeats]
+    remarks += [f"{run.name} repeats {first.name}, configuration and seed{counted}." for run, first in repeats]
     out = _made(Path(config.out).expanduser() if config.out else base / OUTPUT)
-    said = "\n\n".join(filter(None, [table.heading, table.plain(), "\n".join(remarks), _left_out(left_out)]))
-    print(printable(said, LAYOUT))
+    parts = [table.heading, table.plain(), "\n".join(remarks), _left_out(left_out)]
+    print(printable("\n\n".join(filter(None, parts)), LAYOUT))
     _write(table, out, remarks, left_out)
     print(f"\n{out}: comparison.csv, comparison.md, comparison.png")
 
@@ -65,14 +65,12 @@ def _patterns(runs: object) -> list[str]:
     return patterns
 
 
-def _selected(patterns: Sequence[str]) -> str:
+def _why_none(patterns: Sequence[str]) -> str:
     missing = [pattern for pattern in patterns if not Path(pattern).expanduser().exists()]
-    what = "there are none in" if not missing else "nothing is at" if _no_glob(missing) else "nothing matches"
-    return f"{what} {', '.join(missing or patterns)}"
-
-
-def _no_glob(patterns: Sequence[str]) -> bool:
-    return not any(set("*?[") & set(pattern) for pattern in patterns)
+    if not missing:
+        return f"there are none in {', '.join(patterns)}"
+    is_glob = any(set("*?[") & set(pattern) for pattern in missing)
+    return f"{'nothing matches' if is_glob else 'nothing is at'} {', '.join(missing)}"
 
 
 def _read(runs: Sequence[Path], base: Path) -> tuple[list[Record], list[str]]:
@@ -83,7 +81,7 @@ def _read(runs: Sequence[Path], base: Path) -> tuple[list[Record], list[str]]:
             records.append(read_record(path, name))
         except UserError as error:
             left_out.append(f"{name}: {error}")
-    return told_apart(records), left_out
+    return mark_other_images(records), left_out
 
 
 def _name(path: Path, base: Path) -> str:
@@ -91,7 +89,7 @@ def _name(path: Path, base: Path) -> str:
 
 
 def _base_measures(rows: Sequence[Row], trust_targets: bool) -> tuple[list[str | None], list[str]]:
-    """The base measure of each row, None where it is not known; and sentences that say why."""
+    """The base measure of each row, None where it is not known; and the reasons why it is not."""
     known: dict[str, str | None] = {}
     measures: list[str | None] = []
     reasons = []
@@ -127,12 +125,12 @@ def _made(folder: Path) -> Path:
 
 
 def _write(table: Table, out: Path, remarks: Sequence[str], left_out: Sequence[str]) -> None:
-    from vje_ppl.compare.picture import picture  # Matplotlib takes a second, which a mistake need not wait for
+    from vje_ppl.compare.picture import picture  # imported late: Matplotlib takes a second to import
 
     bullets = [*remarks, *(f"Not compared: {reason}" for reason in left_out)]
     listed = "\n".join(f"- {bullet}" for bullet in bullets)
     parts = [table.heading, table.markdown(), listed, "![k-NN accuracy of each run](comparison.png)"]
-    write_atomically(out / "comparison.csv", table.csv().encode())
+    write_atomically(out / "comparison.csv", table.csv())
     text = printable("\n\n".join(filter(None, parts)) + "\n", LAYOUT)
     write_atomically(out / "comparison.md", text.encode())
     write_atomically(out / "comparison.png", picture(table))

@@ -1,4 +1,4 @@
-"""Whose ELBOs may be compared: runs whose densities are of the same thing, by the same measure."""
+"""Which ELBOs may be compared: those of the same images and encoder, with respect to the same base measure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from vje_ppl.errors import UserError
 from vje_ppl.settings.build import build
 from vje_ppl.settings.identity import canonical_json
 
-#: What an ELBO is of, beside the likelihood: the groups of keys in which runs must agree. The seed may differ, and so
-#: may whatever the ELBO is there to compare: prior, guide, scale, β, and how they were optimized.
+#: The groups of keys in which runs must agree besides the base measure. The seed may differ, and so may all that the
+#: ELBO serves to compare: prior, guide, scale, β, and how they were optimized.
 SAME = ("data", "encoder", "augment", "norm")
 
-#: The embedding width that a likelihood is built with to be asked; its measure is the same at any.
+#: The embedding width that a likelihood is built with; its base measure is the same at any width.
 ANY_DIM = 2
 
 
 def base_measure(likelihood: Mapping[str, Any], trust_targets: bool) -> str:
-    """The measure that a likelihood's densities refer to: the attribute `base_measure` of the part that is built.
+    """Return the measure that a likelihood's densities refer to: the attribute `base_measure` of the built part.
 
     Args:
         likelihood: its configuration.
-        trust_targets: whether to build a part that vje_ppl does not bring. A configuration is code.
+        trust_targets: whether to build a part from outside vje_ppl; a configuration is code.
 
     Raises:
-        UserError: if it may not or cannot be built, or declares no measure.
+        UserError: if the likelihood may not or cannot be built, or declares no measure.
     """
     try:
         part = build(likelihood, "likelihood", trust_targets, dim=ANY_DIM)
@@ -41,15 +41,15 @@ def base_measure(likelihood: Mapping[str, Any], trust_targets: bool) -> str:
 
 
 def comparable(rows: Sequence[Mapping[str, Any]], measures: Sequence[str | None]) -> list[str | None]:
-    """Groups of rows whose ELBOs may be compared.
+    """Group the rows whose ELBOs may be compared.
 
     Args:
         rows: dotted keys and values of each row's configuration.
         measures: each row's base measure; None where it is not known.
 
     Returns:
-        For each row the name of its group: the base measure, and where several groups share that one, what tells
-        them apart. None for a row that shares with no other; but a table of one row cannot be misread, and names it.
+        The name of each row's group: the base measure, and where several groups have that measure, the keys that tell
+        them apart. None for a row that is alone in its group, unless it is the only row of the table.
     """
     kinds = [
         None if measure is None else (measure, canonical_json(_same(row)))
@@ -59,13 +59,20 @@ def comparable(rows: Sequence[Mapping[str, Any]], measures: Sequence[str | None]
     names: dict[tuple[str, str], str] = {}
     for measure in dict.fromkeys(measure for measure, _ in groups):
         alike = [kind for kind in groups if kind[0] == measure]
-        columns = differences([_same(rows[kinds.index(kind)]) for kind in alike]).columns
-        for number, kind in enumerate(alike):
-            cells = [(column.name, column.cells[number]) for column in columns]
-            told = ", ".join(f"no {name}" if cell is None else f"{name} {cell}" for name, cell in cells)
-            names[kind] = f"{measure}; {told}" if told else measure
+        names |= zip(alike, _names(measure, [_same(rows[kinds.index(kind)]) for kind in alike]), strict=True)
     return [None if kind is None else names.get(kind) for kind in kinds]
 
 
 def _same(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key.partition(".")[0] in SAME}
+
+
+def _names(measure: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The measure, followed by as many of the differing keys as it takes to tell the rows apart."""
+    names: list[tuple[str, ...]] = [()] * len(rows)
+    for column in differences(rows):
+        cells = [f"no {column.name}" if cell is None else f"{column.name} {cell}" for cell in column.cells]
+        longer = [(*name, cell) for name, cell in zip(names, cells, strict=True)]
+        if len(set(longer)) > len(set(names)):
+            names = longer
+    return [f"{measure}; {', '.join(name)}" if name else measure for name in names]

@@ -1,4 +1,4 @@
-"""A finished run as it lies on the disk."""
+"""A finished run, as its folder describes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vje_ppl.runs.folder import read_config
 from vje_ppl.settings.groups import METHOD, method_name
 from vje_ppl.settings.identity import canonical_json, leaves, with_effect
 
-#: Final figures that a run may lack, as k-NN without labels.
+#: Final figures; a run may lack some, such as k-NN without labels.
 METRICS = ("knn/z", "knn/mu", "kl", "elbo", "seconds")
 REFERENCES = ("knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
 PARTS = ("data", "encoder", "augment", "trainer")
@@ -27,13 +27,13 @@ class Record:
 
     Attributes:
         path: its folder.
-        name: the folder from the place that holds all compared runs.
-        seed: of the run.
-        config: its configuration, less the seed and what does not change the result.
-        leaves: `config` by dotted keys, with the data set's name and number of images where the run recorded
-            them, and the name of the method.
-        metrics: final figures by name; None where the run has none, or one that is not finite.
-        images: a digest of the images that it learned from; None of an older run.
+        name: the path of the folder, relative to the folder that holds all compared runs.
+        seed: its seed.
+        config: its configuration without the seed and the keys that do not change the result.
+        leaves: `config` by dotted keys, with the name of the method, and with the data set's name and number of images
+            where the run recorded them.
+        metrics: final figures by name; None where the run has none or it is not finite.
+        images: a digest of the images that it learned from; None for an older run.
     """
 
     path: Path
@@ -46,15 +46,19 @@ class Record:
 
     @property
     def setting(self) -> str:
-        """What the run was, but for the seed."""
+        """All that defines the run except the seed, as text."""
         return canonical_json([self.config["data"].get("_target_"), self.leaves])
 
 
 def read_record(path: Path, name: str) -> Record:
-    """Read a run; nothing of it is executed.
+    """Read a run without executing any code that it names.
+
+    Args:
+        path: its folder.
+        name: what to call it.
 
     Raises:
-        UserError: with the reason, if it is unfinished, damaged, or no run of `vje_ppl.train`.
+        UserError: if the run is unfinished or damaged, or if the folder is not a run of `vje_ppl.train`.
     """
     config = read_config(path / "config.yaml")
     if config is None:
@@ -80,31 +84,31 @@ def read_record(path: Path, name: str) -> Record:
     return Record(path, name, config["seed"], reduced, named, figures, images if isinstance(images, str) else None)
 
 
-def told_apart(records: Sequence[Record]) -> list[Record]:
-    """Records whose data set's name carries a digest where others of that name, number and options are other images.
+def mark_other_images(records: Sequence[Record]) -> list[Record]:
+    """Add a digest to the names of data sets that have the same name, options and size, but different images.
 
-    Older runs, of which no digest is known, keep the name alone.
+    The data sets of older runs, which recorded no digest, keep their names.
     """
-    alike: dict[str, set[str]] = {}
-    for one in records:
-        if one.images is not None:
-            alike.setdefault(_data(one), set()).add(one.images)
+    images: dict[str, set[str]] = {}
+    for record in records:
+        if record.images is not None:
+            images.setdefault(_data(record), set()).add(record.images)
     return [
-        replace(one, leaves=one.leaves | {"data": f"{one.leaves['data']} {one.images[-8:]}"})
-        if one.images is not None and len(alike[_data(one)]) > 1
-        else one
-        for one in records
+        replace(record, leaves=record.leaves | {"data": f"{record.leaves['data']} {record.images[-8:]}"})
+        if record.images is not None and len(images[_data(record)]) > 1
+        else record
+        for record in records
     ]
 
 
 def _data(record: Record) -> str:
-    """All that the configuration says of the images."""
-    said = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in ("data", "hold_out")}
-    return canonical_json([record.config["data"].get("_target_"), said])
+    """The part of the configuration that chooses the images, as text."""
+    chosen = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in ("data", "hold_out")}
+    return canonical_json([record.config["data"].get("_target_"), chosen])
 
 
 def _named(flat: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """With the data set's name as `data`: the loader's class does not tell folders of images apart."""
+    """Put the data set's name under `data`, since the loader's class does not tell folders of images apart."""
     loader = flat.pop("data._target_", None)
     data = metrics.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("name"), str) and _is_whole(data.get("images")):

@@ -1,4 +1,4 @@
-"""From runs to rows: runs that differ in nothing but the seed are one."""
+"""The rows of a comparison: runs that differ in the seed alone share a row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from vje_ppl.compare.record import Record
 
-#: What default names of runs end in.
+#: The end of a default name of a run.
 HASH = re.compile(r"-[0-9a-f]{8}\b")
 
 
@@ -20,11 +20,21 @@ class Statistic:
 
     Attributes:
         mean: over seeds.
-        spread: sample standard deviation (n − 1); None for one seed, which has none.
+        spread: sample standard deviation (n − 1); None for a single seed.
     """
 
     mean: float
     spread: float | None
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> Statistic:
+        """Summarize at least one value."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+    def text(self, decimals: int, factor: float = 1.0) -> str:
+        """The mean and the spread, both multiplied by `factor`: `43.2 ± 0.4`."""
+        spread = "" if self.spread is None else f" ± {factor * self.spread:.{decimals}f}"
+        return f"{factor * self.mean:.{decimals}f}{spread}"
 
 
 @dataclass(frozen=True)
@@ -32,8 +42,8 @@ class Row:
     """Runs of one setting, with different seeds.
 
     Attributes:
-        name: the run's, less the hash where that leaves it unlike all others; the first of several.
-        records: the runs, by seed.
+        name: the name of the first run; without its hash where no other row then has the same name.
+        records: the runs, sorted by seed.
     """
 
     name: str
@@ -41,32 +51,30 @@ class Row:
 
     @property
     def leaves(self) -> dict[str, Any]:
-        """Dotted keys and values of the configuration, which all runs share."""
+        """The configuration that all runs share, by dotted keys."""
         return self.records[0].leaves
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds."""
+        """The seeds of the runs."""
         return tuple(record.seed for record in self.records)
 
     def statistic(self, metric: str) -> Statistic | None:
-        """A metric over the seeds; None if any run lacks it, as a mean of the others would hide that."""
+        """A metric over the seeds; None if any run lacks it, since a mean over the others would hide that."""
         values = [value for record in self.records if (value := record.metrics[metric]) is not None]
-        if len(values) < len(self.records):
-            return None
-        return Statistic(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        return Statistic.over(values) if len(values) == len(self.records) else None
 
 
 def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list[tuple[Record, Record]]]:
-    """Rows, in the order of their first runs.
+    """Group runs into rows, in the order of their first runs.
 
     Args:
-        records: runs.
-        aggregate: whether runs that differ in the seed alone are one row.
+        records: the runs.
+        aggregate: whether runs that differ in the seed alone share a row.
 
     Returns:
-        The rows; and each run that repeats the setting and the seed of an earlier one, with that one. When rows are
-        aggregated, it counts in none, as it is no further seed.
+        The rows; and pairs of a run that repeats the setting and the seed of an earlier run, and that earlier run. When
+        rows are aggregated, a repeated run counts in no row, since it adds no seed.
     """
     groups: dict[object, list[Record]] = {}
     first: dict[tuple[str, int], Record] = {}
@@ -89,6 +97,6 @@ def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list
 
 
 def _stem(names: Sequence[str]) -> str | None:
-    """What default names have in common: all but the hash. None for names that have nothing else in common."""
+    """The name that is left without the hash, if it is the same for all."""
     stems = {HASH.sub("", name) for name in names}
     return stems.pop() if len(stems) == 1 else None

@@ -1,17 +1,17 @@
-"""Which folders are meant: from globs and folders to run folders."""
+"""Find the run folders that globs and folders select."""
 
 from __future__ import annotations
 
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-#: One of these makes a folder a run, if perhaps a damaged one.
+#: A folder that holds any of these is a run, if perhaps a damaged one.
 MARKS = ("config.yaml", "metrics.csv", "metrics.json", "checkpoints")
 
-#: Where a comparison is written by default; no run.
+#: The folder that a comparison is written to by default; it is not searched for runs.
 OUTPUT = "comparison"
 
 
@@ -19,33 +19,27 @@ def find_runs(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """Find run folders.
 
     Args:
-        patterns: folders or globs (`**` goes down any number of levels), from the working folder. A folder that is no
-            run itself is searched for runs at any depth, hidden folders and links left aside.
+        patterns: folders or globs, relative to the working folder; `**` matches any number of folders. A folder that is
+            not a run is searched for runs at any depth, except in hidden folders and links.
 
     Returns:
-        Run folders, each once, and the folders that were looked at without finding a run in them; both in natural
-        order.
+        The run folders, each once, and the folders in which no run was found; both in natural order.
     """
     runs: dict[Path, Path] = {}
-    foreign: dict[Path, Path] = {}
+    empty: dict[Path, Path] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         matches = [path] if path.is_dir() else [Path(match) for match in glob.glob(str(path), recursive=True)]
-        for match in matches:
-            if not match.is_dir():
-                continue
-            within = list(_runs_within(match))
-            for found in within:
-                runs.setdefault(found.resolve(), found)
-            barren = _barren(match, within) if within else [match]
-            for folder in barren:
-                foreign.setdefault(folder.resolve(), folder)
-    inside = [folder for place, folder in foreign.items() if not any(place.is_relative_to(run) for run in runs)]
-    return natural_order(runs.values()), natural_order(folder for folder in inside if folder.name != OUTPUT)
+        for match in filter(Path.is_dir, matches):
+            found, without = _search(match)
+            runs = {run.resolve(): run for run in found} | runs  # the first name of a folder stays
+            empty = {folder.resolve(): folder for folder in without if folder.name != OUTPUT} | empty
+    outside = [folder for place, folder in empty.items() if not any(place.is_relative_to(run) for run in runs)]
+    return natural_order(runs.values()), natural_order(outside)
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Sorted by name, the numbers in it by value: `a-2` before `a-10`."""
+    """Sort paths by name, and numbers in names by value: `a-2` before `a-10`."""
 
     def key(path: Path) -> list[str | int]:
         return [int(part) if number % 2 else part for number, part in enumerate(re.split(r"([0-9]+)", str(path)))]
@@ -54,7 +48,7 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def common_folder(runs: Sequence[Path]) -> Path:
-    """The deepest folder that holds all run folders."""
+    """Return the deepest folder that holds all run folders."""
     return Path(os.path.commonpath([run.absolute().parent for run in runs]))
 
 
@@ -62,30 +56,18 @@ def _is_run(folder: Path) -> bool:
     return any((folder / mark).exists() for mark in MARKS)
 
 
-def _runs_within(folder: Path) -> Iterator[Path]:
+def _search(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The runs in a folder, and the topmost folders without any: the folder itself if there are no runs in it."""
     if _is_run(folder):
-        yield folder
-        return
-    for subfolder in _subfolders(folder):
-        yield from _runs_within(subfolder)
-
-
-def _barren(folder: Path, runs: Sequence[Path]) -> list[Path]:
-    """The topmost folders below `folder` that hold no run."""
-    if folder in runs:
-        return []
-    barren = []
-    for subfolder in _subfolders(folder):
-        if any(run.is_relative_to(subfolder) for run in runs):
-            barren += _barren(subfolder, runs)
-        else:
-            barren.append(subfolder)
-    return barren
+        return [folder], []
+    searched = [_search(subfolder) for subfolder in _subfolders(folder)]
+    runs = [run for found, _ in searched for run in found]
+    return runs, [path for _, without in searched for path in without] if runs else [folder]
 
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
-    except OSError:  # nothing to be found where nobody may look
+    except OSError:  # a folder that may not be read
         return []
     return [e for e in entries if not e.name.startswith(".") and e.is_dir() and not e.is_symlink()]

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vje_ppl.compare.columns import Differences, class_name, differences, shown
+from vje_ppl.compare.columns import class_name, differences, shown
 from vje_ppl.compare.measure import comparable
-from vje_ppl.compare.rows import HASH, Row, Statistic
+from vje_ppl.compare.rows import Row, Statistic
 from vje_ppl.errors import UserError
 from vje_ppl.settings.groups import METHOD, VJE
 from vje_ppl.terminal.table import format_table, markdown_table
 
-#: Metrics by their column, and how many digits after the point are shown.
+#: Metrics by the column that shows them, and the number of decimals there.
 METRICS = {"k-NN z": ("knn/z", 4), "k-NN μ": ("knn/mu", 4), "KL": ("kl", 2), "seconds": ("seconds", 1)}
-ELBO, ELBO_DIGITS = "ELBO", 2
+POSTERIOR = ("k-NN μ", "KL")
+ELBO, ELBO_DECIMALS = "ELBO", 2
 NEIGHBOURS = {"k": "knn/k", "T": "knn/temperature"}
 TAKEN = ("run", "seed", "seeds", "n", *METRICS, *NEIGHBOURS, ELBO)
 
-#: What `sort` may name beside a column; the best come first.
+#: What `sort` may name beside a column, and the columns in which a high figure is the better one.
 SORTS = {"knn/z": "k-NN z", "knn/mu": "k-NN μ", "kl": "KL", "seconds": "seconds", "elbo": ELBO, "run": "run"}
 BEST_IS_HIGH = ("k-NN z", "k-NN μ", ELBO)
 
@@ -30,127 +31,108 @@ Cell = str | Statistic | None
 
 @dataclass(frozen=True)
 class Table:
-    """Rows side by side.
+    """Runs side by side, the best first.
 
     Attributes:
         heading: what all rows have in common.
-        columns: their names.
-        cells: a mapping a row, in the order of `rows`.
-        digits: of the columns that hold figures.
-        labels: short names of the rows, for a picture: those that end in a hash are told by what differs.
+        keys: the columns that are configuration keys.
+        lines: cells by column, one mapping per row.
+        rows: the runs of each line.
         notes: sentences without which the table would mislead.
-        rows: what the lines are made of.
     """
 
     heading: str
-    columns: tuple[str, ...]
-    cells: tuple[dict[str, Cell], ...]
-    digits: dict[str, int]
-    labels: tuple[str, ...]
-    notes: tuple[str, ...]
+    keys: tuple[str, ...]
+    lines: tuple[dict[str, Cell], ...]
     rows: tuple[Row, ...]
-
-    def texts(self) -> list[dict[str, str | None]]:
-        """A line a row, as people read it."""
-        return [
-            {column: _text(line[column], self.digits.get(column, 0)) for column in self.columns} for line in self.cells
-        ]
+    notes: tuple[str, ...]
 
     def plain(self) -> str:
-        """Aligned text."""
-        return format_table(self.texts(), self._right)
+        """The table as aligned text."""
+        texts = self._texts()
+        return format_table(texts, _numbers(texts))
 
     def markdown(self) -> str:
-        """A table as GitHub reads it."""
-        return markdown_table(self.texts(), self._right)
+        """The table in Markdown, as GitHub reads it."""
+        texts = self._texts()
+        return markdown_table(texts, _numbers(texts))
 
-    def csv(self) -> str:
-        """All digits; the spread over seeds, and the folders of the runs, in columns of their own."""
-        spreads = [c for c in self.columns if any(isinstance(line[c], Statistic) for line in self.cells)]
-        spreads = spreads if any(len(row.records) > 1 for row in self.rows) else []
-        names = [name for c in self.columns for name in ([c, f"{c} sd"] if c in spreads else [c])]
+    def csv(self) -> bytes:
+        """The table as a CSV file, with all digits and columns for standard deviations and for the runs' folders."""
+        several = any(len(row.records) > 1 for row in self.rows)
+        figures = {name for line in self.lines for name, cell in line.items() if isinstance(cell, Statistic)}
+        rows = []
+        for row, line in zip(self.rows, self.lines, strict=True):
+            cells: dict[str, Any] = {}
+            for name, cell in line.items():
+                cells[name] = cell.mean if isinstance(cell, Statistic) else cell
+                if several and name in figures:
+                    cells[f"{name} sd"] = cell.spread if isinstance(cell, Statistic) else None
+            rows.append(cells | {"folders": ";".join(str(record.path) for record in row.records)})
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, [*names, "folders"], restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        for row, line in zip(self.rows, self.cells, strict=True):
-            values: dict[str, Any] = {"folders": ";".join(str(record.path) for record in row.records)}
-            for column, cell in line.items():
-                values[column] = cell.mean if isinstance(cell, Statistic) else cell
-                if column in spreads and isinstance(cell, Statistic):
-                    values[f"{column} sd"] = cell.spread
-            writer.writerow(values)
-        return text.getvalue()
+        writer.writerows(rows)
+        return text.getvalue().encode()
 
-    @property
-    def _right(self) -> list[str]:
-        """The columns of numbers."""
-        lines = self.texts()
-
-        def is_right(column: str) -> bool:
-            texts = [line[column] for line in lines]
-            return all(_is_number(text.partition(" ± ")[0]) for text in texts if text is not None)
-
-        return [column for column in self.columns if column != "run" and is_right(column)]
+    def _texts(self) -> list[dict[str, str | None]]:
+        return [{name: _text(cell, name) for name, cell in line.items()} for line in self.lines]
 
 
 def make_table(rows: Sequence[Row], measures: Sequence[str | None], sort: str, seed_column: bool) -> Table:
-    """Put rows side by side, best first.
+    """Put rows side by side, the best first.
 
     Args:
-        rows: at least one.
+        rows: at least one row.
         measures: the base measure of each row's likelihood; None where it is not known.
         sort: a key of `SORTS`, or a column of the table.
         seed_column: whether to show seeds even where all rows have the same.
 
     Raises:
-        UserError: if there is nothing of that name to sort by.
+        UserError: if `sort` names nothing in the table.
     """
     leaves = [row.leaves for row in rows]
-    different = differences(leaves, TAKEN)
-    groups = comparable(leaves, measures)
-    elbos = {group: _elbo_column(group, groups) for group in dict.fromkeys(groups) if group is not None}
+    keys = {column.name: column.cells for column in differences(leaves, TAKEN)}
     seeds = [", ".join(map(str, row.seeds)) for row in rows]
     several = any(len(row.records) > 1 for row in rows)
     neighbours = {name: [row.records[0].metrics[key] for row in rows] for name, key in NEIGHBOURS.items()}
-
-    # The k-NN of a run without labels is an empty cell; the posterior of a method that has none is no column
+    groups = comparable(leaves, measures)
     without_posterior = all(METHOD in leaf and leaf[METHOD] != VJE for leaf in leaves)
-    shown_metrics = ("k-NN z",) if without_posterior else ("k-NN z", "k-NN μ", "KL")
 
-    lines: list[dict[str, Cell]] = []
-    for number, row in enumerate(rows):
-        line: dict[str, Cell] = {"run": row.name}
-        line |= {column.name: column.cells[number] for column in different.columns}
-        line |= {"seeds" if several else "seed": seeds[number]} if seed_column or len(set(seeds)) > 1 else {}
-        line |= {"n": str(len(row.records))} if several else {}
-        for name, values in neighbours.items():
-            line |= {name: None if values[number] is None else shown(values[number])} if len(set(values)) > 1 else {}
-        line |= {column: row.statistic(metric) for column, (metric, _) in METRICS.items() if column in shown_metrics}
-        line |= {name: row.statistic("elbo") if group == groups[number] else None for group, name in elbos.items()}
-        line |= {"seconds": row.statistic("seconds")}
-        lines.append(line)
-    columns = tuple(lines[0])
-    order = _order(lines, leaves, columns, sort)
-    digits = {column: digits for column, (_, digits) in METRICS.items()} | dict.fromkeys(elbos.values(), ELBO_DIGITS)
-    common = {name: values[0] for name, values in neighbours.items() if len(set(values)) == 1}
+    columns: dict[str, Sequence[Cell]] = {"run": [row.name for row in rows], **keys}
+    if seed_column or len(set(seeds)) > 1:
+        columns["seeds" if several else "seed"] = seeds
+    if several:
+        columns["n"] = [str(len(row.records)) for row in rows]
+    for name, values in neighbours.items():
+        if len(set(values)) > 1:
+            columns[name] = [None if value is None else shown(value) for value in values]
+    for name, (metric, _) in METRICS.items():
+        if name == "seconds":
+            columns |= _elbo_columns(rows, groups)
+        if not (without_posterior and name in POSTERIOR):
+            columns[name] = [row.statistic(metric) for row in rows]
+
+    lines = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    order = _order(lines, leaves, sort)
     return Table(
-        _heading(rows, seeds, common),
-        columns,
+        _heading(rows, seeds, {name: values[0] for name, values in neighbours.items() if len(set(values)) == 1}),
+        tuple(keys),
         tuple(lines[number] for number in order),
-        digits,
-        tuple(_label(rows[number], number, different) for number in order),
-        (*different.notes, *_elbo_notes(rows, measures, groups)),
         tuple(rows[number] for number in order),
+        tuple(_elbo_notes(rows, measures, groups)),
     )
 
 
-def _label(row: Row, number: int, different: Differences) -> str:
-    told = [f"{column.name} {column.cells[number]}" for column in different.columns if column.cells[number] is not None]
-    return ", ".join(told) if told and HASH.search(row.name) else row.name
-
-
-def _elbo_column(group: str, groups: Sequence[str | None]) -> str:
-    return ELBO if set(groups) == {group} else f"{ELBO} [{group}]"
+def _elbo_columns(rows: Sequence[Row], groups: Sequence[str | None]) -> dict[str, list[Cell]]:
+    """A column for each group of rows whose ELBOs may be compared."""
+    return {
+        ELBO if set(groups) == {group} else f"{ELBO} [{group}]": [
+            row.statistic("elbo") if own == group else None for row, own in zip(rows, groups, strict=True)
+        ]
+        for group in dict.fromkeys(groups)
+        if group is not None
+    }
 
 
 def _elbo_notes(rows: Sequence[Row], measures: Sequence[str | None], groups: Sequence[str | None]) -> list[str]:
@@ -159,32 +141,23 @@ def _elbo_notes(rows: Sequence[Row], measures: Sequence[str | None], groups: Seq
         for row, measure, group in zip(rows, measures, groups, strict=True)
         if measure is not None and group is None
     ]
-    if not alone:
-        return []
-    return [
-        "An ELBO is shown beside those of the same base measure, data, encoder and augmentation only; "
-        f"it has no other to stand beside for {', '.join(alone)}."
-    ]
+    same = "the same base measure, data, encoder and augmentation"
+    return [f"No ELBO is shown where no other row has {same}: {', '.join(alone)}."] if alone else []
 
 
-def _heading(rows: Sequence[Row], seeds: Sequence[str], neighbours: dict[str, float | None]) -> str:
+def _heading(rows: Sequence[Row], seeds: Sequence[str], neighbours: Mapping[str, float | None]) -> str:
     """What is the same for all rows, so that the table can be read away from its runs."""
-    leaves = [row.leaves for row in rows]
-
-    def common(key: str) -> Any:
-        values = {shown(row[key]) if key in row else None for row in leaves}
-        return leaves[0][key] if len(values) == 1 and None not in values else None
-
+    first, *others = (row.leaves for row in rows)
+    same = {key: value for key, value in first.items() if all(value == leaves.get(key) for leaves in others)}
     runs = sum(len(row.records) for row in rows)
     facts = [f"{runs} run{'s' if runs > 1 else ''}"]
-    name, images, epochs, encoder = map(common, ("data", "data.images", "trainer.epochs", "encoder._target_"))
-    if name is not None:
-        facts[0] += f" on {name}" + (f" ({images:,} images)" if images is not None else "")
-    if epochs is not None:
-        facts.append(f"{epochs} epoch{'s' if epochs != 1 else ''}")
-    if encoder is not None:
-        width = common("encoder.width")
-        facts.append(class_name(encoder) + (f" of width {width}" if width is not None else ""))
+    if "data" in same:
+        facts[0] += f" on {same['data']}" + (f" ({same['data.images']:,} images)" if "data.images" in same else "")
+    if "trainer.epochs" in same:
+        facts.append(f"{same['trainer.epochs']} epoch{'s' if same['trainer.epochs'] != 1 else ''}")
+    if "encoder._target_" in same:
+        width = f" of width {same['encoder.width']}" if "encoder.width" in same else ""
+        facts.append(class_name(same["encoder._target_"]) + width)
     if len(set(seeds)) == 1:
         facts.append(f"seed{'s' if ',' in seeds[0] else ''} {seeds[0]}")
     if any(", " in text for text in seeds):
@@ -196,36 +169,43 @@ def _heading(rows: Sequence[Row], seeds: Sequence[str], neighbours: dict[str, fl
     return "; ".join(facts) + "."
 
 
-def _order(
-    lines: Sequence[dict[str, Cell]], leaves: Sequence[dict[str, Any]], columns: Sequence[str], sort: str
-) -> list[int]:
-    """Row numbers: by data set, within which alone figures compare, then as asked; what is missing comes last."""
+def _order(lines: Sequence[Mapping[str, Cell]], leaves: Sequence[Mapping[str, Any]], sort: str) -> list[int]:
+    """Row numbers: by data set, within which alone figures compare, then as asked; empty cells come last."""
     column = SORTS.get(sort, sort)
-    by = [name for name in columns if name == column or (column == ELBO and name.startswith(f"{ELBO} ["))]
+    by = [name for name in lines[0] if name == column or (column == ELBO and name.startswith(f"{ELBO} ["))]
     if not by:
-        names = [*(key for key, name in SORTS.items() if name in columns), *columns]
+        names = [*(key for key, name in SORTS.items() if name in lines[0]), *lines[0]]
         raise UserError(f"sort expects one of {', '.join(dict.fromkeys(names))}, got {sort}.")
     sign = -1 if column in BEST_IS_HIGH else 1
 
     def key(number: int) -> tuple[Any, ...]:
-        return (str(leaves[number].get("data")), *(_sort_key(lines[number][name], sign) for name in by), number)
+        return str(leaves[number].get("data")), *(_sort_key(lines[number][name], sign) for name in by), number
 
     return sorted(range(len(lines)), key=key)
 
 
 def _sort_key(cell: Cell, sign: int) -> tuple[int, float, str]:
-    if cell is None:
-        return 2, 0.0, ""
-    if isinstance(cell, Statistic):
-        return 0, sign * cell.mean, ""
-    return (0, sign * float(cell), "") if _is_number(str(cell)) else (1, 0.0, str(cell))
+    match cell:
+        case None:
+            return 2, 0.0, ""
+        case Statistic():
+            return 0, sign * cell.mean, ""
+        case _:
+            return (0, sign * float(cell), "") if _is_number(cell) else (1, 0.0, cell)
 
 
-def _text(cell: Cell, digits: int) -> str | None:
-    if isinstance(cell, Statistic):
-        spread = "" if cell.spread is None else f" ± {cell.spread:.{digits}f}"
-        return f"{cell.mean:.{digits}f}{spread}"
-    return None if cell is None else str(cell)
+def _text(cell: Cell, column: str) -> str | None:
+    _, decimals = METRICS.get(column, (ELBO, ELBO_DECIMALS))
+    return cell.text(decimals) if isinstance(cell, Statistic) else cell
+
+
+def _numbers(lines: Sequence[Mapping[str, str | None]]) -> list[str]:
+    """The columns of numbers, which stand to the right."""
+    return [
+        name
+        for name in lines[0]
+        if name != "run" and all(_is_number(text.partition(" ± ")[0]) for line in lines if (text := line[name]))
+    ]
 
 
 def _is_number(text: str) -> bool:

@@ -51,7 +51,7 @@ def crosscheck(config: DictConfig) -> int:
 
 
 def _synthetic(config: DictConfig) -> dict[str, Any]:
-    from vje_ppl.crosscheck import certificate, normalization, normalization_picture  # JAX is configured first
+    from vje_ppl.crosscheck import certificate, normalization  # JAX is configured first
 
     batches = certificate.batches(config.precision, config.widths, config.seed, config.device, config.jax_device)
     checks = certificate.certify(batches, _progress)
@@ -60,6 +60,8 @@ def _synthetic(config: DictConfig) -> dict[str, Any]:
     rows = [integral.as_dict() for integral in integrals]
     print(f"\nwhat the densities integrate to\n{format_table([integral.row() for integral in integrals])}")
     if config.picture:
+        from vje_ppl.crosscheck import normalization_picture  # imported late: Matplotlib takes a second to import
+
         normalization_picture.draw(Path(config.picture))
         print(f"drawn in {config.picture}")
     return {"checks": [check.as_dict() for check in checks], "normalization": rows}

@@ -6,5 +6,5 @@ Read in this order:
     options.py        the checks of options
     knn.py, linear.py, one_class.py, ood.py    a kind each; the measures themselves are in `vje_ppl.measures`
     outcome.py        the results of one kind, and the file that they are written to
-    *_picture.py      their pictures
+    pictures.py       their pictures
 """

@@ -11,13 +11,13 @@ from typing import Any
 import pyro
 from omegaconf import DictConfig, OmegaConf
 
-from vje_ppl.evaluate.accuracy_picture import ACCURACIES, accuracy_figure
 from vje_ppl.evaluate.knn import evaluate_knn, evaluate_whitened_knn
 from vje_ppl.evaluate.linear import evaluate_linear
 from vje_ppl.evaluate.one_class import evaluate_one_class
 from vje_ppl.evaluate.ood import evaluate_ood
 from vje_ppl.evaluate.options import DEPENDS, check_options
 from vje_ppl.evaluate.outcome import REPORT, Outcome, read_report, write_report
+from vje_ppl.evaluate.pictures import ACCURACIES, accuracy_figure
 from vje_ppl.features.opened_run import EvaluatedRun, open_run
 from vje_ppl.features.shards import Shards
 from vje_ppl.files import write_atomically

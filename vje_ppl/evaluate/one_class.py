@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import class_index, select_class
 from vje_ppl.errors import UserError
-from vje_ppl.evaluate.one_class_picture import one_class_figure
 from vje_ppl.evaluate.outcome import Outcome
+from vje_ppl.evaluate.pictures import one_class_figure
 from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.files import open_no_link
 from vje_ppl.measures.anomaly.scored_images import scorer

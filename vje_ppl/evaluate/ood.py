@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vje_ppl.errors import UserError
-from vje_ppl.evaluate.ood_picture import ood_figure
 from vje_ppl.evaluate.outcome import Outcome, read_report
+from vje_ppl.evaluate.pictures import ood_figure
 from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.features.other_data import open_other
 from vje_ppl.measures.anomaly.scored_images import scorer

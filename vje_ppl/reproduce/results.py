@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,9 +109,7 @@ def read_results(study: Study, cells: Sequence[Cell], folder: Path) -> Results:
 def over_seeds(records: Iterable[Record], value: Callable[[Record], float | None]) -> tuple[Statistic | None, int]:
     """Mean, sample standard deviation and number of a value over records; None where no record has it."""
     values = [found for record in records if (found := value(record)) is not None]
-    if not values:
-        return None, 0
-    return Statistic(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None), len(values)
+    return (Statistic.over(values) if values else None), len(values)
 
 
 def one_a_seed(records: Sequence[Record]) -> list[Record]:
@@ -121,11 +118,8 @@ def one_a_seed(records: Sequence[Record]) -> list[Record]:
 
 
 def text(statistic: Statistic | None, factor: float = 100.0, digits: int = 1) -> str | None:
-    """`43.2 ± 0.4`, in percent unless told otherwise; None where there is none."""
-    if statistic is None:
-        return None
-    spread = "" if statistic.spread is None else f" ± {factor * statistic.spread:.{digits}f}"
-    return f"{factor * statistic.mean:.{digits}f}{spread}"
+    """A statistic as text, `43.2 ± 0.4`, in percent by default."""
+    return None if statistic is None else statistic.text(digits, factor)
 
 
 def row_of(record: Record, kind: str, **wanted: Any) -> Mapping[str, Any] | None:

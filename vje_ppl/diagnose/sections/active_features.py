@@ -1,4 +1,4 @@
-"""Which features are active, and is any scale stuck at its bound?"""
+"""Section: which features are active, and whether scales sit at a bound."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float64
+from matplotlib.figure import Figure
 from pyro import poutine
 
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
 from vje_ppl.diagnose.run import DiagnosedRun, held_out_images, inferring
-from vje_ppl.diagnose.sections.active_features_picture import features_figure
 from vje_ppl.diagnose.statistics.activity import ACTIVE, Activity, activity
 from vje_ppl.diagnose.statistics.feature_kl import feature_kl
 from vje_ppl.errors import UserError
+from vje_ppl.pictures.style import BLUE, GREY, INK, ORANGE, frame, log_ticks, new_figure
 from vje_ppl.program.bounded_scale import AT_BOUND
 from vje_ppl.program.moments import moments
 
 #: Share of active features below which a posterior counts as collapsed.
 COLLAPSED = 0.5
-#: Share of scales at a bound above which the bound, and not the image, decides.
+#: Share of scales at a bound above which the bound rather than the image decides.
 STUCK = 0.05
 #: Effective rank below this share of D: the means vary in few directions.
 FEW_DIRECTIONS = 0.1
-#: So many features are named in a sentence.
+#: The most features that a sentence names.
 NAMED = 8
+PALE_BLUE, PALE_ORANGE = "#b3d4e8", "#f2c9ac"
+#: Drawn in place of smaller values, on logarithmic axes.
+SMALLEST = 1e-8
 
 NOTES = (
     f"A feature is active where the variance over images of its posterior mean is above {ACTIVE:g} (Burda and others, "
@@ -45,7 +49,7 @@ TOTAL = (
 
 
 def active_features_section(diagnosed: DiagnosedRun) -> Section:
-    """Variance of means, KL per feature, scales at a bound, and directions of the guide's posterior."""
+    """Report the variance of means, KL per feature, scales at a bound, and directions of the guide's posterior."""
     images = at_most(held_out_images(diagnosed.data), diagnosed.options.features.images)
     if len(images) < 2:
         raise UserError(f"features.images expects at least 2 images to compare, got {len(images)}.")
@@ -88,22 +92,22 @@ def active_features_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def activity_verdict(measured: Activity) -> Verdict:
-    """Whether features carry information about the image."""
+    """Judge whether features carry information about the image."""
     idle = np.flatnonzero(~measured.active).tolist()
     share = measured.active.mean()
     level = Level.GOOD if not idle else Level.CAUTION if share >= COLLAPSED else Level.BAD
     names = ", ".join(map(str, idle[:NAMED])) + (" and more" if len(idle) > NAMED else "")
-    idle_ones = f"; inactive: {names}" if idle else ""
+    named = f"; inactive: {names}" if idle else ""
     return Verdict(
         "Active features",
         level,
-        f"{_count(measured)} features are active{idle_ones}.",
+        f"{_count(measured)} features are active{named}.",
         f"caution where any feature is inactive, bad where fewer than {100 * COLLAPSED:.0f} % of them are active",
     )
 
 
 def rank_verdict(measured: Activity) -> Verdict:
-    """Whether the posterior means vary in more than a few directions."""
+    """Judge whether the posterior means vary in more than a few directions."""
     dim = len(measured.variance)
     few = not measured.effective_rank >= FEW_DIRECTIONS * dim
     return Verdict(
@@ -116,7 +120,7 @@ def rank_verdict(measured: Activity) -> Verdict:
 
 
 def bound_verdict(low: float, high: float) -> Verdict:
-    """Whether images, and not the bounds, decide the scales.
+    """Judge whether images rather than the bounds decide the scales.
 
     Args:
         low: share of scales at the lower bound.
@@ -131,8 +135,51 @@ def bound_verdict(low: float, high: float) -> Verdict:
     )
 
 
+def features_figure(measured: Activity, kl: Float64[np.ndarray, "N D"] | None) -> Figure:
+    """Draw the KL of each feature, its variances, and the spectrum of the posterior means.
+
+    Args:
+        measured: how features vary over images.
+        kl: KL of each image and feature; None leaves the panel out.
+    """
+    dim = len(measured.variance)
+    note = f"{dim} features; orange: inactive ones" if not measured.active.all() else f"{dim} features, all active"
+    panels = 2 if kl is None else 3
+    figure = new_figure(3.2 * panels, 3.0, "Features of the posterior", note)
+    if kl is not None:
+        axes = figure.add_subplot(1, panels, 1)
+        order = np.argsort(-kl.mean(0), kind="stable")
+        low, middle, high = np.quantile(kl[:, order], [0.25, 0.5, 0.75], axis=0)
+        places, active = np.arange(dim), measured.active[order]
+        pale, full = (np.where(active, *pair).tolist() for pair in ((PALE_BLUE, PALE_ORANGE), (BLUE, ORANGE)))
+        axes.bar(places, kl.mean(0)[order], width=1, color=pale, linewidth=0, antialiased=False)
+        axes.vlines(places, low, high, color=full, linewidth=min(2.0, 100 / dim))
+        axes.plot(places, middle, ".", color=INK, markersize=min(3.0, 150 / dim))
+        frame(axes, "KL per feature", "nats", x="features by mean; dot and line: median, quartiles")
+        axes.set_xlim(-0.6, dim - 0.4)
+        axes.set_ylim(bottom=0)
+    axes = figure.add_subplot(1, panels, panels - 1)
+    for chosen, colour in ((measured.active, BLUE), (~measured.active, ORANGE)):
+        across, up = (np.maximum(one[chosen], SMALLEST) for one in (measured.uncertainty, measured.variance))
+        axes.scatter(across, up, s=14, color=colour, alpha=0.75, linewidth=0, clip_on=False, zorder=3)
+    axes.set(xscale="log", yscale="log")
+    axes.axhline(ACTIVE, color=GREY, linewidth=1.2)
+    frame(axes, "Variance of the mean", "over images", x="mean posterior variance", grid="both")
+    log_ticks(axes.xaxis)
+    log_ticks(axes.yaxis)
+    axes = figure.add_subplot(1, panels, panels)
+    total = measured.spectrum.sum()
+    shares = np.concatenate([[0], measured.spectrum.cumsum() / total]) if total > 0 else np.zeros(dim + 1)
+    axes.plot([0, dim], [0, 100], color=GREY, linewidth=1)
+    axes.plot(np.arange(dim + 1), 100 * shares, color=BLUE, linewidth=1.8)
+    axes.axvline(measured.effective_rank, color=BLUE, linewidth=1, linestyle=(0, (3, 2)))
+    frame(axes, "Variance in directions", "%", x=f"directions; dashed: effective rank {measured.effective_rank:.1f}")
+    axes.set(xlim=(0, dim), ylim=(0, 102))
+    return figure
+
+
 class _Posteriors:
-    """The guide's posteriors of a set of images, summed up batch by batch."""
+    """The guide's posteriors of a set of images, computed batch by batch."""
 
     @torch.no_grad()
     def __init__(self, diagnosed: DiagnosedRun, images: Any) -> None:

@@ -8,19 +8,19 @@ from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confi
 from vje_ppl.diagnose.posterior.calibration import Calibration, Ranks, calibrate
 from vje_ppl.diagnose.posterior.reference import Reference
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.pictures.style import COLOURS, FAINT, head, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, FAINT, GREEN, ORANGE, frame, legend, new_figure
 
-#: p-values of all quantities together below which calibration is doubted, and refused.
+#: p-values of all quantities together below which calibration is a caution, and bad.
 DOUBTED, REFUSED = 0.01, 0.001
 
 _BAND = 0.99
 
 
 def calibration_section(reference: Reference) -> Section:
-    """Ranks of simulated truths, tested for uniformity.
+    """Test whether simulated truths rank uniformly among draws of their posteriors.
 
     Args:
-        reference: the problem and how chains run.
+        reference: the problem, and the options of the chains.
     """
     found = calibrate(reference)
     rows = [
@@ -29,17 +29,14 @@ def calibration_section(reference: Reference) -> Section:
         for name, p in ranks.p_values.items()
     ]
     notes = [
-        f"{found.simulations} simulations: the likelihood's scale is that of one of the images, s is drawn "
-        "from the prior, "
-        "what is observed from the likelihood as it is, and s is ranked among draws of its posterior at β = 1. "
-        "Ranks of "
-        "a right program and sampler are uniform.",
+        f"{found.simulations} simulations: the likelihood's scale is that of one of the images, s is drawn from the "
+        "prior, what is observed from the likelihood as it is, and s is ranked among draws of its posterior at β = 1. "
+        "Ranks of a right program and sampler are uniform.",
     ]
     if found.off_sphere is not None and found.off_sphere > 1e-3:
         notes.append(
             "The direction's likelihood lives in R^D: simulated directions miss the unit sphere by "
-            f"{found.off_sphere:.2g} "
-            "on average and are observed as they are, not projected."
+            f"{found.off_sphere:.2g} on average and are observed as they are, not projected."
         )
     if reference.problem.guide_of is None:
         notes.append(
@@ -56,7 +53,7 @@ def calibration_section(reference: Reference) -> Section:
 
 
 def ranks_verdict(ranks: Ranks) -> Verdict:
-    """Whether ranks are uniform; ranks that are not numbers are bad."""
+    """Judge whether ranks are uniform; NaN among the ranks is bad."""
     p = ranks.p_value
     level = Level.GOOD if p >= DOUBTED else Level.CAUTION if p >= REFUSED else Level.BAD
     worst = min(ranks.p_values, key=lambda name: np.nan_to_num(ranks.p_values[name], nan=-1.0))
@@ -83,22 +80,20 @@ def _picture(found: Calibration) -> Picture:
     panels = figure.subplots(1, len(found.ranks), squeeze=False, sharey=True)[0]
     for axes, ranks in zip(panels, found.ranks, strict=True):
         axes.fill_between(points, low - points, high - points, color="#e9eef3", linewidth=0, label=f"{_BAND:.0%} band")
-        features = 0
+        labelled: set[str] = set()
         for name in ranks.ranks:
             values = np.sort(ranks.uniform(name))
             curve = np.searchsorted(values, points, side="right") / count - points
-            feature = name.startswith("feature")
-            colour = COLOURS[0] if feature else COLOURS[1] if name == "norm" else COLOURS[2]
-            label = ("features" if features == 0 else None) if feature else name
-            features += feature
-            axes.plot(
-                points, curve, color=colour, linewidth=1.0 if feature else 1.6, alpha=0.6 if feature else 1, label=label
-            )
+            if name.startswith("feature"):
+                kind, colour, width, alpha = "features", BLUE, 1.0, 0.6
+            else:
+                kind, colour, width, alpha = name, ORANGE if name == "norm" else GREEN, 1.6, 1.0
+            label = None if kind in labelled else kind
+            axes.plot(points, curve, color=colour, linewidth=width, alpha=alpha, label=label)
+            labelled.add(kind)
         axes.axhline(0, color=FAINT, linewidth=0.8)
-        head(axes, f"among draws of {ranks.of}", f"ECDF − uniform; p = {ranks.p_value:.2g}")
-        tidy(axes)
-        axes.set_xlabel("rank, as a share", fontsize=8, color=FAINT)
-    panels[0].legend(fontsize=7.5, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, -0.38))
+        frame(axes, f"among draws of {ranks.of}", f"ECDF − uniform; p = {ranks.p_value:.2g}", x="rank, as a share")
+    legend(panels[0], fontsize=7.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, -0.38))
     shown = " ".join(
         f"Among draws of {ranks.of} they " + ("do." if ranks.p_value >= DOUBTED else f"leave it: {ranks.shape}.")
         for ranks in found.ranks
@@ -108,6 +103,6 @@ def _picture(found: Calibration) -> Picture:
         figure,
         f"Each curve stays inside the band, in which all of a curve lies in {_BAND:.0%} of cases if ranks are uniform.",
         shown,
-        "Curves of the difference between the empirical distribution of ranks and the uniform one, around "
-        "zero, with a band.",
+        "Curves of the difference between the empirical distribution of ranks and the uniform one, around zero, "
+        "with a band.",
     )

@@ -14,37 +14,34 @@ from vje_ppl.diagnose.posterior.importance import LARGEST_KHAT
 from vje_ppl.diagnose.posterior.offsets import Offsets
 from vje_ppl.diagnose.posterior.problem import Power
 from vje_ppl.diagnose.posterior.reference import Comparison, Gaussians, Reference
-from vje_ppl.pictures.style import COLOURS, FAINT, INK, head, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, FAINT, GREEN, INK, ORANGE, PINK, SKY, frame, legend, log_ticks, new_figure
 
-GUIDE, BEST, TRUTH = COLOURS[1], COLOURS[0], "#8a8f98"
+GUIDE, BEST, TRUTH = ORANGE, BLUE, "#8a8f98"
 
 
 def gap_figure(comparisons: dict[Power, Comparison]) -> Figure:
-    """Stacked bars of the three parts, an image a bar, the total in order."""
-    figure = new_figure(
-        9.0, 3.4 * len(comparisons), "Where the log evidence goes: the gap of the guide, image by image"
-    )
+    """Stack the three parts of the gap in a bar per image, in order of the total."""
+    title = "Where the log evidence goes: the gap of the guide, image by image"
+    figure = new_figure(9.0, 3.4 * len(comparisons), title)
     panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
-    parts = (("information", COLOURS[5]), ("amortization", COLOURS[1]), ("family", COLOURS[2]))
+    parts = (("information", SKY), ("amortization", ORANGE), ("family", GREEN))
     for axes, (power, found) in zip(panels, comparisons.items(), strict=True):
         order = np.argsort(found.gap.total)
         below = np.zeros(len(order))
         for name, colour in parts:
-            values = np.fmax(getattr(found.gap, name)[order], 0)  # no bar for what is not a number
+            values = np.fmax(getattr(found.gap, name)[order], 0)  # no bar for NaN
             mean = getattr(found.gap, name).mean()
             axes.bar(np.arange(len(order)), values, bottom=below, color=colour, width=0.86, label=f"{name}: {mean:.1f}")
             below += values
-        head(axes, _capital(power.label), "nats; means in the legend")
-        tidy(axes)
+        frame(axes, _capital(power.label), "nats; means in the legend", x="images, in order")
         axes.set_xlim(-0.7, len(order) - 0.3)
         axes.set_ylim(top=1.22 * max(below.max(), 1e-9))
-        axes.legend(fontsize=8, frameon=False, loc="upper left", ncols=3)
-        axes.set_xlabel("images, in order", fontsize=8, color=FAINT)
+        legend(axes, loc="upper left", ncols=3)
     return figure
 
 
 def bounds_figure(comparisons: dict[Power, Comparison]) -> Figure:
-    """Log evidence less the importance-weighted bounds, over the number of draws."""
+    """Draw the log evidence less the importance-weighted bounds over the number of draws."""
     figure = new_figure(4.5 * len(comparisons), 3.4, "Importance-weighted bounds below the log evidence")
     panels = figure.subplots(1, len(comparisons), squeeze=False)[0]
     for axes, (power, found) in zip(panels, comparisons.items(), strict=True):
@@ -62,17 +59,15 @@ def bounds_figure(comparisons: dict[Power, Comparison]) -> Figure:
         lack = _finite(found.gap.log_evidence - found.guide_bounds[1].mean(0))
         axes.set_ylim(-0.5, 2 * max(1.0, lack.mean() if len(lack) else 1.0))
         axes.axhline(0, color=FAINT, linewidth=0.8)
-        head(axes, _capital(power.label), "nats below")
-        tidy(axes)
+        frame(axes, _capital(power.label), "nats below", x="draws K")
         axes.minorticks_off()
         axes.set_xticks(list(found.guide_bounds), [f"{size:,}" for size in found.guide_bounds])
-        axes.set_xlabel("draws K", fontsize=8, color=FAINT)
-    panels[0].legend(fontsize=8, frameon=False, loc="center right")
+    legend(panels[0], loc="center right")
     return figure
 
 
 def khat_figure(comparisons: dict[Power, Comparison]) -> Figure:
-    """Pareto k-hat of every image, of the guide and the best Gaussian."""
+    """Draw the Pareto k-hat of every image, for the guide and the best Gaussian."""
     figure = new_figure(4.5 * len(comparisons), 3.2, "Pareto k-hat of importance weights, image by image")
     panels = figure.subplots(1, len(comparisons), squeeze=False)[0]
     for axes, (power, found) in zip(panels, comparisons.items(), strict=True):
@@ -82,17 +77,15 @@ def khat_figure(comparisons: dict[Power, Comparison]) -> Figure:
         ):
             axes.plot(np.sort(values), ".", color=colour, markersize=6, label=name)
         axes.axhline(LARGEST_KHAT, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
-        head(axes, _capital(power.label), f"dashed: {LARGEST_KHAT}")
-        tidy(axes)
-        axes.set_xlabel("images, each kind in order", fontsize=8, color=FAINT)
-    panels[0].legend(fontsize=8, frameon=False, loc="upper left")
+        frame(axes, _capital(power.label), f"dashed: {LARGEST_KHAT}", x="images, each kind in order")
+    legend(panels[0], loc="upper left")
     return figure
 
 
 def moments_figure(reference: Reference) -> Figure:
-    """Means and scales of guide and best Gaussian against NUTS, a dot a feature and image."""
+    """Draw means and scales of guide and best Gaussian against those of NUTS, one dot per feature and image."""
     powers = reference.powers
-    figure = new_figure(8.6, 3.5 * len(powers), "Means and scales against NUTS, a dot a feature of an image")
+    figure = new_figure(8.6, 3.5 * len(powers), "Means and scales against NUTS, one dot per feature of an image")
     panels = figure.subplots(len(powers), 2, squeeze=False)
     problem = reference.problem
     rng = np.random.default_rng(0)
@@ -112,16 +105,15 @@ def moments_figure(reference: Reference) -> Figure:
         for axes, title in zip(row, ("mean", "standard deviation"), strict=True):
             ends = np.array([min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])])
             axes.plot(ends, ends, color=INK, linewidth=0.7)
-            head(axes, _capital(title), power.name)
-            tidy(axes, "both")
-            axes.set_xlabel("NUTS", fontsize=8, color=FAINT)
-        _few_log_ticks(row[1])
-    panels[0][0].legend(fontsize=8, frameon=False, loc="upper left", markerscale=4)
+            frame(axes, _capital(title), power.name, x="NUTS", grid="both")
+        log_ticks(row[1].xaxis)
+        log_ticks(row[1].yaxis)
+    legend(panels[0][0], loc="upper left", markerscale=4)
     return figure
 
 
 def marginals_figure(reference: Reference, power: Power, names: list[str]) -> Figure:
-    """1-D marginals of three images: NUTS as a histogram, guide and best Gaussian as curves."""
+    """Draw 1-D marginals of three images: NUTS as a histogram, guide and best Gaussian as curves."""
     images, features = _chosen(reference, power)
     figure = new_figure(2.5 * len(features), 2.1 * len(images) + 0.7, f"Marginals under {power.label}")
     panels = figure.subplots(len(images), len(features), squeeze=False)
@@ -130,13 +122,14 @@ def marginals_figure(reference: Reference, power: Power, names: list[str]) -> Fi
         for axes, feature in zip(row, features, strict=True):
             draws = sampled.latent[image, :, :, feature].ravel()
             _marginal(axes, reference, gaussians, image, feature, draws)
-            head(axes, f"Feature {feature}", names[image])
+            frame(axes, f"Feature {feature}", names[image], grid="")
+            axes.spines["left"].set_visible(False)
     _legend(figure)
     return figure
 
 
 def pairs_figure(reference: Reference, power: Power, names: list[str]) -> Figure:
-    """2-D marginals of three images, each in its two most correlated features."""
+    """Draw 2-D marginals of three images, each in its two most correlated features."""
     images, _ = _chosen(reference, power)
     figure = new_figure(3.3 * len(images), 3.7, f"Two features at a time under {power.label}")
     panels = figure.subplots(1, len(images), squeeze=False)[0]
@@ -152,62 +145,41 @@ def pairs_figure(reference: Reference, power: Power, names: list[str]) -> Figure
         ):
             angle = np.linspace(0, 2 * np.pi, 200)
             for radius, width in ((1.18, 1.2), (2.45, 1.9)):  # half and 95 % of a Gaussian's mass
-                axes.plot(
-                    mean[first] + radius * scale[first] * np.cos(angle),
-                    mean[second] + radius * scale[second] * np.sin(angle),
-                    color=colour,
-                    linewidth=width,
-                )
-        head(axes, names[image], "")
-        tidy(axes, "both")
-        axes.set_xlabel(f"feature {first}", fontsize=8, color=FAINT)
-        axes.set_ylabel(f"feature {second}", fontsize=8, color=FAINT)
+                across, up = radius * scale[first] * np.cos(angle), radius * scale[second] * np.sin(angle)
+                axes.plot(mean[first] + across, mean[second] + up, color=colour, linewidth=width)
+        frame(axes, names[image], x=f"feature {first}", y=f"feature {second}", grid="both")
     _legend(figure)
     return figure
 
 
 def offsets_figure(offsets: Offsets) -> Figure:
-    """Scale ratio and shift of every feature."""
+    """Draw the scale ratio and the shift of every feature."""
     figure = new_figure(9.0, 3.2, f"The guide beside what {offsets.want}")
     panels = figure.subplots(1, 2)
     places, odd = np.arange(len(offsets.shift)), offsets.odd_features()
     for axes, values, right in zip(panels, (offsets.scale_ratio, offsets.shift), (1.0, 0.0), strict=True):
         axes.plot(places, values, "o", color=GUIDE, markersize=3.5)
-        axes.plot(places[odd], values[odd], "o", mfc="none", color=COLOURS[3], markersize=10, markeredgewidth=1.6)
+        axes.plot(places[odd], values[odd], "o", mfc="none", color=PINK, markersize=10, markeredgewidth=1.6)
         for one in odd:
             axes.annotate(f" feature {one}", (one, values[one]), fontsize=8, color=INK, va="bottom")
         axes.axhline(right, color=INK, linewidth=0.8)
-        axes.set_xlabel("feature", fontsize=8, color=FAINT)
     panels[0].set_yscale("log")
     ratios = _finite(offsets.scale_ratio[offsets.scale_ratio > 0])
     low, high = min(0.4, 0.8 * ratios.min(initial=0.5)), max(2.5, 1.25 * ratios.max(initial=2.0))
     panels[0].set_ylim(low, high)
-    panels[0].minorticks_off()
-    ticks = [tick for tick in (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30, 100) if low <= tick <= high]
-    panels[0].set_yticks(ticks)
     band = max(2.0, 1.1 * np.abs(_finite(offsets.shift)).max(initial=0.0))
     panels[1].set_ylim(-band, band)
     panels[0].axhspan(0.8, 1.25, color="#e9eef3", zorder=0)
     panels[1].axhspan(-0.3, 0.3, color="#e9eef3", zorder=0)
-    head(panels[0], "Scale", "guide's over the wanted one")
-    head(panels[1], "Mean", "guide's − wanted, in sd")
-    for axes in panels:
-        tidy(axes)
+    frame(panels[0], "Scale", "guide's over the wanted one", x="feature")
+    frame(panels[1], "Mean", "guide's − wanted, in sd", x="feature")
+    log_ticks(panels[0].yaxis)
     return figure
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """Those that can be drawn."""
+    """The values that can be drawn."""
     return values[np.isfinite(values)]
-
-
-def _few_log_ticks(axes: Axes) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, as plain numbers."""
-    steps = [mantissa * 10.0**power for power in range(-6, 4) for mantissa in (1, 2, 5)]
-    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        ticks = [step for step in steps if low <= step <= high]
-        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
 
 
 def _marginal(
@@ -225,14 +197,12 @@ def _marginal(
     at = np.linspace(low, high, 400)
     for colour, mean, scale in curves:
         axes.plot(at, norm.pdf(at, mean, scale), color=colour, linewidth=1.5)
-    tidy(axes, "")
     axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
     axes.set_xlim(low, high)
 
 
 def _chosen(reference: Reference, power: Power) -> tuple[list[int], list[int]]:
-    """Three images spread over the gap, and four features over the spread of the guide's scales."""
+    """Choose three images spread over the gap, and four features spread over the guide's scales."""
     order = np.argsort(reference.comparison(power).gap.total)
     images = [int(order[place]) for place in np.unique(np.linspace(0, len(order) - 1, 3).astype(int))]
     by_scale = np.argsort(reference.problem.guide_scale.mean(0))
@@ -255,7 +225,7 @@ def _legend(figure: Figure) -> None:
         Line2D([], [], color=GUIDE, label="guide"),
         Line2D([], [], color=BEST, label="best diagonal Gaussian"),
     ]
-    figure.legend(handles=handles, fontsize=8, frameon=False, ncols=3, loc="outside lower left")
+    legend(figure, handles=handles, ncols=3, loc="outside lower left")
 
 
 def _capital(text: str) -> str:

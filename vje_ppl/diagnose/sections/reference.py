@@ -1,4 +1,4 @@
-"""Section: is the ground truth itself to be trusted?"""
+"""Section: whether the ground truth can be trusted."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 from vje_ppl.diagnose.posterior.nuts import LARGEST_RHAT
 from vje_ppl.diagnose.posterior.reference import Reference, Sampled
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.pictures.style import COLOURS, FAINT, head, new_figure, tidy
+from vje_ppl.pictures.style import COLOURS, FAINT, frame, legend, new_figure
 
-#: Share of images that must be sampled for the reference to be one.
+#: Share of images that must have converged for the reference to be good.
 ENOUGH = 0.9
 
 
 def reference_section(reference: Reference, names: list[str]) -> Section:
-    """NUTS on every image and target density, with R-hat, ESS and divergences.
+    """Report R-hat, ESS and divergences of NUTS on every image and target density.
 
     Args:
         reference: the problem and its chains.
-        names: of the images, for rows and pictures.
+        names: names of the images, for rows and pictures.
     """
     verdicts, rows, samples = [], [], []
     for power in reference.powers:
@@ -47,11 +47,10 @@ def reference_section(reference: Reference, names: list[str]) -> Section:
         [_picture(samples)],
         rows,
         [
-            f"{options.chains} chains an image, {options.warmup} transitions to adapt the step size, then "
-            f"{options.draws} draws, {options.thin} transitions apart. The likelihood's scale is the trained "
-            "guide's for "
-            "that image, held fixed. Each posterior is sampled in the coordinates of its best diagonal Gaussian, where "
-            "chains start at draws of Normal(0, I); no guide has a say in it.",
+            f"{options.chains} chains per image, {options.warmup} transitions to adapt the step size, then "
+            f"{options.draws} draws, {options.thin} transitions apart. The likelihood's scale is the trained guide's "
+            "for that image, held fixed. Each posterior is sampled in the coordinates of its best diagonal Gaussian, "
+            "where chains start at draws of Normal(0, I); the guide has no influence on them.",
             f"A transition takes at most {2**options.max_tree_depth - 1} leapfrog steps, a limit that {limits} of them "
             "reached: that costs effective draws, not correctness.",
             "An image that did not converge stays in every figure and is marked: its row says converged: false.",
@@ -91,15 +90,13 @@ def _picture(samples: list[tuple[str, Sampled]]) -> Picture:
             bad = ~found.converged[order]
             one.plot(place, values[order], ".", color=colour, markersize=5, label=label)
             one.plot(place[bad], values[order][bad], "o", mfc="none", color=colour, markersize=8)
-    head(axes[0], "R-hat, the worst feature", "at most 1.01")
+    frame(axes[0], "R-hat, the worst feature", "at most 1.01", x="images, in order")
     axes[0].axhline(LARGEST_RHAT, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
-    head(axes[1], "ESS, the worst feature", f"at least {samples[0][1].convergence.needed_ess:g}")
-    axes[1].axhline(samples[0][1].convergence.needed_ess, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
+    needed = samples[0][1].convergence.needed_ess
+    frame(axes[1], "ESS, the worst feature", f"at least {needed:g}", x="images, in order")
+    axes[1].axhline(needed, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
     axes[1].set_ylim(bottom=0)
-    for one in axes:
-        tidy(one)
-        one.set_xlabel("images, in order", fontsize=8, color=FAINT)
-    axes[0].legend(fontsize=7.5, frameon=False, loc="upper left")
+    legend(axes[0], fontsize=7.5, loc="upper left")
     converged = [f"{one.convergence.converged.mean():.0%} for {label}" for label, one in samples]
     return Picture(
         "reference",

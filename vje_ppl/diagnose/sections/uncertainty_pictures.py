@@ -1,4 +1,4 @@
-"""The pictures of whether uncertainty means anything."""
+"""The pictures of the section on uncertainty."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vje_ppl.diagnose.statistics.risk_coverage import RiskCoverage
-from vje_ppl.pictures.style import COLOURS, FAINT, INK, head, names, new_figure, tidy
+from vje_ppl.pictures.style import (
+    BLUE,
+    COLOURS,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    frame,
+    head,
+    log_ticks,
+    names,
+    new_figure,
+)
 
-BLUE, RED = COLOURS[0], COLOURS[1]
-GREY = "#9a9a9a"
 SCALE = "geometric mean of σ"
 #: Images in each row of the gallery.
 GALLERY = 10
@@ -26,22 +37,17 @@ def corruption_figure(
     examples: Mapping[str, Float[np.ndarray, "_ C S S"]],
     correlations: Mapping[str, float],
 ) -> Figure:
-    """Posterior scale against severity, a column a corruption, with one image above it at every severity.
+    """Draw posterior scale against severity in a column per corruption, below an image at every severity.
 
     Args:
-        scales: mean log σ of N images at each level, level 0 without corruption.
-        severities: of the levels after the first.
-        units: what severities are numbers of.
+        scales: mean log σ of N images at each level; level 0 has no corruption.
+        severities: the severity of each level after level 0.
+        units: what a severity measures.
         examples: pixels of one image at every level.
-        correlations: mean rank correlation with severity.
+        correlations: mean rank correlation of the scale with severity.
     """
-    count = len(scales)
-    figure = new_figure(
-        max(3.1 * count, 4.6),
-        3.9,
-        "Posterior scale against corruption",
-        "line: median of the images; bands: 50 and 90 %",
-    )
+    count, note = len(scales), "line: median of the images; bands: 50 and 90 %"
+    figure = new_figure(max(3.1 * count, 4.6), 3.9, "Posterior scale against corruption", note)
     grid = figure.add_gridspec(2, count, height_ratios=(1, 3.2))
     shared: Axes | None = None
     for column, (name, values) in enumerate(scales.items()):
@@ -59,21 +65,18 @@ def corruption_figure(
         axes.fill_between(levels, lines[1], lines[3], color=BLUE, alpha=0.25, linewidth=0)
         axes.plot(levels, lines[2], color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
         axes.set_xlim(-0.5, len(values) - 0.5)
-        tidy(axes)
+        frame(axes, x=units[name], y=SCALE if column == 0 else "")
         names(axes, ["none", *(f"{severity:g}" for severity in severities[name])], "x")
-        axes.set_xlabel(units[name], fontsize=8, color=FAINT)
-        if column == 0:
-            axes.set_ylabel(SCALE, fontsize=8, color=FAINT)
     return figure
 
 
 def risk_coverage_figure(curve: RiskCoverage, orders: Float64[np.ndarray, "orders N"], k: int) -> Figure:
-    """Error of k-NN among the most certain images, beside the best and random orders.
+    """Draw the error of k-NN among the most certain images, beside the best order and random orders.
 
     Args:
-        curve: of the posterior scale.
+        curve: risk and coverage when images are ordered by posterior scale.
         orders: risks of random orders.
-        k: neighbours.
+        k: number of neighbours.
     """
     note = f"weighted {k}-NN on embeddings; {len(curve.risk)} images; the area under a curve is the mean of its risks"
     figure = new_figure(6.6, 3.6, "Risk against coverage", note)
@@ -84,16 +87,14 @@ def risk_coverage_figure(curve: RiskCoverage, orders: Float64[np.ndarray, "order
     axes.axhline(100 * curve.random, color=GREY, linewidth=1.2)
     errors = round(curve.random * len(curve.risk))
     best = 100 * np.maximum(np.arange(1, len(curve.risk) + 1) - (len(curve.risk) - errors), 0)
-    axes.plot(coverage, best / np.arange(1, len(curve.risk) + 1), color=COLOURS[2], linewidth=1.2)
+    axes.plot(coverage, best / np.arange(1, len(curve.risk) + 1), color=GREEN, linewidth=1.2)
     axes.plot(coverage, 100 * curve.risk, color=BLUE, linewidth=2)
     top = 100 * max(curve.risk[len(curve.risk) // 20 :].max(), 2.2 * curve.random)
     axes.set(xlim=(0, 100), ylim=(0, min(100, top)))
-    head(axes, "k-NN errors", "errors among the images answered, %")
-    tidy(axes)
-    axes.set_xlabel("most certain images that are answered, %", fontsize=8, color=FAINT)
+    frame(axes, "k-NN errors", "errors among the images answered, %", x="most certain images that are answered, %")
     entries = (
         (f"by posterior scale: area {curve.area:.4f}", BLUE),
-        (f"random order: {curve.random:.4f}; band: 90 % of them", "#6b6b6b"),
+        (f"random order: {curve.random:.4f}; band: 90 % of them", FAINT),
         (f"errors last, the best there is: {curve.oracle:.4f}", "#00744f"),
     )
     for row, (text, colour) in enumerate(entries):
@@ -107,13 +108,13 @@ def scale_figure(
     name: str,
     aurocs: Mapping[str, float],
 ) -> Figure:
-    """Distributions of the posterior scale, of the run's own data and of others.
+    """Draw the distribution of the posterior scale on the run's own data and on other data sets.
 
     Args:
         inside: mean log σ of the run's held-out images.
-        outside: the same of other data sets.
-        name: the run's data.
-        aurocs: of telling each from the run's own by scale.
+        outside: the same for other data sets.
+        name: the run's data set.
+        aurocs: AUROC of telling each data set from the run's own by scale.
     """
     note = f"grey: {name}, {len(inside)} images; in colour: another data set"
     figure = new_figure(max(3.6 * len(outside), 5.2), 2.9, "Posterior scale on other data", note)
@@ -126,13 +127,9 @@ def scale_figure(
             kept = np.exp(np.clip(one, edges[0], edges[-1]))
             axes.hist(kept, np.exp(edges).tolist(), density=True, color=colour, alpha=0.6, linewidth=0)
         axes.set_xscale("log")
-        axes.minorticks_off()
-        ticks = np.exp(np.linspace(edges[0], edges[-1], 5))
-        tidy(axes)
-        axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+        frame(axes, other, f"AUROC {aurocs[other]:.3f}", x=SCALE)
+        log_ticks(axes.xaxis)
         axes.set_yticks([])
-        head(axes, other, f"AUROC {aurocs[other]:.3f}")
-        axes.set_xlabel(SCALE, fontsize=8, color=FAINT)
     return figure
 
 
@@ -142,12 +139,12 @@ def gallery_figure(
     wrong: Bool[np.ndarray, " N"] | None,
     order: Int64[np.ndarray, " N"],
 ) -> Figure:
-    """The most certain images above the least certain ones; a frame around those that k-NN gets wrong.
+    """Show the most certain images above the least certain ones, with a frame around those that k-NN gets wrong.
 
     Args:
-        pixels: values in [0, 1] of the images in `order`'s first and last `GALLERY` places, in that order.
+        pixels: values in [0, 1] of the images in the first and last `GALLERY` places of `order`, in that order.
         scale: mean log σ of all images.
-        wrong: whether k-NN is wrong, of all images; None where there are no labels.
+        wrong: whether k-NN is wrong about each image; None where there are no labels.
         order: all images, the most certain first.
     """
     each = len(pixels) // 2
@@ -160,10 +157,10 @@ def gallery_figure(
         _show(axes, shown[place], (0, 1, 0, 1))
         is_wrong = wrong is not None and bool(wrong[image])
         for spine in axes.spines.values():
-            spine.set(visible=True, color=RED if is_wrong else "#cccccc", linewidth=2.5 if is_wrong else 0.6)
+            spine.set(visible=True, color=ORANGE if is_wrong else "#cccccc", linewidth=2.5 if is_wrong else 0.6)
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_xlabel(f"{np.exp(scale[image]):.3f}", fontsize=8, color=RED if is_wrong else INK, labelpad=2)
+        axes.set_xlabel(f"{np.exp(scale[image]):.3f}", fontsize=8, color=ORANGE if is_wrong else INK, labelpad=2)
         if place % each == 0:
             head(axes, "most certain" if place == 0 else "least certain")
     return figure

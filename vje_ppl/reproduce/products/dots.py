@@ -1,4 +1,4 @@
-"""A picture of a table: a dot a method, a panel a data set and measure."""
+"""The picture of a table: a dot per method, in a panel per data set and measure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vje_ppl.compare.rows import Statistic
-from vje_ppl.pictures.style import COLOURS, FAINT, head, names, new_figure, tidy
+from vje_ppl.pictures.style import BLUE, FAINT, ORANGE, dot, frame, names, new_figure, say_empty
 from vje_ppl.reproduce.results import Record, one_a_seed, over_seeds
 
-#: By name: the features, and where the metrics of a run have their accuracy.
+#: What was not trained: the features, and the metric that holds their accuracy.
 REFERENCES = {"untrained": ("z", "knn/untrained_z"), "raw pixels": ("pixels", "knn/pixels")}
 
 
-#: What the colours of `colour_of` say.
-MEANINGS = {COLOURS[0]: "blue: VJE", COLOURS[1]: "orange: baselines", FAINT: "grey: nothing learned"}
+#: What the colours of `colour_of` mean.
+MEANINGS = {BLUE: "blue: VJE", ORANGE: "orange: baselines", FAINT: "grey: nothing learned"}
 
 ROW, MARGIN, WIDTH = 0.24, 0.75, 3.0  # inches
 
@@ -27,25 +27,25 @@ class Line:
     """One line of the table.
 
     Attributes:
-        panel: where it stands.
-        name: what it is called.
+        panel: the data set.
+        name: its name in the picture.
         values: its figures by measure, as shares.
-        colour: its colour.
-        seeds: how many its means are over.
+        colour: the colour of its dots.
+        seeds: the number of seeds that its means are over.
     """
 
     panel: str
     name: str
     values: Mapping[str, Statistic]
-    colour: str = COLOURS[0]
+    colour: str = BLUE
     seeds: int = 1
 
 
 def colour_of(method: str) -> str:
-    """One colour for this project's method and its variants, one for all others, one for what was not trained."""
+    """Return the colour of VJE and its variants, of the baselines, or of what was not trained."""
     if method in ("untrained", "raw pixels"):
         return FAINT
-    return COLOURS[0] if method.startswith("vje") else COLOURS[1]
+    return BLUE if method.startswith("vje") else ORANGE
 
 
 def dots(
@@ -56,14 +56,14 @@ def dots(
     one_scale: bool = False,
     heads: Mapping[tuple[str, str], str] | None = None,
 ) -> Figure:
-    """Means with a bar of one standard deviation to either side; in percent.
+    """Draw means, in percent, with a bar of one standard deviation to either side.
 
     Args:
-        lines: from the top; those without any figure are left out.
-        measures: columns of panels.
-        title: above it all.
-        one_scale: whether the panels of a data set share their scale, as values of one measure should.
-        heads: by data set and measure, what stands above a panel in place of the measure.
+        lines: the lines, from the top; those without figures are left out.
+        measures: the columns of panels.
+        title: the title of the picture.
+        one_scale: whether the panels of a data set share their scale, as values of the same measure should.
+        heads: what stands above a panel in place of the measure, by data set and measure.
     """
     panels: dict[str, list[Line]] = {}
     for line in lines:
@@ -76,7 +76,7 @@ def dots(
     note += "".join(f"; {meaning}" for colour, meaning in MEANINGS.items() if colour in colours and len(colours) > 1)
     figure = new_figure(1.6 + WIDTH * len(measures), 0.8 + sum(heights or [1.0]), title, note)
     if not panels:
-        figure.text(0.5, 0.4, "nothing has been run yet", ha="center", color=FAINT)
+        say_empty(figure, "nothing has been run yet")
         return figure
     grid = figure.add_gridspec(len(panels), len(measures), height_ratios=heights)
     for row, (panel, members) in enumerate(panels.items()):
@@ -84,16 +84,11 @@ def dots(
         for column, measure in enumerate(measures):
             axes = figure.add_subplot(grid[row, column], sharex=first)
             first = axes if one_scale and first is None else first
-            head(axes, panel if column == 0 else "", (heads or {}).get((panel, measure), measure))
             for height, line in enumerate(members):
                 found = line.values.get(measure)
-                if found is None:
-                    continue
-                axes.plot(100 * found.mean, height, "o", color=line.colour, markersize=5)
-                if found.spread is not None:
-                    ends = [100 * (found.mean - found.spread), 100 * (found.mean + found.spread)]
-                    axes.plot(ends, [height, height], color=line.colour, linewidth=1.4)
-            tidy(axes, grid="both")
+                if found is not None:
+                    dot(axes, found.mean, found.spread, height, line.colour)
+            frame(axes, panel if column == 0 else "", (heads or {}).get((panel, measure), measure), grid="both")
             labels = [line.name + f" ({line.seeds})" * spread for line in members]
             names(axes, labels if column == 0 else [""] * len(labels), "y")
             axes.set_ylim(len(members) - 0.5, -0.5)
@@ -102,10 +97,10 @@ def dots(
 
 
 def references(records: Sequence[Record]) -> Iterator[tuple[str, str, Statistic, int]]:
-    """Name, features, accuracy and number of seeds of what was not trained; raw pixels have no seed.
+    """Yield name, features, accuracy and number of seeds of what was not trained; raw pixels have no seed.
 
     Args:
-        records: of one data set, whatever their methods.
+        records: the records of a data set, of any method.
     """
     by_seed = one_a_seed(records)
     for name, (features, key) in REFERENCES.items():

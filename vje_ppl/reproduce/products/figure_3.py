@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from vje_ppl.pictures.style import COLOURS, FAINT, LEVEL_STYLES, head, new_figure, tidy
+from vje_ppl.pictures.style import COLOURS, FAINT, LEVEL_STYLES, frame, legend, new_figure
 from vje_ppl.reproduce.products.dots import references
 from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
 
@@ -16,7 +16,7 @@ FEATURES = {"knn/z": ("z", "solid"), "knn/mu": ("μ", (0, (4, 1.5)))}
 
 
 def figure_3(results: Results) -> Product:
-    """Curves of weighted k-NN accuracy, mean over seeds with a band of one standard deviation."""
+    """Draw curves of weighted k-NN accuracy, means over seeds with a band of one standard deviation."""
     blocks = results.study.blocks
     seeds = {record["seed"] for record in results.records.values()}
     note = "mean over seeds; band: one standard deviation" if len(seeds) > 1 else "one seed" * len(seeds)
@@ -55,10 +55,8 @@ def figure_3(results: Results) -> Product:
         if levels:
             level = 100 * levels[0]["metrics"]["knn/pixels"]
             axes.axhline(level, color=FAINT, linewidth=1.0, linestyle=LEVEL_STYLES[0], label="raw pixels")
-            axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        head(axes, f"k-NN on {block.name}", setting)
-        tidy(axes, grid="both")
-        axes.set_xlabel("epoch", fontsize=8, color=FAINT)
+            legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        frame(axes, f"k-NN on {block.name}", setting, x="epoch", grid="both")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return Product(list(_rows(results)), table, figure)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from vje_ppl.pictures.style import FAINT, INK, head, names, new_figure, tidy
+from vje_ppl.pictures.style import FAINT, INK, frame, names, new_figure
 from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, row_of, text
 
 BETA, NU, CLASS = "objective.beta", "likelihood.df", "data.only_class"
 
 
 def figure_4(results: Results) -> Product:
-    """A heat map of the headline score, lighter for higher AUROC as in the paper; a cell only where all classes are."""
+    """Draw a heat map of the headline score, lighter for higher AUROC as in the paper, of cells with all classes."""
     blocks = results.study.blocks
     figure = new_figure(
         1.2 + 3.6 * len(blocks), 3.9, results.study.title, "the headline score; lighter is higher; 50 is chance"
@@ -41,12 +41,10 @@ def figure_4(results: Results) -> Product:
             light = not math.isnan(value) and value > (low + high) / 2
             shown = "–" if math.isnan(value) else f"{value:.1f}"
             axes.text(column, row, shown, ha="center", va="center", color=INK if light else "white", fontsize=9)
-        head(axes, f"{block.name}, {len(classes)} classes", "AUROC, %")
-        tidy(axes, grid="")
+        frame(axes, f"{block.name}, {len(classes)} classes", "AUROC, %", x="ν", grid="")
         names(axes, [f"{nu:g}" for nu in nus], "x")
         names(axes, [f"{beta:g}" for beta in betas], "y")
-        axes.set_xlabel("ν", fontsize=9, color=FAINT)
-        axes.set_ylabel("β", fontsize=9, color=FAINT, rotation=0, labelpad=14, va="center")
+        axes.set_ylabel("β", rotation=0, labelpad=14, va="center")
         figure.colorbar(image, ax=axes, shrink=0.9).ax.tick_params(labelsize=7, labelcolor=FAINT)
     notes = ["AUROC of the headline score (conditional, augmented-augmented, S = 16, 8 pairs), mean over classes."]
     notes += _references(results)
@@ -59,7 +57,7 @@ def _auroc(record: Record) -> float | None:
 
 
 def _by_seed(records: list[Record], classes: int) -> Iterator[dict[str, float]]:
-    """The mean over classes, for each seed that has them all."""
+    """Yield the mean over classes for each seed that has all of them."""
     for seed in dict.fromkeys(record["seed"] for record in records):
         values = [_auroc(record) for record in records if record["seed"] == seed]
         found = [value for value in values if value is not None]
@@ -68,19 +66,19 @@ def _by_seed(records: list[Record], classes: int) -> Iterator[dict[str, float]]:
 
 
 def _references(results: Results) -> Iterator[str]:
-    """What a distance says on the same classes without any training."""
+    """Yield sentences about the AUROC of a distance on the same classes without any training."""
     for block in results.study.blocks:
         (variant,) = block.variants
         first = {BETA: block.sweep[BETA][0], NU: block.sweep[NU][0]}
         records = results.of(block.name, variant, first)
-        said = []
+        found = []
         for name, encoder in {"the untrained network's z": "untrained", "raw pixels": "none"}.items():
             rows = [row_of(one, "one_class", score="mahalanobis", encoder=encoder, views="clean") for one in records]
             values = [row["auroc"] for row in rows if row is not None]
             if values:
-                said.append(f"{100 * sum(values) / len(values):.1f} on {name}")
-        if said:
-            yield f"{block.name}: beside it, the Mahalanobis distance has {' and '.join(said)}."
+                found.append(f"{100 * sum(values) / len(values):.1f} on {name}")
+        if found:
+            yield f"{block.name}: beside it, the Mahalanobis distance has {' and '.join(found)}."
 
 
 def _rows(results: Results) -> Iterator[dict[str, Any]]:
