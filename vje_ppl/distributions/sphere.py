@@ -74,8 +74,12 @@ def versine(loc: Float[Tensor, "*#batch D"], value: Float[Tensor, "*#batch D"]) 
         Shape (...), from 0 to 2.
     """
     difference = value - loc
-    lacking = (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
-    return 0.5 * (torch.linalg.vecdot(difference, difference) + lacking)
+    return 0.5 * (torch.linalg.vecdot(difference, difference) + missing_length(loc))
+
+
+def missing_length(loc: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+    """What the squared length of a location lacks to one, shape (...): 0 but for rounding, and 1 for the zero vector."""
+    return (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
 
 
 def from_versine(loc: Float[Tensor, "*batch D"], versine: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch D"]:
