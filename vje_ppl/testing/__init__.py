@@ -6,6 +6,7 @@ Each function runs all checks of its kind on an instance, and raises one error t
 name, with what was expected, what came, and what to do. The project's own tests run the same checks, one by one.
 """
 
+from vje_ppl.testing.distribution import DISTRIBUTION_CHECKS, check_distribution
 from vje_ppl.testing.guide import GUIDE_CHECKS, check_guide
 from vje_ppl.testing.likelihood import LIKELIHOOD_CHECKS, check_likelihood
 from vje_ppl.testing.prior import PRIOR_CHECKS, check_prior
@@ -14,6 +15,7 @@ from vje_ppl.testing.run import Check, Checks, outcome
 from vje_ppl.testing.subject import Subject
 
 __all__ = [
+    "DISTRIBUTION_CHECKS",
     "GUIDE_CHECKS",
     "LIKELIHOOD_CHECKS",
     "PRIOR_CHECKS",
@@ -23,6 +25,7 @@ __all__ = [
     "Outcome",
     "Report",
     "Subject",
+    "check_distribution",
     "check_guide",
     "check_likelihood",
     "check_prior",
