@@ -132,7 +132,7 @@ CASES = [
             },
             ENTROPY | CDF | KL,
         )
-        for dim in (2, 5)
+        for dim in (1, 2, 5)
     ),
     *(
         on_the_sphere(density, dim, ENTROPY | CDF | KL | (frozenset() if density.has_rsample else DRAWN))

@@ -1,9 +1,10 @@
-"""The checks that a prior, a likelihood or a guide must pass, for parts of your own and for the project's.
+"""The checks that a prior, likelihood, guide or distribution must pass, for your own and for the project's.
 
     vje_ppl.testing.check_likelihood(MyLikelihood(kappa=2.0))
+    vje_ppl.testing.check_distribution(MyDistribution, {"loc": [0.0, 3.0], "scale": [1.0, 0.01]})
 
-Each function runs all checks of its kind on an instance, and raises one error that lists every check that failed by
-name, with what was expected, what came, and what to do. The project's own tests run the same checks, one by one.
+Each function runs all checks of its kind, and raises one error that lists every check that failed by name, with what
+was expected, what came, and what to do. The project's own tests run the same checks, one by one.
 """
 
 from vje_ppl.testing.distribution import DISTRIBUTION_CHECKS, check_distribution

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from vje_ppl.testing.report import Failed, NotRun, Report, described
 from vje_ppl.testing.run import Checks, report
 
 
-def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Tensor], batched: bool = True) -> Report:
+def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any], batched: bool = True) -> Report:
     """Run every check of a continuous distribution, of torch or Pyro, on one of your own.
 
     Its density is over Lebesgue measure on its support, of a dimension less for a simplex, as in torch; and over the
@@ -33,8 +34,8 @@ def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Tenso
 
     Args:
         build: the class, or a function, that makes the distribution of its parameters by name.
-        parameters: settings to check it at, each parameter of shape (N, ...) for N ≥ 2 of them. Whole numbers stay
-            what they are; others are tried in float32 and float64.
+        parameters: settings to check it at, each parameter a tensor or list of shape (N, ...) for N ≥ 2 of them. Whole
+            numbers stay what they are; others are tried in float32 and float64.
         batched: whether it takes a batch of settings. If not, there is one setting, of shape (...).
 
     Returns:
@@ -50,15 +51,16 @@ def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Tenso
             f"check_distribution expects a class or a function of the parameters, got {type(build).__name__} that is "
             "already built; give check_distribution(MyDistribution, {'loc': ..., 'scale': ...})."
         )
-    numbers = {one.shape[:1] for one in parameters.values()}
+    tensors = {name: torch.as_tensor(one) for name, one in parameters.items()}
+    numbers = {one.shape[:1] for one in tensors.values()}
     if batched and (len(numbers) != 1 or min(map(sum, numbers)) < 2):
-        shapes = {name: tuple(one.shape) for name, one in parameters.items()}
+        shapes = {name: tuple(one.shape) for name, one in tensors.items()}
         raise ValueError(
             f"check_distribution expects parameters of shape (N, ...), with N >= 2 settings, got {shapes}; stack "
             "several settings, or say batched=False."
         )
     name = getattr(build, "__name__", "").removeprefix("<lambda>") or "The distribution"
-    return report(DISTRIBUTION_CHECKS, Density(build, parameters, batched, name))
+    return report(DISTRIBUTION_CHECKS, Density(build, tensors, batched, name))
 
 
 def is_a_density(density: Density) -> None:
@@ -67,7 +69,10 @@ def is_a_density(density: Density) -> None:
         made = density.build(density.parameters())
     except Exception as error:
         names = ", ".join(density.parameters())
-        raise Failed(f"expected it to take the parameters {names}, got {described(error)}; name them so.") from error
+        raise Failed(
+            f"expected a distribution of the parameters {names}, got {described(error)}; give those that it takes, by "
+            "name, with values that it allows."
+        ) from error
     try:
         support = made.support
     except NotImplementedError:
@@ -130,7 +135,7 @@ def settings_do_not_meet(density: Density) -> None:
 
 @unvalidated
 def expands(density: Density) -> None:
-    """Expanded, once and again, it has the same density, and draws that follow it, other ones for every element."""
+    """Expanded, once and again, it has the same density and moments, and other draws for every element."""
     made = density.build(density.parameters())
     value = made.sample((3, 1))
     wide = made.expand((4, *made.batch_shape)).expand((3, 4, *made.batch_shape))
@@ -142,6 +147,10 @@ def expands(density: Density) -> None:
     _expect_equal(wide.log_prob(value), made.log_prob(value).expand(wide.batch_shape), "log-probabilities after expand")
     if wide.has_rsample != made.has_rsample:
         raise Failed(f"expected has_rsample to stay {made.has_rsample} after expand, got another; keep it.")
+    for name in ("mean", "variance"):
+        with suppress(NotImplementedError):
+            once = getattr(made, name)
+            _expect_equal(getattr(wide, name), once.expand(wide.batch_shape + made.event_shape), f"{name} after expand")
     draws = wide.sample((500,))
     if draws.shape != (500, *wide.batch_shape, *made.event_shape):
         raise Failed(f"expected draws of shape {(500, *wide.batch_shape)} and an event, got {tuple(draws.shape)}.")
