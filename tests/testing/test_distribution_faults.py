@@ -251,7 +251,7 @@ def _kl_above_zero(q: KLAboveZero, p: KLAboveZero) -> Tensor:
 
 class WideDraws(DiagonalStudentT):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.loc + 1.1 * (super().rsample(sample_shape) - self.loc)
+        return self.loc + 1.2 * (super().rsample(sample_shape) - self.loc)
 
 
 class IndependentDraws(dist.MultivariateNormal):

@@ -84,7 +84,7 @@ def is_a_density(density: Density) -> None:
     except NotImplementedError:
         raise Failed("expected draws, got a NotImplementedError; write sample, or rsample.") from None
     if support.is_discrete:
-        raise Failed(f"expected a continuous distribution, got one on {support}; check its masses by summing them.")
+        raise Failed(f"expected a continuous distribution, got the support {support}; sum its masses instead.")
 
 
 @unvalidated

@@ -113,8 +113,8 @@ def _symmetric(density: Density, axis: Tensor) -> None:
             off = moment.mean(0).abs() > ERRORS * error + 1e-9
             if off.any():
                 raise Failed(
-                    f"expected the {name} of draws along any direction across their axis to be the same, got one off "
-                    f"by {moment.mean(0)[off][0].item():.2g} ± {error[off][0].item():.2g}, for "
+                    f"expected the {name} of draws along any direction across their axis to be equal, got a difference "
+                    f"of {moment.mean(0)[off][0].item():.2g} ± {error[off][0].item():.2g}, for "
                     f"{density.words(int(off.nonzero()[0]))}; draw the tangent uniformly in sample."
                 )
 
@@ -147,7 +147,7 @@ def _stein(density: Density, free: Unconstrained) -> None:
     centre, spread = centre_and_spread(numbers.detach())
     standard, score = ((numbers.detach() - centre) / spread).tanh(), score * spread
     if not score.isfinite().all():
-        raise Failed("expected a finite gradient of the log-probability at draws, got one that is not; see log_prob.")
+        raise Failed("expected a finite gradient of the log-probability at draws, got NaN or infinity; see log_prob.")
     count = len(score)
     for name, factor, slope in (("a constant", torch.ones_like(standard[..., :1]), None), ("tanh", standard, 1)):
         # (N, D, K): the mean over draws of score_j φ_k, and of its square.
@@ -172,8 +172,8 @@ def _stein(density: Density, free: Unconstrained) -> None:
 def gradient_through_draws_is_right(density: Density) -> None:
     """Where draws are reparameterized, their gradient is in the mean that of the score function.
 
-    For a bounded function φ of a draw x, E[∂φ(x(θ))/∂θ] = E[φ(x) ∂ log p(x)/∂θ], within five standard errors of the
-    difference, over groups of draws.
+    For a bounded function φ of a draw x, E[∂φ(x(θ))/∂θ] = E[φ(x) ∂ log p(x)/∂θ], within six standard errors of the
+    difference, over forty groups of draws.
     """
     if not density.distribution().has_rsample:
         raise NotRun("it has no rsample")
@@ -211,7 +211,7 @@ def gradient_through_draws_is_right(density: Density) -> None:
     for name, found in zip(given, zip(*groups, strict=True), strict=True):
         difference = torch.stack(found)
         error = difference.std(0) / math.sqrt(len(groups))
-        off = difference.mean(0).abs() > ERRORS * error + 1e-9
+        off = difference.mean(0).abs() > 1.2 * ERRORS * error + 1e-9  # the tails of 39 degrees of freedom
         if off.any():
             raise Failed(
                 f"expected the gradient through draws with respect to {name} to be that of the score function ± "

@@ -43,7 +43,7 @@ def integrates_to_one(density: Density) -> None:
         found = integral.over_sphere_by_draws(made, axis_of(made))
     else:
         found = integral.by_draws(Unconstrained(made))
-    within(*found, "the density", "correct the normalizer in log_prob, or the draws in sample, of which one is off")
+    within(*found, "the density", "correct the normalizer in log_prob, or the draws in sample: either is off")
 
 
 @unvalidated
@@ -160,7 +160,7 @@ def kl_is_right(density: Density) -> None:
         raise NotRun("no KL is registered from it to itself")
     if not found.abs().max() <= 1e-9:
         raise Failed(
-            f"expected a KL of 0 from the distribution to itself, got one of size {found.abs().max().item():.4g}; "
+            f"expected a KL of 0 from the distribution to itself, got {found.abs().max().item():.4g}; "
             "correct what is registered with register_kl."
         )
     if density.batched:

@@ -42,7 +42,7 @@ def gradient_is_right(density: Density) -> None:
 
 
 def _units(density: Density, parameters: Mapping[str, Tensor], value: Tensor) -> dict[str, Tensor]:
-    """How far each number of each parameter goes in one unit."""
+    """The step that each number of each parameter takes in a unit."""
     given = {name: one.detach().requires_grad_() for name, one in parameters.items() if one.is_floating_point()}
     log_prob = density.batch({**parameters, **given}).log_prob(value).sum()
     if not log_prob.requires_grad:
@@ -73,7 +73,7 @@ def float32_keeps_its_digits(density: Density) -> None:
         )
     wide = {name: one.double() if one.is_floating_point() else one for name, one in parameters.items()}
     exact, allowed = _determined(density, wide, value.double(), torch.finfo(torch.float32).eps)
-    _compare(density, found, exact, allowed, "float32 log-probabilities to be those in float64", value)
+    _compare(density, found, exact, allowed, "float32 log-probabilities to be those in float64")
 
 
 @unvalidated
@@ -92,7 +92,7 @@ def mixed_precisions_agree(density: Density) -> None:
             first = str(error).splitlines()[0]
             raise NotRun(f"it refuses '{name}' in float64 beside the rest in float32: {first}") from None
         what = f"log-probabilities with '{name}' in float64 and the rest in float32 to be those in float64"
-        _compare(density, found, exact, allowed, what, value)
+        _compare(density, found, exact, allowed, what)
 
 
 def _determined(
@@ -117,7 +117,7 @@ def _determined(
     return torch.stack(rows), torch.stack(bounds)
 
 
-def _compare(density: Density, found: Tensor, exact: Tensor, allowed: Tensor, what: str, value: Tensor) -> None:
+def _compare(density: Density, found: Tensor, exact: Tensor, allowed: Tensor, what: str) -> None:
     excess = ((found.detach().double() - exact).abs() / allowed).nan_to_num(torch.inf)
     if not excess.max() <= 1:
         draw, setting = divmod(int(excess.argmax()), excess.shape[-1])
