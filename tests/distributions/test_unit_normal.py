@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -56,8 +54,3 @@ def test_support_and_shape_are_those_of_vectors():
     distribution = UnitNormal(3, torch.zeros(()), torch.Size([2]))
     assert distribution.shape((7,)) == (7, 2, 3)
     assert distribution.support.event_dim == constraints.real_vector.event_dim == 1
-
-
-def test_validation_refuses_what_is_not_a_number():
-    with pytest.raises(ValueError, match=r"support|within"):
-        UnitNormal(3, torch.zeros(())).log_prob(torch.tensor([0.0, math.nan, 0.0]))

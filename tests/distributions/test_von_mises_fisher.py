@@ -82,7 +82,7 @@ def cosine_cdf(concentration: float, dim: int) -> tuple[np.ndarray, np.ndarray]:
     return angle, (total - 0.5 * np.exp(log_density - log_density.max())) / total[-1]
 
 
-@pytest.mark.parametrize("dim", [2, 3, 16, 512])
+@pytest.mark.parametrize("dim", [512])
 @pytest.mark.parametrize("concentration", [1e-3, 2.0, 40.0, 3e3])
 def test_angles_of_draws_follow_the_density(concentration, dim):
     loc = unit(dim)

@@ -1,7 +1,8 @@
 """The table of test cases: one row or more for every prior, likelihood and guide.
 
 A new one is a Python file in its folder, a configuration and a NumPyro twin of the same name, and a row here;
-`test_conformance.py` says what is missing, and runs every row through the checks of `vje_ppl.testing`.
+`test_conformance.py` says what is missing, and runs every row through the checks of `vje_ppl.testing`. A part without a
+twin is named in `NOT_CERTIFIED`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ SMALL = ("encoder=mlp", "encoder.width=6", "encoder.depth=1", "augment=digits")
 
 #: The embedding widths at which each kind is checked; most checks run at 3, and all of them under stress.
 WIDTHS = {"prior": (2, 3, 16, 64), "likelihood": (2, 3, 16, 512), "guide": (3, 64)}
+
+#: The names of priors, likelihoods, guides and densities without a NumPyro twin. README.md marks the parts among them,
+#: as in "`name` (not certified)".
+NOT_CERTIFIED: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ import torch
 
 from tests.helpers.cases import GUIDES, LIKELIHOODS, PRIORS, subject
 from tests.testing.test_likelihood_faults import Cartesian, Learned, Unnormalized
+from vje_ppl.errors import UserError
 from vje_ppl.guides.diagonal_normal import DiagonalNormal
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
+from vje_ppl.settings.twins import build_model
 from vje_ppl.testing import (
     LIKELIHOOD_CHECKS,
     ConformanceError,
@@ -121,9 +123,13 @@ def test_twin_that_is_missing_is_named(monkeypatch):
     import vje_ppl.numpyro_port.likelihoods.polar_student_t as port
 
     monkeypatch.delattr(port, "PolarStudentT")
-    found = outcome(agrees_with_its_twin, subject("likelihood", LIKELIHOODS[0]))
-    assert found.verdict == "failed"
-    assert "vje_ppl.numpyro_port.likelihoods.polar_student_t.PolarStudentT" in found.sentence
+    part = subject("likelihood", LIKELIHOODS[0])
+    found = outcome(agrees_with_its_twin, part)
+    assert found.verdict == "not run"
+    assert "PolarStudentT is not certified: it has no NumPyro twin" in found.sentence
+    assert found.sentence.endswith("write vje_ppl.numpyro_port.likelihoods.polar_student_t.PolarStudentT")
+    with pytest.raises(UserError, match="PolarStudentT is not certified"):
+        build_model(part.config(3), 3, part.whole().model)
 
 
 def test_gradient_of_a_twin_is_compared_too(monkeypatch):

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from pyro.distributions import constraints
-from pyro.distributions.torch_distribution import TorchDistribution
-from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.log_gamma import log_gamma_ratio
-from vje_ppl.distributions.promoted import Parameter, promoted
-from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
+from vje_ppl.distributions.sphere import ZonalDistribution, from_versine, versine
 
 
-class PowerSpherical(TorchDistribution):
+class PowerSpherical(ZonalDistribution):
     """The density on the unit sphere of R^D that is a power of one plus the cosine of the angle from `loc`.
 
         log p(x) = κ log((1 + μ·x)/2) + log Γ(α+β) − log Γ(α) − β log 4π,     α = (D−1)/2 + κ,  β = (D−1)/2
@@ -41,41 +37,7 @@ class PowerSpherical(TorchDistribution):
     Source: De Cao and Aziz, The Power Spherical Distribution (2020), arXiv 2006.04437; the floor is ours.
     """
 
-    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": finite_nonnegative}
-    support = constraints.sphere
     has_rsample = True
-
-    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
-        loc, concentration = promoted(loc, checked_concentration(concentration, "PowerSpherical"))
-        if loc.dim() < 1 or loc.shape[-1] < 2:
-            raise ValueError(
-                f"PowerSpherical expects loc with a last dimension of two or more features, got shape "
-                f"{tuple(loc.shape)}; the sphere of R^1 is two points."
-            )
-        batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
-        self.loc = loc.expand(batch_shape + loc.shape[-1:])
-        self.concentration = concentration.expand(batch_shape)
-        # The normalizer is computed at the shape that came in, not at the expanded one.
-        self._unbroadcasted_concentration = concentration
-        super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
-
-    @staticmethod
-    def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
-        loc: tuple[int, ...], concentration: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
-        return broadcast_shape(loc[:-1], concentration), loc[-1:]
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> PowerSpherical:
-        """The same distribution with another batch shape; nothing is copied."""
-        new = self._get_checked_instance(PowerSpherical, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(batch_shape + self.event_shape)
-        new.concentration = self.concentration.expand(batch_shape)
-        new._unbroadcasted_concentration = self._unbroadcasted_concentration
-        super(PowerSpherical, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
@@ -99,20 +61,16 @@ class PowerSpherical(TorchDistribution):
         near = torch.distributions.Gamma(beta + self.concentration, 1.0, validate_args=False).rsample()
         return from_versine(self.loc.expand(shape), 2 * far / (far + near))
 
-    @property
-    def mean(self) -> Tensor:
-        """The mean, shape (..., D), inside the sphere: κ/(κ + D − 1) μ."""
-        mean_cosine = self.concentration / (self.concentration + self.event_shape[0] - 1)
-        return mean_cosine.unsqueeze(-1) * self.loc
+    def _mean_cosine(self) -> Tensor:
+        """κ/(κ + D − 1)."""
+        return self.concentration / (self.concentration + self.event_shape[0] - 1)
 
-    @property
-    def variance(self) -> Tensor:
-        """Feature-wise variances, shape (..., D): [4αβ/(α+β) μ_j² + 2α (1 − μ_j²)] / ((α+β)(α+β+1))."""
+    def _variances(self) -> tuple[Tensor, Tensor]:
+        """4αβ/((α+β)²(α+β+1)) of the cosine, and 2α/((α+β)(α+β+1)) of one feature across."""
         beta = 0.5 * (self.event_shape[0] - 1)
         alpha = self.concentration + beta
         across = 2 * alpha / ((alpha + beta) * (alpha + beta + 1))
-        along, squared = 2 * beta / (alpha + beta) * across, self.loc.square()
-        return along.unsqueeze(-1) * squared + across.unsqueeze(-1) * (1 - squared)
+        return 2 * beta / (alpha + beta) * across, across
 
 
 def _log_half_one_plus_cosine(loc: Tensor, value: Tensor) -> Tensor:

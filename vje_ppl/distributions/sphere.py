@@ -1,14 +1,18 @@
-"""Geometry that all densities on the unit sphere share: distances that keep their digits, area, tangents."""
+"""What all densities on the unit sphere share: a base class, distances that keep their digits, area, tangents."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
+from pyro.distributions import constraints
+from pyro.distributions.torch_distribution import TorchDistribution
+from pyro.distributions.util import broadcast_shape
 from torch import Tensor
-from torch.distributions import constraints
+
+from vje_ppl.distributions.promoted import Parameter, promoted
 
 #: A location whose squared norm is below 1 by more than this counts as too short for a direction. Ours.
 _SHORT = 1e-3
@@ -41,18 +45,78 @@ class _FiniteNonnegative(constraints.Constraint):
 finite_nonnegative = _FiniteNonnegative()
 
 
-def checked_concentration(concentration: Any, distribution: str) -> Any:
-    """A concentration as given, where it is a tensor, or a finite number.
+class ZonalDistribution(TorchDistribution):
+    """A density on the unit sphere of R^D that depends on the angle from `loc` alone, and is uniform for κ = 0.
+
+    A subclass gives `log_prob`, `sample` or `rsample`, and the moments of the cosine from `loc`.
+
+    Args:
+        loc: unit vectors μ, shape (..., D), D ≥ 2. The zero vector, which has no direction, is allowed.
+        concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
-        ValueError: for a number that is infinite or NaN.
+        ValueError: for fewer than two features, or a number κ that is not finite.
     """
-    if not isinstance(concentration, Tensor) and not math.isfinite(concentration):
-        raise ValueError(
-            f"{distribution} expects a finite concentration of at least 0, got {concentration}; at infinity all mass "
-            "is at loc, and there is no density."
-        )
-    return concentration
+
+    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": finite_nonnegative}
+    support = constraints.sphere
+
+    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
+        name = type(self).__name__
+        if not isinstance(concentration, Tensor) and not math.isfinite(concentration):
+            raise ValueError(
+                f"{name} expects a finite concentration of at least 0, got {concentration}; at infinity all mass is at "
+                "loc, and there is no density."
+            )
+        loc, concentration = promoted(loc, concentration)
+        if loc.dim() < 1 or loc.shape[-1] < 2:
+            raise ValueError(
+                f"{name} expects loc with a last dimension of two or more features, got shape {tuple(loc.shape)}; the "
+                "sphere of R^1 is two points."
+            )
+        batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
+        self.loc = loc.expand(batch_shape + loc.shape[-1:])
+        self.concentration = concentration.expand(batch_shape)
+        # Normalizers are computed at the shape that came in, not at the expanded one.
+        self._unbroadcasted_concentration = concentration
+        super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
+
+    @staticmethod
+    def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
+        loc: tuple[int, ...], concentration: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        return broadcast_shape(loc[:-1], concentration), loc[-1:]
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> ZonalDistribution:
+        """The same distribution with another batch shape; nothing is copied."""
+        new = self._get_checked_instance(ZonalDistribution, _instance)
+        batch_shape = torch.Size(batch_shape)
+        new.loc = self.loc.expand(batch_shape + self.event_shape)
+        new.concentration = self.concentration.expand(batch_shape)
+        new._unbroadcasted_concentration = self._unbroadcasted_concentration
+        super(ZonalDistribution, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, shape (..., D), inside the sphere: m μ, with m the mean cosine."""
+        return self._mean_cosine().unsqueeze(-1) * self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        """Feature-wise variances, shape (..., D): v μ_j² + s (1 − μ_j²), of the cosine, and of one feature across."""
+        (along, across), squared = self._variances(), self.loc.square()
+        return along.unsqueeze(-1) * squared + across.unsqueeze(-1) * (1 - squared)
+
+    def _mean_cosine(self) -> Tensor:
+        """The mean m of the cosine from `loc`, broadcastable with the batch shape."""
+        raise NotImplementedError
+
+    def _variances(self) -> tuple[Tensor, Tensor]:
+        """The variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
+        raise NotImplementedError
 
 
 def log_sphere_area(dim: int) -> float:
@@ -74,8 +138,12 @@ def versine(loc: Float[Tensor, "*#batch D"], value: Float[Tensor, "*#batch D"]) 
         Shape (...), from 0 to 2.
     """
     difference = value - loc
-    lacking = (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
-    return 0.5 * (torch.linalg.vecdot(difference, difference) + lacking)
+    return 0.5 * (torch.linalg.vecdot(difference, difference) + missing_length(loc))
+
+
+def missing_length(loc: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+    """What the squared length of a location lacks to one, shape (...): 0 but for rounding, and 1 for the zero vector."""
+    return (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
 
 
 def from_versine(loc: Float[Tensor, "*batch D"], versine: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch D"]:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from pyro.distributions import constraints
-from pyro.distributions.torch_distribution import TorchDistribution
-from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from vje_ppl.distributions.bessel import log_exponential_integral, mean_cosine_rate
-from vje_ppl.distributions.promoted import Parameter, promoted
-from vje_ppl.distributions.sphere import checked_concentration, finite_nonnegative, from_versine, unit_ball, versine
+from vje_ppl.distributions.sphere import ZonalDistribution, from_versine, versine
 
 #: Proposals of Wood's sampler per draw. It rejects at most 0.35 of them, at D = 2 and large κ; that all are rejected,
 #: and the last one is returned, has a probability of about 1e-11.
 _PROPOSALS = 24
 
 
-class VonMisesFisher(TorchDistribution):
+class VonMisesFisher(ZonalDistribution):
     """The density on the unit sphere of R^D that falls off with the cosine of the angle from `loc`.
 
         log p(x) = κ (μ·x − 1) − log ∫ exp(κ (μ·y − 1)) dy,
@@ -42,41 +38,7 @@ class VonMisesFisher(TorchDistribution):
     Source: Mardia and Jupp, Directional Statistics (2000), section 9.3.2.
     """
 
-    arg_constraints: ClassVar = {"loc": unit_ball, "concentration": finite_nonnegative}
-    support = constraints.sphere
     has_rsample = False
-
-    def __init__(self, loc: Parameter, concentration: Parameter, validate_args: bool | None = None) -> None:
-        loc, concentration = promoted(loc, checked_concentration(concentration, "VonMisesFisher"))
-        if loc.dim() < 1 or loc.shape[-1] < 2:
-            raise ValueError(
-                f"VonMisesFisher expects loc with a last dimension of two or more features, got shape "
-                f"{tuple(loc.shape)}; the sphere of R^1 is two points."
-            )
-        batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
-        self.loc = loc.expand(batch_shape + loc.shape[-1:])
-        self.concentration = concentration.expand(batch_shape)
-        # The normalizer is computed at the shape that came in, not at the expanded one.
-        self._unbroadcasted_concentration = concentration
-        super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
-
-    @staticmethod
-    def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
-        loc: tuple[int, ...], concentration: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
-        return broadcast_shape(loc[:-1], concentration), loc[-1:]
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> VonMisesFisher:
-        """The same distribution with another batch shape; nothing is copied."""
-        new = self._get_checked_instance(VonMisesFisher, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(batch_shape + self.event_shape)
-        new.concentration = self.concentration.expand(batch_shape)
-        new._unbroadcasted_concentration = self._unbroadcasted_concentration
-        super(VonMisesFisher, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
@@ -98,23 +60,19 @@ class VonMisesFisher(TorchDistribution):
             loc, concentration = self.loc.expand(shape), self.concentration.expand(shape[:-1])
             return from_versine(loc, _draw_versine(concentration, shape[-1]))
 
-    @property
-    def mean(self) -> Tensor:
-        """The mean, shape (..., D), inside the sphere: A(κ) μ, with A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)."""
-        rate = mean_cosine_rate(self.concentration, self.event_shape[0])
-        return (self.concentration * rate).unsqueeze(-1) * self.loc
+    def _mean_cosine(self) -> Tensor:
+        """A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)."""
+        return self.concentration * mean_cosine_rate(self.concentration, self.event_shape[0])
 
-    @property
-    def variance(self) -> Tensor:
-        """Feature-wise variances, shape (..., D): A'(κ) μ_j² + A(κ)/κ (1 − μ_j²)."""
+    def _variances(self) -> tuple[Tensor, Tensor]:
+        """A'(κ) of the cosine, and A(κ)/κ of one feature across."""
         dim, learned = self.event_shape[0], self.concentration.requires_grad
         with torch.enable_grad():
             # A' = 1 − A² − (D−1) A/κ cancels for large κ; the second derivative of the normalizer does not.
             kappa = self.concentration if learned else self.concentration.detach().requires_grad_()
             (slope,) = torch.autograd.grad(log_exponential_integral(kappa, dim).sum(), kappa, create_graph=True)
             (along,) = torch.autograd.grad(slope.sum(), kappa, create_graph=learned)
-        across, squared = mean_cosine_rate(self.concentration, dim), self.loc.square()
-        return along.unsqueeze(-1) * squared + across.unsqueeze(-1) * (1 - squared)
+        return along, mean_cosine_rate(self.concentration, dim)
 
 
 def _draw_versine(concentration: Tensor, dim: int) -> Tensor:

@@ -19,21 +19,9 @@ _MIDDLE, _HALF_WIDTH = 0.5 * math.log(LOWEST * HIGHEST), 0.5 * math.log(HIGHEST 
 class DegreesOfFreedom:
     """Degrees of freedom ν of a Student-t: a constant, or one learned number for all images.
 
-    Learned, they are a smooth function of a free parameter x that keeps them in an interval, [0.1, 10⁴]:
-
         log ν = m + h tanh((x − m) / h),    m the middle of the interval of log ν, h half its width.
 
-    Close to log ν = x around the middle; a ν that has come near an end still gets a gradient.
-
-    Args:
-        value: ν, or what it starts from where it is learned; positive.
-        learned: whether ν is trained with the rest.
-        name: the path of this part in the Pyro model; the parameter x is "<name>.raw", its path there.
-
-    Raises:
-        ValueError: if ν is not positive and finite, or, where it is learned, not inside the interval.
-
-    Source: small ν: the paper; that it can be learned, and the interval: ours.
+    Learned, they take the name of their path in the Pyro model: the parameter x is "<name>.raw".
     """
 
     value: np.ndarray | jax.Array
@@ -57,11 +45,7 @@ class DegreesOfFreedom:
             self.value = np.asarray(float(value))
 
     def __call__(self, dtype: Any) -> Float[Array, "*shape"]:
-        """Return ν, positive, shape (), in a dtype: that of the latents, so that normalizers are as exact as the rest.
-
-        Args:
-            dtype: a floating point type.
-        """
+        """Return ν, positive, shape (), in a dtype, that of the latents."""
         if not self.learned:
             return jnp.asarray(self.value, dtype)
         raw = jnp.asarray(numpyro.param(f"{self.name}.raw", jnp.asarray(self.init, dtype)), dtype)

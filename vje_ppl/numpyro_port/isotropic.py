@@ -7,17 +7,5 @@ from jaxtyping import Array, Float
 
 
 def geometric_mean(scale: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-    """The isotropic scale of the same determinant: `σ̄ = exp(1/D Σ_j log σ_j)`, so that σ̄^D = Π_j σ_j.
-
-    A Normal or Student-t with scale matrix σ̄² I has the normalizer of the one with diag(σ²). Each log σ_j gets the
-    same gradient, 1/D of that of log σ̄.
-
-    Args:
-        scale: standard deviations σ, positive, shape (..., D).
-
-    Returns:
-        σ̄, in the unit of the scales, shape (...).
-
-    Source: ours.
-    """
+    """The isotropic scale of the same determinant: `σ̄ = exp(1/D Σ_j log σ_j)`, shape (...), of σ (..., D)."""
     return jnp.exp(jnp.log(scale).mean(-1))

@@ -22,19 +22,9 @@ _PAIRS, _PARTICLES = -2, -3
 
 
 class ObjectiveTerms(NamedTuple):
-    """The loss and what it is made of; all per-image terms are in nats, have shape (pairs, N), and higher is better.
+    """The loss and its terms per ordered pair and image, shape (pairs, N), in nats, higher is better; `kl` excepted.
 
-    Ordered pairs (a, b) come in the order of `itertools.permutations(range(views), 2)`: for two views, 0→1 and 1→0.
-
-    Attributes:
-        loss: what an optimizer minimizes, shape (): minus the mean objective, divided by D; nats per dimension.
-        objective: E_q[log p(target | s)] − β KL.
-        elbo: the same at β = 1, the evidence lower bound.
-        log_likelihood: E_q[log p] of each observed site, by name.
-        kl: KL(q ‖ prior), at least 0 in closed form; the one term in which lower is better.
-        target: the observed embeddings z_b, shape (pairs, N, D).
-        scale: posterior standard deviations σ_a, shape (pairs, N, D).
-        latent: posterior draws, shape ([particles,] pairs, N, D).
+    The latent has shape ([particles,] pairs, N, D).
     """
 
     loss: Float[Array, ""]

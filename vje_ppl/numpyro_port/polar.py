@@ -13,28 +13,14 @@ SMALLEST_RADIUS = 1e-12
 
 
 class Polar(NamedTuple):
-    """A vector in polar form.
-
-    Attributes:
-        direction: unit vectors, shape (..., D); the zero vector where the radius is 0.
-        radius: Euclidean norms, shape (...), in the unit of the vector; at least 0.
-    """
+    """A vector in polar form: direction, shape (..., D), zero where the radius is 0, and radius, shape (...)."""
 
     direction: Float[Array, "*batch D"]
     radius: Float[Array, "*batch"]
 
 
 def to_polar(vector: Float[Array, "*batch D"]) -> Polar:
-    """Split vectors into direction and radius: `ẑ = z / ‖z‖`, `r = ‖z‖`.
-
-    Args:
-        vector: shape (..., D), any finite values.
-
-    Returns:
-        `Polar(direction, radius)`, shapes (..., D) and (...).
-
-    Source: the target representation of the paper (abstract and figure 1); the floor on the divisor is ours.
-    """
+    """Split vectors, shape (..., D), into direction and radius: `ẑ = z / ‖z‖`, `r = ‖z‖`."""
     radius = vector_norm(vector)
     return Polar(vector / jnp.maximum(radius, SMALLEST_RADIUS)[..., None], radius)
 

@@ -25,16 +25,6 @@ class StudentTRadius:
     """`r_b ~ StudentT_ν(‖s‖, scale²)`, that is, on the residual Δr = r_b − ‖s‖. Site "radius".
 
     Where ν is learned, its parameter is "likelihood.radius.df.raw", its path in the Pyro model.
-
-    Base measure: Lebesgue on R. The density leaks below zero, where no radius lives.
-
-    Args:
-        df: degrees of freedom ν, positive; small is heavy-tailed.
-        learn_df: whether ν is learned, starting from `df`.
-        scale: computes the radius's scale, shape (...), from ŝ and the shared scale, both (..., D): `unit` or
-            `projected`.
-
-    Source: Student-t on Δr: the paper; the scales: ours.
     """
 
     def __init__(self, df: float = 1.0, learn_df: bool = False, scale: RadiusScale = unit) -> None:
@@ -44,28 +34,13 @@ class StudentTRadius:
     def __call__(
         self, location: Polar, scale: Float[Array, "*batch N D"], observed: Float[Array, "*batch N"] | None = None
     ) -> None:
-        """Declare the site "radius", event shape ().
-
-        Args:
-            location: the latent's direction ŝ, shape (..., N, D), and length ‖s‖, shape (..., N).
-            scale: the shared standard deviations, positive, shape (..., N, D).
-            observed: r_b, shape (..., N), in units of the embedding; `None` draws it.
-        """
+        """Declare the site "radius", event shape ()."""
         df, own_scale = self.df(location.radius.dtype), self.scale(location.direction, scale)
         numpyro.sample("radius", StudentT(df, location.radius, own_scale), obs=observed)
 
 
 class NormalRadius:
-    """`r_b ~ Normal(‖s‖, scale²)`, the limit of `StudentTRadius` for ν → ∞. Site "radius".
-
-    Base measure: Lebesgue on R. The density leaks below zero, where no radius lives.
-
-    Args:
-        scale: computes the radius's standard deviation, shape (...), from ŝ and the shared scale, both (..., D): `unit`
-            or `projected`.
-
-    Source: the Gaussian limit: the paper; the scales: ours.
-    """
+    """`r_b ~ Normal(‖s‖, scale²)`, the limit of `StudentTRadius` for ν → ∞. Site "radius"."""
 
     def __init__(self, scale: RadiusScale = unit) -> None:
         self.scale = _checked_scale(scale, "NormalRadius")
@@ -73,21 +48,18 @@ class NormalRadius:
     def __call__(
         self, location: Polar, scale: Float[Array, "*batch N D"], observed: Float[Array, "*batch N"] | None = None
     ) -> None:
-        """Declare the site "radius", event shape (). Arguments as in `StudentTRadius`."""
+        """Declare the site "radius", event shape ()."""
         own_scale = self.scale(location.direction, scale)
         numpyro.sample("radius", dist.Normal(location.radius, own_scale), obs=observed)
 
 
 class NoRadius:
-    """No radial site: the likelihood explains directions alone.
-
-    Source: ours, the ablation of the radial term.
-    """
+    """No radial site: the likelihood explains directions alone."""
 
     def __call__(
         self, location: Polar, scale: Float[Array, "*batch N D"], observed: Float[Array, "*batch N"] | None = None
     ) -> None:
-        """Declare nothing. Arguments as in `StudentTRadius`, none of which is looked at."""
+        """Declare nothing."""
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
@@ -96,11 +68,7 @@ def base_measure_with(radius: object, of_direction: str) -> str:
 
 
 def checked_radius[R](radius: R, likelihood: str) -> R:
-    """The radial part as given to a likelihood.
-
-    Raises:
-        ValueError: if it cannot be called, as when `likelihood.radius=none` is typed for `likelihood/radius=none`.
-    """
+    """The radial part as given to a likelihood; a `ValueError` if it cannot be called."""
     if not callable(radius):
         raise ValueError(
             f"{likelihood} expects a program as radius, such as StudentTRadius, got {radius!r}; choose one with "

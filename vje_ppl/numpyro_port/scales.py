@@ -13,13 +13,7 @@ from vje_ppl.numpyro_port.isotropic import geometric_mean
 
 
 class Tied:
-    """The likelihood's scale is the posterior's: `scale = σ_a`.
-
-    Args:
-        detach: whether the likelihood takes σ_a as a constant, so that only the KL term trains it.
-
-    Source: the shared variances are the paper's; `detach` is ours, for ablation.
-    """
+    """The likelihood's scale is the posterior's: `scale = σ_a`."""
 
     def __init__(self, detach: bool = False) -> None:
         self.detach = detach
@@ -30,13 +24,7 @@ class Tied:
 
 
 class Isotropic:
-    """The likelihood has one scale an image, the geometric mean of the posterior's: `scale_j = exp(1/D Σ_k log σ_k)`.
-
-    Of the isotropic scale matrices it is the one with the determinant of diag(σ²), so that the normalizer of a Normal
-    or Student-t stays as it is with `Tied`, and only which features a residual counts in changes.
-
-    Source: ours, the ablation of feature-wise scales.
-    """
+    """One scale an image, the geometric mean of the posterior's: `scale_j = exp(1/D Σ_k log σ_k)`."""
 
     def __call__(self, posterior_scale: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         """Return the mean of the posterior's scale, shape (..., D) and the same in all features, in its unit."""
@@ -47,15 +35,6 @@ class Free:
     """The likelihood has a scale of its own: one learned number a feature, the same for all images.
 
     The parameter is "scale.log_value", its path in the Pyro model.
-
-    Args:
-        dim: embedding width D.
-        init: initial scale, positive.
-
-    Raises:
-        ValueError: if the initial scale is not positive and finite.
-
-    Source: ours, the ablation of shared variances.
     """
 
     def __init__(self, dim: int, init: float = 1.0) -> None:

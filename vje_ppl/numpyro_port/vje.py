@@ -23,18 +23,8 @@ class Posterior(Protocol):
 class VJE:
     """One conditional direction a→b: a latent embedding s, observed as view b's embedding.
 
-        s ~ prior                                 site "latent", event shape (D,)
-        z_b ~ likelihood(s, scale(σ_a))           for the polar likelihoods the sites "direction" and "radius"
-
-    All sites lie in the plate "images". The model shares no parameter with the guide but the posterior's scale σ_a,
-    which is passed in: nothing is learned here unless the prior, the likelihood or the scale says so.
-
-    Args:
-        prior: called without arguments, returns a distribution with event shape (D,).
-        likelihood: a NumPyro program `likelihood(latent, scale, target)` that declares the observed sites.
-        scale: maps the posterior's scale (..., N, D) to the likelihood's; by default they are one (`Tied`).
-
-    Source: section 1 of the paper's model (abstract, figure 1); the plate and the swappable parts are ours.
+    s ~ prior                                 site "latent", event shape (D,)
+    z_b ~ likelihood(s, scale(σ_a))           for the polar likelihoods the sites "direction" and "radius"
     """
 
     def __init__(self, prior: Callable, likelihood: Callable, scale: Callable | None = None) -> None:
@@ -45,16 +35,7 @@ class VJE:
     def __call__(
         self, posterior: Posterior, target: Float[Array, "*batch N D"] | None = None
     ) -> Float[Array, "*draws N D"]:
-        """Declare the sites of N images.
-
-        Args:
-            posterior: the source view's amortized posterior; only its `scale`, shape (..., N, D), is used.
-            target: the other view's embeddings, shape (..., N, D), a fixed observation; `None` draws them instead
-                (for prior and posterior predictive checks).
-
-        Returns:
-            The latent embeddings, shape (..., N, D).
-        """
+        """Declare the sites of N images and return the latents, shape (..., N, D); a target of `None` is drawn."""
         scale = self.scale(posterior.scale)
         with numpyro.plate("images", scale.shape[-2], dim=-1):
             latent = numpyro.sample("latent", self.prior())

@@ -41,12 +41,19 @@ def twin(part: type) -> Any:
     Raises:
         UserError: if it has none.
     """
-    name = twin_name(f"{part.__module__}.{part.__qualname__}")
+    return _twin_of(f"{part.__module__}.{part.__qualname__}")
+
+
+def _twin_of(target: str) -> Any:
+    name = twin_name(target)
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"{part.__module__}.{part.__qualname__} has no NumPyro twin; write {name}.") from error
+        raise UserError(
+            f"{target} is not certified: it has no NumPyro twin to compare it with or to sample its posterior; write "
+            f"{name}."
+        ) from error
 
 
 def build_model(config: DictConfig, dim: int, model: nn.Module) -> tuple[Any, dict[str, Any]]:
@@ -81,8 +88,14 @@ def build_model(config: DictConfig, dim: int, model: nn.Module) -> tuple[Any, di
 
 
 def _renamed(node: Any) -> Any:
-    """A configuration with every target replaced by its twin."""
+    """A configuration with every target replaced by its twin.
+
+    Raises:
+        UserError: if one has none.
+    """
     if isinstance(node, Mapping):
+        if "_target_" in node:
+            _twin_of(node["_target_"])
         return {key: twin_name(value) if key == "_target_" else _renamed(value) for key, value in node.items()}
     return [_renamed(item) for item in node] if isinstance(node, list) else node
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.special import betainc, gammaln
+from scipy.special import betainc
 from torch import Tensor
+
+from vje_ppl.testing.nodes import Nodes, across, by_angle, log_sphere_area, on_circle_or_sphere, turned
 
 #: Beyond this many features too few draws lie where a simple density does.
 _MOST_FEATURES = 64
@@ -86,42 +88,22 @@ def over_circle_or_sphere(log_density: LogDensity, images: int, dim: int) -> Flo
         images: N.
         dim: D, 2 or 3.
     """
-    azimuth = torch.arange(1024, dtype=torch.float64) * (2 * math.pi / 1024)
-    points = torch.stack([azimuth.cos(), azimuth.sin()], -1)
-    weights = torch.full((1024,), 2 * math.pi / 1024, dtype=torch.float64)
-    if dim == 3:
-        height, ring = (torch.as_tensor(one) for one in np.polynomial.legendre.leggauss(96))
-        circle = points[::8]
-        flat = (1 - height.square()).sqrt()[:, None, None] * circle
-        up = height[:, None, None].expand(len(height), len(circle), 1)
-        points = torch.cat([flat, up], -1).reshape(-1, 3)
-        weights = (ring[:, None] * weights[::8] * 8).reshape(-1)
-    with torch.no_grad():
-        log_values = log_density(points.unsqueeze(1).expand(-1, images, -1))
-    return (log_values.exp() * weights.unsqueeze(-1)).sum(0)
+    return _by_nodes(log_density, on_circle_or_sphere(images, dim))
 
 
 def over_sphere_by_angle(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-    """The integral over the unit sphere of a density that depends on the angle θ to an axis alone, by quadrature:
-
-        |S^(D−2)| ∫ p(θ) sin^(D−2) θ dθ,    θ = π / (1 + e^(−y)),
-
-    where the trapezoidal rule in y converges exponentially.
+    """The integral over the unit sphere of a density that depends on the angle to an axis alone, by quadrature.
 
     Args:
         log_density: of points (M, N, D), in float64.
         axis: unit vectors, shape (N, D).
     """
-    dim = axis.shape[-1]
-    step, end = min(0.05, 0.25 / math.sqrt(dim)), 40 / (dim - 1)
-    y = torch.arange(-end - 10, end + 6, step, dtype=torch.float64)
-    angle, beyond = math.pi * torch.sigmoid(y), math.pi * torch.sigmoid(-y)  # θ and π − θ, without cancellation
-    log_sine = torch.minimum(angle, beyond).sin().log()
-    log_weight = angle.log() + beyond.log() - math.log(math.pi) + (dim - 2) * log_sine + math.log(step)
-    points = turned(axis, angle, across(axis))
+    return _by_nodes(log_density, by_angle(axis))
+
+
+def _by_nodes(log_density: LogDensity, nodes: Nodes) -> Float[Tensor, " N"]:
     with torch.no_grad():
-        log_values = log_density(points) + log_weight.unsqueeze(-1)
-    return (torch.logsumexp(log_values, 0) + log_sphere_area(dim - 1)).exp()
+        return (log_density(nodes.points) + nodes.log_volume).logsumexp(0).exp()
 
 
 def is_zonal(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> bool:
@@ -130,28 +112,6 @@ def is_zonal(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> bool:
     with torch.no_grad():
         one, other = (log_density(turned(axis, angle, across(axis))) for _ in range(2))
     return torch.allclose(one, other, rtol=1e-9, atol=1e-9)
-
-
-def across(axis: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """Random unit vectors at right angles to others."""
-    random = torch.randn_like(axis)
-    for _ in range(2):  # once leaves a residue where the two are nearly parallel
-        random = random - (random * axis).sum(-1, keepdim=True) * axis
-        random = random / random.norm(dim=-1, keepdim=True)
-    return random
-
-
-def turned(
-    axis: Float[Tensor, "N D"], angle: Float[Tensor, " M"], sideways: Float[Tensor, "N D"]
-) -> Float[Tensor, "M N D"]:
-    """Unit vectors turned away from an axis by angles in radians, towards unit vectors at right angles to it."""
-    angle = angle[:, None, None]
-    return angle.cos() * axis + angle.sin() * sideways
-
-
-def log_sphere_area(dim: int) -> float:
-    """Log of the area of the unit sphere of R^dim; log 2 for dim = 1, two points."""
-    return math.log(2) + 0.5 * dim * math.log(math.pi) - float(gammaln(0.5 * dim))
 
 
 def _cap_share(cosine: np.ndarray, dim: int) -> np.ndarray:

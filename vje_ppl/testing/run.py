@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pyro
 import torch
 
 from vje_ppl.testing.report import ConformanceError, Failed, NotRun, Outcome, Report, described
-from vje_ppl.testing.subject import Subject
 
-#: Raises `Failed` with a sentence, or `NotRun` with another.
-Check = Callable[[Subject], None]
+#: Of a `Subject` or a `Density`. Raises `Failed` with a sentence, or `NotRun` with another.
+Check = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks of a kind of part; the names of the functions are those of the checks.
+    """The checks of a kind of subject; the names of the functions are those of the checks.
 
     Attributes:
         structure: what all else rests on; after the first that fails no other is run.
@@ -33,7 +33,7 @@ class Checks:
         return self.structure + self.behaviour
 
 
-def outcome(check: Check, subject: Subject) -> Outcome:
+def outcome(check: Check, subject: Any) -> Outcome:
     """Run one check, with validation on; Pyro's parameters and torch's random state stay as they were."""
     name = check.__name__
     try:
@@ -54,7 +54,7 @@ def outcome(check: Check, subject: Subject) -> Outcome:
     return Outcome(name, "passed")
 
 
-def report(checks: Checks, subject: Subject) -> Report:
+def report(checks: Checks, subject: Any) -> Report:
     """Run all checks of a kind.
 
     Raises:

@@ -11,6 +11,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
+from vje_ppl.errors import UserError
 from vje_ppl.settings.twins import asked_posterior, build_model, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
@@ -34,6 +35,10 @@ def agrees_with_its_twin(subject: Subject) -> None:
     """
     if subject.config is None or not type(subject.part()).__module__.startswith("vje_ppl."):
         raise NotRun("only the project's own parts have one, and it is built from their configuration")
+    try:
+        twin(type(subject.part()))
+    except UserError as error:
+        raise NotRun(str(error).rstrip(".")) from None
     module, dim = subject.whole().eval(), subject.dim
     _move(module)
     with torch.no_grad():

@@ -1,20 +1,6 @@
 """The modified Bessel function of order D/2 − 1, in the two forms that densities on the sphere of R^D need.
 
-With v = D/2 − 1, g_k(κ) = Γ(k+1) (2/κ)^k I_k(κ), which is 1 at κ = 0, and r = sqrt(n² + κ²), Debye's expansion is
-
-    log g_n(κ) = (r − n) − n log((n+r)/2n) − ½ log(r/n) + S_n(n/r) − S_n(1),     S_n(p) = Σ_k s_k(p) / n^k,
-
-with polynomials s_k, uniformly in κ. It converges fast for n ≥ 20, and smaller orders follow by downward recurrence of
-ρ_k = g_{k+1}/g_k, which is stable:
-
-    1/ρ_k = 1 + κ² ρ_{k+1} / (4 (k+1) (k+2)).
-
-Terms are arranged so that none is larger than the result: nothing overflows or cancels, in float32 too, in value and in
-derivatives. Gradients of any order exist; the number of operations depends on D alone.
-
-Twin of `vje_ppl.distributions.bessel`.
-
-Source: NIST DLMF 10.41.3 (Debye) and 10.29.1 (recurrence); the arrangement is ours.
+Twin of `vje_ppl.distributions.bessel`, which has the derivation; the downward recurrence is a scan.
 """
 
 from __future__ import annotations
@@ -37,17 +23,7 @@ _TERMS = 16
 
 
 def log_exponential_integral(concentration: Float[Array, "*batch"], dim: int) -> Float[Array, "*batch"]:
-    """`log ∫ exp(κ (μ·x − 1)) dx` over the unit sphere: `D/2 log 2π − v log κ + log I_v(κ) − κ`, with v = D/2 − 1.
-
-    It falls from the log area of the sphere at κ = 0 as −(D−1)/2 log κ; its derivative is A(κ) − 1.
-
-    Args:
-        concentration: κ ≥ 0, shape (...).
-        dim: D ≥ 2.
-
-    Returns:
-        Shape (...), in nats.
-    """
+    """`log ∫ exp(κ (μ·x − 1)) dx` over the unit sphere: `D/2 log 2π − v log κ + log I_v(κ) − κ`, with v = D/2 − 1."""
     order, steps = 0.5 * dim - 1, _steps(dim)
     n = order + steps
     root = jnp.hypot(concentration, n)
@@ -63,15 +39,7 @@ def log_exponential_integral(concentration: Float[Array, "*batch"], dim: int) ->
 
 
 def mean_cosine_rate(concentration: Float[Array, "*batch"], dim: int) -> Float[Array, "*batch"]:
-    """`A(κ)/κ`, where `A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)` is the mean of μ·x under the density exp(κ μ·x) on the sphere.
-
-    Args:
-        concentration: κ ≥ 0, shape (...).
-        dim: D ≥ 2.
-
-    Returns:
-        Shape (...): 1/D at κ = 0, and falling as 1/κ.
-    """
+    """`A(κ)/κ`, where `A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)` is the mean of μ·x under exp(κ μ·x) on the sphere."""
     _, ratio = _down(concentration, dim)
     return ratio / dim
 

@@ -22,21 +22,14 @@ LARGEST_LOG_SCALE = 1.0
 class CouplingFlow:
     """Standardized noise ε to standardized draws, by affine couplings that know the image by a context vector c.
 
-    In each coupling one half of the features, `a`, moves the other, `b`, and the halves take turns:
-
         h = tanh(A a + C c + α)
         (t, r) = B h + γ
         b' = b exp(l) + t,    l = m tanh(r / m),    m = LARGEST_LOG_SCALE
         log |det| = Σ l, summed over all couplings
 
-    A pytree of its parameters. They may have leading dimensions in front, which then stand left of the images, as the
+    Differs from its twin in being a pytree of its parameters, by their path in the torch module, such as
+    "layers.0.of_half.weight". They may have leading dimensions in front, which then stand left of the images, as the
     objective gives them when it stacks posteriors.
-
-    Args:
-        parameters: those of the torch module by their path in it, such as "layers.0.of_half.weight".
-
-    Source: Dinh, Sohl-Dickstein and Bengio, Density Estimation Using Real NVP (2017), equations 7 and 8; one hidden
-    layer, the context, and the bounds: ours.
     """
 
     parameters: dict[str, Float[Array, ...]]
@@ -86,15 +79,8 @@ class CouplingFlow:
 class FlowTransform(Transform):
     """`s = loc + scale · f(ε; loc)`: standard normal noise to draws, with f a `CouplingFlow` whose context is loc.
 
-    Over the diagonal Normal `x = loc + scale · ε` that is `s = loc + scale · f((x − loc)/scale; loc)`. The flow sees
-    noise of order one whatever the scale is, so its inverse keeps its digits in float32.
-
-    Args:
-        flow: f.
-        loc: location, shape (..., D).
-        scale: positive, shape (..., D).
-
-    Source: ours; see `CouplingFlow`.
+    Differs from its twin in what it remembers of a draw: nothing, for NumPyro hands on what
+    `call_with_intermediates` returns.
     """
 
     domain = constraints.real_vector

@@ -20,23 +20,8 @@ from vje_ppl.numpyro_port.distributions.log_gamma import finite_df, log_gamma_ra
 class DiagonalStudentT(Distribution):
     """Multivariate Student-t with scale matrix diag(scale²).
 
-        log p(x) = log Γ((ν+D)/2) − log Γ(ν/2) − D/2 log(νπ) − Σ_j log scale_j − (ν+D)/2 log(1 + m/ν),
-        m = Σ_j ((x_j − loc_j) / scale_j)²
-
-    One Mahalanobis term couples the features: they share the heavy tail. For independent features use
-    `StudentT(...).to_event(1)`. `numpyro.distributions.MultivariateStudentT` is the same density with a dense
-    `scale_tril`, at O(D²) cost.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one. On a subset of R^D, such as the unit sphere, it does
-    not.
-
-    Args:
-        df: degrees of freedom ν > 0, a number or an array of shape (...); infinite is the Normal.
-        loc: location, shape (..., D).
-        scale: standard deviations of the Gaussian that the tail widens, positive, shape (..., D). The covariance is
-            ν/(ν−2) · scale², and infinite for ν ≤ 2.
-
-    Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1.
+    log p(x) = log Γ((ν+D)/2) − log Γ(ν/2) − D/2 log(νπ) − Σ_j log scale_j − (ν+D)/2 log(1 + m/ν),
+    m = Σ_j ((x_j − loc_j) / scale_j)²
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {

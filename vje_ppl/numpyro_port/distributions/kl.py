@@ -25,16 +25,7 @@ from numpyro.distributions import (
 def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
     """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
 
-    Masks and expansions are unwrapped. Where masks of q and p differ, this is the divergence of what neither leaves
-    out, which is not `E[log q − log p]` under masks. Registered are what NumPyro registers, and below what it lacks.
-    Register your own with `numpyro.distributions.kl.kl_divergence.register`.
-
-    Args:
-        q: the guide's distribution.
-        p: the model's, of the same event shape.
-
-    Returns:
-        Shape: the broadcast batch shape of q and p; 0 where a mask leaves an element out.
+    Differs from its twin in the registry: `numpyro.distributions.kl.kl_divergence.register`.
     """
     batch_shape = jnp.broadcast_shapes(q.batch_shape, p.batch_shape)
     q, q_mask = without_masks(q)

@@ -21,20 +21,7 @@ def _stirling_remainder(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 
 def log_gamma_ratio(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*batch"]:
-    """`log Γ(x + a) − log Γ(x) − a log x`, which tends to 0 as x grows.
-
-    Subtracting two `gammaln` loses every digit of the difference once log Γ(x) is of the order of 1/ε (x ≈ 5e5 in
-    float32: 0.16 nats). From x = 16 on, Stirling's series is subtracted analytically instead.
-
-    Args:
-        x: positive, any shape.
-        shift: the shift a ≥ 0.
-
-    Returns:
-        The difference, in nats, same shape.
-
-    Source: ours; the series is NIST DLMF 5.11.1.
-    """
+    """`log Γ(x + a) − log Γ(x) − a log x` in nats, for x > 0 and a ≥ 0; it tends to 0 as x grows."""
     small = jnp.minimum(x, _STIRLING_FROM)
     direct = gammaln(small + shift) - gammaln(small) - shift * jnp.log(small)
     large = jnp.maximum(x, _STIRLING_FROM)
@@ -48,17 +35,7 @@ def log_gamma_ratio(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*b
 
 
 def digamma_difference(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*batch"]:
-    """`ψ(x + a) − ψ(x)`, which falls as a/x, with the digits of a number of that size.
-
-    Args:
-        x: positive, any shape.
-        shift: the shift a ≥ 0.
-
-    Returns:
-        The difference, same shape.
-
-    Source: ours; the series is NIST DLMF 5.11.2.
-    """
+    """`ψ(x + a) − ψ(x)` for x > 0 and a ≥ 0, which falls as a/x, with the digits of a number of that size."""
     small = jnp.minimum(x, _STIRLING_FROM)
     direct = digamma(small + shift) - digamma(small)
     large = jnp.maximum(x, _STIRLING_FROM)
@@ -78,14 +55,5 @@ def _digamma_remainder(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 
 def finite_df(df: Any, dtype: Any) -> Float[Array, "*batch"]:
-    """Degrees of freedom ν, or, where they are infinite, so many that no digit differs from those of the Normal.
-
-    In place of infinity, which formulas multiply with a zero, it is 1/ε⁴ (5e27 in float32); larger ones are too.
-
-    Args:
-        df: ν, any shape.
-        dtype: the floating-point type of the result.
-
-    Source: ours.
-    """
+    """Degrees of freedom ν in a floating-point type, at most 1/ε⁴, where no digit differs from infinity's."""
     return jnp.minimum(jnp.asarray(df, dtype), float(jnp.finfo(dtype).eps) ** -4)

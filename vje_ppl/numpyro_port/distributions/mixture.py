@@ -8,19 +8,9 @@ import numpyro.distributions as dist
 
 
 class Mixture(dist.MixtureSameFamily):
-    """K components of one family on R^D, with weights w = softmax(logits).
+    """K components of one family on R^D, with weights w = softmax(logits): `log p(x) = log Σ_k w_k p_k(x)`.
 
-        log p(x) = log Σ_k w_k p_k(x)
-
-    NumPyro's own mixture: its plates expand nothing, and XLA fuses the sum over features.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one if the components do.
-
-    Args:
-        logits: logarithms of the weights up to a constant, shape (K,).
-        components: a distribution with batch shape (K,) and event shape (D,).
-
-    Source: ours.
+    Differs from its twin in being NumPyro's own: plates expand nothing, and XLA fuses the sum over features.
     """
 
     def __init__(self, logits: Any, components: dist.Distribution, *, validate_args: bool | None = None) -> None:

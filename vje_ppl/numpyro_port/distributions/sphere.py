@@ -1,4 +1,4 @@
-"""Geometry that all densities on the unit sphere share: distances that keep their digits, area, tangents.
+"""What all densities on the unit sphere share: a base class, distances that keep their digits, area, tangents.
 
 Twin of `vje_ppl.distributions.sphere`.
 """
@@ -6,14 +6,15 @@ Twin of `vje_ppl.distributions.sphere`.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import random
+from jax import lax, random
 from jaxtyping import Array, Float
-from numpyro.distributions import constraints
+from numpyro.distributions import Distribution, constraints
+from numpyro.distributions.util import promote_shapes
 
 #: A location whose squared norm is below 1 by more than this counts as too short for a direction. Ours.
 _SHORT = 1e-3
@@ -38,18 +39,58 @@ class _UnitBall(constraints.ParameterFreeConstraint):
 unit_ball = _UnitBall()
 
 
-def checked_concentration(concentration: Any, distribution: str) -> Any:
-    """A concentration as given, where its numbers are finite, or not known yet, under a transformation of JAX.
+class ZonalDistribution(Distribution):
+    """A density on the unit sphere of R^D that depends on the angle from `loc` alone, and is uniform for κ = 0.
 
-    Raises:
-        ValueError: for one that is infinite or NaN.
+    Differs from its twin in that parameters keep the shapes that came in, up to leading ones, as everywhere in NumPyro,
+    and in what it refuses: any κ that is known not to be finite.
     """
-    if not isinstance(concentration, jax.core.Tracer) and not np.all(np.isfinite(concentration)):
-        raise ValueError(
-            f"{distribution} expects finite concentrations of at least 0, got {concentration}; at infinity all mass is "
-            "at loc, and there is no density."
-        )
-    return concentration
+
+    arg_constraints: ClassVar[dict[str, Any]] = {"loc": unit_ball, "concentration": constraints.nonnegative}
+    support = constraints.sphere
+
+    def __init__(self, loc: Any, concentration: Any, *, validate_args: bool | None = None) -> None:
+        name = type(self).__name__
+        if not isinstance(concentration, jax.core.Tracer) and not np.all(np.isfinite(concentration)):
+            raise ValueError(
+                f"{name} expects finite concentrations of at least 0, got {concentration}; at infinity all mass is at "
+                "loc, and there is no density."
+            )
+        if jnp.ndim(loc) < 1 or jnp.shape(loc)[-1] < 2:
+            raise ValueError(
+                f"{name} expects loc with a last dimension of two or more features, got shape {jnp.shape(loc)}; the "
+                "sphere of R^1 is two points."
+            )
+        batch_shape = lax.broadcast_shapes(jnp.shape(loc)[:-1], jnp.shape(concentration))
+        event_shape = jnp.shape(loc)[-1:]
+        (self.loc,) = promote_shapes(loc, shape=batch_shape + event_shape)
+        (self.concentration,) = promote_shapes(concentration, shape=batch_shape)
+        super().__init__(batch_shape, event_shape, validate_args=validate_args)
+
+    @staticmethod
+    def infer_shapes(loc: tuple[int, ...], concentration: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        return lax.broadcast_shapes(loc[:-1], concentration), loc[-1:]
+
+    @property
+    def mean(self) -> jax.Array:
+        """The mean, shape (..., D), inside the sphere: m μ, with m the mean cosine."""
+        return jnp.broadcast_to(self._mean_cosine()[..., None] * self.loc, self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self) -> jax.Array:
+        """Feature-wise variances, shape (..., D): v μ_j² + s (1 − μ_j²), of the cosine, and of one feature across."""
+        (along, across), squared = self._variances(), jnp.square(self.loc)
+        variance = along[..., None] * squared + across[..., None] * (1 - squared)
+        return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
+
+    def _mean_cosine(self) -> jax.Array:
+        """The mean m of the cosine from `loc`, broadcastable with the batch shape."""
+        raise NotImplementedError
+
+    def _variances(self) -> tuple[jax.Array, jax.Array]:
+        """The variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
+        raise NotImplementedError
 
 
 def log_sphere_area(dim: int) -> float:
@@ -58,18 +99,7 @@ def log_sphere_area(dim: int) -> float:
 
 
 def versine(loc: Float[Array, "*#batch D"], value: Float[Array, "*#batch D"]) -> Float[Array, "*draws"]:
-    """One minus the cosine of the angle between two unit vectors, as half their squared distance: `½ ‖x − μ‖²`.
-
-    `1 − μ·x` loses all digits at small angles, and a concentration of 1e8 turns what is lost into nats. Off the sphere
-    the two differ, by radial terms only, which a gradient through a normalized vector never sees.
-
-    Args:
-        loc: μ, unit vectors, shape (..., D). The zero vector, which has no direction, is at a right angle to all.
-        value: x, unit vectors, shape (..., D).
-
-    Returns:
-        Shape (...), from 0 to 2.
-    """
+    """One minus the cosine of the angle between two unit vectors, as half their squared distance: `½ ‖x − μ‖²`."""
     lacking = jax.nn.relu(1 - _SHORT - jnp.square(loc).sum(-1)) / (1 - _SHORT)
     return 0.5 * (jnp.square(value - loc).sum(-1) + lacking)
 
@@ -79,21 +109,7 @@ def from_versine(
 ) -> Float[Array, "*batch D"]:
     """Draw the point at a given angle from a location, in a uniformly random tangent direction.
 
-    The tangent is drawn around the first axis, which a Householder reflection then takes to the location. Of the two
-    such reflections (to μ, or to −μ and back) the one that is far from degenerate is taken. Gradients reach both
-    arguments. Projecting a random vector on the tangent space instead would give gradients with infinite variance for
-    D = 3.
-
-    Args:
-        key: for the tangent.
-        loc: unit vectors, shape (..., D), D ≥ 2. Around the zero vector, points are uniform on the sphere.
-        versine: one minus the cosine of the angle, from 0 to 2, shape (...).
-
-    Returns:
-        Unit vectors, shape (..., D).
-
-    Source: Davidson and others, Hyperspherical Variational Auto-Encoders (2018), algorithm 1; the choice of reflection
-    is ours.
+    Differs from its twin in the key, which is for the tangent.
     """
     normal = random.normal(key, loc.shape, loc.dtype)
     tangent = normal[..., 1:] / jnp.linalg.norm(normal[..., 1:], axis=-1, keepdims=True)

@@ -21,26 +21,7 @@ from vje_ppl.numpyro_port.distributions.zonal_integral import draw_share, log_ke
 class SphericalStudentT(Distribution):
     """The density on the unit sphere of R^D that is proportional to the isotropic Student-t with `loc` on the sphere.
 
-        log p(x) = −(ν+D)/2 log(1 + ‖x − μ‖²/(νσ²)) − log ∫ (1 + ‖y − μ‖²/(νσ²))^(−(ν+D)/2) dy
-
-    with the integral over the sphere, |S^(D−2)| 2^(D−2) B(h, h) ₂F₁((ν+D)/2, h; 2h; −4/(νσ²)) for h = (D−1)/2. It is
-    `DiagonalStudentT` less the logarithm of what that integrates to on the sphere. For ν → ∞ it is the von Mises-Fisher
-    of concentration 1/σ², at ν = D − 2 the spherical Cauchy; for large σ it is uniform. For small σ it is a Student-t
-    on the tangent space, of D − 1 features, with ν + 1 degrees of freedom and scale σ √(ν/(ν+1)).
-
-    Base measure: the surface measure of the unit sphere, over which it integrates to one.
-
-    Args:
-        df: degrees of freedom ν > 0, a number or an array of shape (...); infinite is the von Mises-Fisher.
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
-        scale: σ > 0, a number or an array of shape (...): one for all features. The curvature of the log density at its
-            mode is −(1 + D/ν)/σ².
-
-    Raises:
-        ValueError: for fewer than two features.
-
-    Source: ours, from Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1.
+    log p(x) = −(ν+D)/2 log(1 + ‖x − μ‖²/(νσ²)) − log ∫ (1 + ‖y − μ‖²/(νσ²))^(−(ν+D)/2) dy
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {
@@ -71,10 +52,7 @@ class SphericalStudentT(Distribution):
         return lax.broadcast_shapes(df, loc[:-1], scale), loc[-1:]
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draw unit vectors, shape sample_shape + (..., D), without gradients: a cosine, then a random tangent.
-
-        For a loc of zero the draws are uniform on the sphere, as the density is.
-        """
+        """Draw unit vectors, shape sample_shape + (..., D), without gradients: a cosine, then a random tangent."""
         assert key is not None
         key_share, key_tangent = random.split(key)
         shape = sample_shape + self.batch_shape + self.event_shape

@@ -26,19 +26,7 @@ class StudentT(dist.StudentT):
 
         log p(x) = log Γ((ν+1)/2) − log Γ(ν/2) − ½ log(νπ) − log scale − (ν+1)/2 log(1 + ((x − loc)/scale)²/ν)
 
-    The parent subtracts two log-gammas, which loses its digits in float32 at large ν, in the entropy and the
-    distribution function too, and its draws are infinite where a chi-squared with small ν underflows.
-
-    Base measure: Lebesgue on R, over which it integrates to one. On the positive half-line, where radii live, it
-    integrates to less.
-
-    Args:
-        df: degrees of freedom ν > 0, shape (...); infinite is the Normal.
-        loc: location, shape (...).
-        scale: standard deviation of the Gaussian that the tail widens, positive, shape (...).
-
-    Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1 at one
-    dimension.
+    Differs from its twin in the distribution function and its inverse, which NumPyro has: they keep their digits too.
     """
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:

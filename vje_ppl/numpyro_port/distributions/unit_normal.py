@@ -8,14 +8,7 @@ import numpyro.distributions as dist
 
 
 class UnitNormal(dist.Independent):
-    """`Normal(0, I)` on R^D: `dist.Normal(0, 1).expand([D]).to_event(1)`, whose KL is NumPyro's own.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one.
-
-    Args:
-        dim: number of features D.
-        batch_shape: batch shape, () by default.
-    """
+    """`Normal(0, I)` on R^D: `dist.Normal(0, 1).expand([D]).to_event(1)`, whose KL is NumPyro's own."""
 
     def __init__(self, dim: int, batch_shape: tuple[int, ...] = ()) -> None:
         super().__init__(dist.Normal(0.0, 1.0).expand([*batch_shape, dim]), 1)

@@ -5,76 +5,29 @@ Twin of `vje_ppl.distributions.von_mises_fisher`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax, random
-from numpyro.distributions import Distribution, constraints
-from numpyro.distributions.util import promote_shapes
 
 from vje_ppl.numpyro_port.distributions.bessel import log_exponential_integral, mean_cosine_rate
-from vje_ppl.numpyro_port.distributions.sphere import checked_concentration, from_versine, unit_ball, versine
+from vje_ppl.numpyro_port.distributions.sphere import ZonalDistribution, from_versine, versine
 
 #: Proposals of Wood's sampler per draw. It rejects at most 0.35 of them, at D = 2 and large κ; that all are rejected,
 #: and the last one is returned, has a probability of about 1e-11.
 _PROPOSALS = 24
 
 
-class VonMisesFisher(Distribution):
+class VonMisesFisher(ZonalDistribution):
     """The density on the unit sphere of R^D that falls off with the cosine of the angle from `loc`.
 
-        log p(x) = κ (μ·x − 1) − log ∫ exp(κ (μ·y − 1)) dy,
-        log ∫ exp(κ (μ·y − 1)) dy = D/2 log 2π − (D/2−1) log κ + log I_{D/2−1}(κ) − κ
-
-    κ = 0 is uniform; for large κ it is close to a Normal on the tangent space with standard deviation 1/√κ a feature.
-    `numpyro.distributions.VonMises` is the same at D = 2, on angles. Both terms are computed
-    without cancellation (`versine`, `log_exponential_integral`), in float32 up to κ = 1e8 and beyond.
-
-    Base measure: the surface measure of the unit sphere, over which it integrates to one.
-
-    Args:
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
-        concentration: finite κ ≥ 0, a number or an array of shape (...).
-
-    Raises:
-        ValueError: for fewer than two features, or a κ that is known not to be finite.
-
-    Source: Mardia and Jupp, Directional Statistics (2000), section 9.3.2.
+    log p(x) = κ (μ·x − 1) − log ∫ exp(κ (μ·y − 1)) dy,
+    log ∫ exp(κ (μ·y − 1)) dy = D/2 log 2π − (D/2−1) log κ + log I_{D/2−1}(κ) − κ
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {"loc": unit_ball, "concentration": constraints.nonnegative}
-    support = constraints.sphere
-
-    def __init__(self, loc: Any, concentration: Any, *, validate_args: bool | None = None) -> None:
-        if jnp.ndim(loc) < 1 or jnp.shape(loc)[-1] < 2:
-            raise ValueError(
-                f"VonMisesFisher expects loc with a last dimension of two or more features, got shape "
-                f"{jnp.shape(loc)}; the sphere of R^1 is two points."
-            )
-        batch_shape = lax.broadcast_shapes(jnp.shape(loc)[:-1], jnp.shape(concentration))
-        event_shape = jnp.shape(loc)[-1:]
-        # As everywhere in NumPyro, parameters keep the shapes that came in, up to leading ones.
-        (self.loc,) = promote_shapes(loc, shape=batch_shape + event_shape)
-        (self.concentration,) = promote_shapes(
-            checked_concentration(concentration, "VonMisesFisher"), shape=batch_shape
-        )
-        super().__init__(batch_shape, event_shape, validate_args=validate_args)
-
-    @staticmethod
-    def infer_shapes(loc: tuple[int, ...], concentration: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
-        return lax.broadcast_shapes(loc[:-1], concentration), loc[-1:]
-
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draw unit vectors, shape sample_shape + (..., D), without gradients.
-
-        The cosine is drawn by rejection from a fixed number of proposals. For a loc of zero the draws are uniform on
-        the sphere, as the density is.
-
-        Source: Wood, Simulation of the von Mises Fisher Distribution (1994), written in terms of one minus the cosine.
-        """
+        """Draw unit vectors, shape sample_shape + (..., D), without gradients; the cosine by rejection."""
         assert key is not None
         key_versine, key_tangent = random.split(key)
         shape = sample_shape + self.batch_shape + self.event_shape
@@ -92,16 +45,13 @@ class VonMisesFisher(Distribution):
         integral = log_exponential_integral(concentration, self.event_shape[0])
         return -concentration * versine(jnp.asarray(self.loc), jnp.asarray(value)) - integral
 
-    @property
-    def mean(self) -> jax.Array:
-        """The mean, shape (..., D), inside the sphere: A(κ) μ, with A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)."""
+    def _mean_cosine(self) -> jax.Array:
+        """A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)."""
         concentration = jnp.asarray(self.concentration, float)
-        mean_cosine = concentration * mean_cosine_rate(concentration, self.event_shape[0])
-        return jnp.broadcast_to(mean_cosine[..., None] * self.loc, self.batch_shape + self.event_shape)
+        return concentration * mean_cosine_rate(concentration, self.event_shape[0])
 
-    @property
-    def variance(self) -> jax.Array:
-        """Feature-wise variances, shape (..., D): A'(κ) μ_j² + A(κ)/κ (1 − μ_j²)."""
+    def _variances(self) -> tuple[jax.Array, jax.Array]:
+        """A'(κ) of the cosine, and A(κ)/κ of one feature across."""
         concentration, dim = jnp.asarray(self.concentration, float), self.event_shape[0]
         one = jnp.ones_like(concentration)
 
@@ -110,9 +60,7 @@ class VonMisesFisher(Distribution):
 
         # A' = 1 − A² − (D−1) A/κ cancels for large κ; the second derivative of the normalizer does not.
         _, along = jax.jvp(slope, (concentration,), (one,))
-        across, squared = mean_cosine_rate(concentration, dim), jnp.square(self.loc)
-        variance = along[..., None] * squared + across[..., None] * (1 - squared)
-        return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
+        return along, mean_cosine_rate(concentration, dim)
 
 
 def _draw_versine(key: jax.Array, concentration: jax.Array, dim: int) -> jax.Array:

@@ -1,23 +1,6 @@
 """The kernel (1 + c u)^(−a) on the unit sphere of R^D, with u = (1 − cosine)/2: its integral, moments and draws.
 
-It is the Student-t's and the spherical Cauchy's. With h = (D−1)/2, its integral over the sphere is
-
-    ∫ (1 + c u)^(−a) dx = |S^(D−2)| 2^(D−2) ∫ u^(h−1) (1−u)^(h−1) (1 + c u)^(−a) du        over 0 < u < 1
-                        = |S^(D−2)| 2^(D−2) B(h, h) ₂F₁(a, h; 2h; −c).
-
-In t = log(u/(1−u)) the integrand, u^h (1−u)^h (1 + c u)^(−a), is analytic for |Im t| < π, has one mode and falls
-exponentially on either side, so the trapezoidal rule converges exponentially. Mode, curvature and the slopes of the
-tails are known in closed form, and place a fixed number of nodes. All values are taken relative to the mode, where
-large terms would cancel: with u₀ the mode, x = t − t₀ and E = exp(x) − 1,
-
-    u − u₀ = u₀ (1 − u₀) E / (1 + u₀ E)
-    log of the integrand − log at the mode = h (x − 2 log(1 + u₀ E)) − a log(1 + c (u − u₀) / (1 + c u₀)).
-
-The nodes are constants to autograd. It differentiates the integrand at the nodes, which is exact, to any order.
-
-Twin of `vje_ppl.distributions.zonal_integral`.
-
-Source: the integral is NIST DLMF 15.6.1; the quadrature is ours.
+Twin of `vje_ppl.distributions.zonal_integral`, which has the derivation.
 """
 
 from __future__ import annotations
@@ -38,15 +21,7 @@ _CELLS = 1024
 
 
 class ZonalNodes(NamedTuple):
-    """Where the mass of the kernel is on the sphere.
-
-    Attributes:
-        mode: u₀, where the integrand in t is largest, between 0 and 1, shape (...). A constant to `jax.grad`.
-        log_odds: t at K nodes, evenly spaced and ascending, shape (..., K). Constants to `jax.grad`.
-        log_weight: log of the mass at each node in units of `log_unit`, in nats, shape (..., K).
-        log_unit: shape (...), in nats, such that Σ_k exp(log_unit + log_weight_k) is the integral over the sphere of
-            ((1 + c u)/(1 + c u₀))^(−a).
-    """
+    """Where the mass of the kernel is on the sphere; `mode` and `log_odds` are constants to `jax.grad`."""
 
     mode: Float[Array, "*batch"]
     log_odds: Float[Array, "*batch K"]
@@ -57,18 +32,7 @@ class ZonalNodes(NamedTuple):
 def zonal_nodes(
     power: Float[Array, "*#batch"], rate: Float[Array, "*#batch"], dim: int, count: int | None = None
 ) -> ZonalNodes:
-    """Place nodes where the kernel's mass is, and weigh them.
-
-    Args:
-        power: a > (D−1)/2, any shape.
-        rate: c ≥ 0, broadcastable with a.
-        dim: D ≥ 2.
-        count: how many nodes K; by default as many as the integral takes to be exact to rounding, whatever a and c are:
-            65 in float32 and 147 in float64 for D = 512, and more for D < 20, where the tails are long.
-
-    Returns:
-        Nodes and weights, for the broadcast shape.
-    """
+    """Place nodes where the kernel's mass is, and weigh them."""
     power, rate = jnp.broadcast_arrays(power, rate)
     half, depth = 0.5 * (dim - 1), -math.log(jnp.finfo(power.dtype).eps)
     count = math.ceil(depth * (4 + 0.2 * depth / half)) if count is None else count
@@ -97,18 +61,7 @@ def zonal_nodes(
 def log_zonal_integral(
     power: Float[Array, "*#batch"], rate: Float[Array, "*#batch"], dim: int
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """`log ∫ ((1 + c u)/(1 + c u₀))^(−a) dx` over the unit sphere of R^D, and u₀.
-
-    Subtracted from `log_kernel` at the same u₀ it gives a density that integrates to one.
-
-    Args:
-        power: a > (D−1)/2, any shape.
-        rate: c ≥ 0, broadcastable with a.
-        dim: D ≥ 2.
-
-    Returns:
-        The log integral in nats, and u₀, between 0 and 1 and a constant to autograd; each in the broadcast shape.
-    """
+    """`log ∫ ((1 + c u)/(1 + c u₀))^(−a) dx` over the unit sphere of R^D, in nats, and u₀."""
     nodes = zonal_nodes(power, rate, dim)
     return nodes.log_unit + logsumexp(nodes.log_weight, -1), nodes.mode
 
@@ -130,17 +83,7 @@ def log_kernel(
 def zonal_moments(
     power: Float[Array, "*#batch"], rate: Float[Array, "*#batch"], dim: int
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Moments of a point on the unit sphere of R^D whose density is proportional to the kernel.
-
-    Args:
-        power: a > (D−1)/2, any shape.
-        rate: c ≥ 0, broadcastable with a.
-        dim: D ≥ 2.
-
-    Returns:
-        The mean cosine, the variance of the cosine, and the variance along any direction across the axis; each in the
-        broadcast shape.
-    """
+    """The mean cosine, the variance of the cosine, and the variance along any direction across the axis."""
     nodes = zonal_nodes(power, rate, dim)
     weight, share = nn.softmax(nodes.log_weight), nn.sigmoid(nodes.log_odds)
     mean = (weight * share).sum(-1)
@@ -156,21 +99,7 @@ def draw_share(
     dim: int,
     shape: tuple[int, ...],
 ) -> Float[Array, "*draws"]:
-    """Draw u = (1 − cosine)/2 of points on the unit sphere of R^D whose density is proportional to the kernel.
-
-    The distribution function in t is inverted on a grid of 1024 cells, within each of which the density is taken as
-    constant. Draws find their cells by halving, all at once.
-
-    Args:
-        key: for the draws.
-        power: a > (D−1)/2, any shape.
-        rate: c ≥ 0, broadcastable with a.
-        dim: D ≥ 2.
-        shape: of the draws, to which a and c broadcast.
-
-    Returns:
-        Shares from 0 to 1, in the shape asked for, without gradients.
-    """
+    """Draw u = (1 − cosine)/2 of points on the unit sphere of R^D whose density is proportional to the kernel."""
     nodes = lax.stop_gradient(zonal_nodes(power, rate, dim, _CELLS))
     below = jnp.cumsum(nn.softmax(nodes.log_weight), -1)
     first = jnp.broadcast_to(jnp.arange(0, below.size, _CELLS).reshape(below.shape[:-1]), shape)

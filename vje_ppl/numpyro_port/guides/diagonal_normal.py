@@ -14,12 +14,7 @@ from vje_ppl.numpyro_port.pytree import as_pytree
 @as_pytree
 @dataclass(frozen=True)
 class DiagonalNormalPosterior:
-    """`q(s) = Normal(mean, diag(scale²))`, one an image. A pytree.
-
-    Attributes:
-        mean: shape (..., N, D), in units of the embedding.
-        scale: standard deviations, positive, shape (..., N, D); the likelihood shares them.
-    """
+    """`q(s) = Normal(mean, diag(scale²))`, one an image. A pytree; both fields have shape (..., N, D)."""
 
     mean: Float[Array, "*batch N D"]
     scale: Float[Array, "*batch N D"]
@@ -30,10 +25,7 @@ class DiagonalNormalPosterior:
 
 
 class DiagonalNormal:
-    """`q(s) = Normal(μ, diag(σ²))` with `(μ, σ)` as the torch guide's `infer` gives them.
-
-    Source: amortized Gaussian with feature-wise variances: the paper.
-    """
+    """`q(s) = Normal(μ, diag(σ²))` with `(μ, σ)` as the torch guide's `infer` gives them."""
 
     def __call__(
         self, posterior: DiagonalNormalPosterior, target: Float[Array, "*batch N D"] | None = None

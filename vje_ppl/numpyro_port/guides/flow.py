@@ -16,13 +16,7 @@ from vje_ppl.numpyro_port.pytree import as_pytree
 @as_pytree
 @dataclass(frozen=True)
 class FlowPosterior:
-    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one an image. A pytree.
-
-    Attributes:
-        mean: the base's, shape (..., N, D), in units of the embedding.
-        scale: the base's standard deviations, positive, shape (..., N, D); the likelihood shares them.
-        flow: f, one for all images.
-    """
+    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one an image. A pytree."""
 
     mean: Float[Array, "*batch N D"]
     scale: Float[Array, "*batch N D"]
@@ -35,10 +29,7 @@ class FlowPosterior:
 
 
 class Flow:
-    """`q(s) = flow(base)`, base = Normal(μ, diag(σ²)) with μ, σ and the flow as the torch guide's `infer` gives them.
-
-    Source: see the twin.
-    """
+    """`q(s) = flow(base)`, base = Normal(μ, diag(σ²)), with μ, σ and flow as the torch guide's `infer` gives them."""
 
     def __call__(
         self, posterior: FlowPosterior, target: Float[Array, "*batch N D"] | None = None

@@ -21,15 +21,7 @@ from vje_ppl.numpyro_port.pytree import as_pytree
 class LowRankNormalPosterior:
     """`q(s) = Normal(mean, W Wᵀ + diag(d²))`, one an image, with W and d from scale and loadings. A pytree.
 
-        W_j = scale_j w_j / sqrt(1 + ‖w_j‖²),    d_j = scale_j / sqrt(1 + ‖w_j‖²)
-
-    so that `scale_j = sqrt(‖W_j‖² + d_j²)`, the marginal standard deviation, whatever the loadings are. Features j and
-    k are correlated by `w_j·w_k / sqrt((1 + ‖w_j‖²)(1 + ‖w_k‖²))`.
-
-    Attributes:
-        mean: shape (..., N, D), in units of the embedding.
-        scale: marginal standard deviations, positive, shape (..., N, D); the likelihood shares them.
-        loadings: w, rows of W in units of d, shape (..., N, D, R), any finite values.
+    W_j = scale_j w_j / sqrt(1 + ‖w_j‖²),    d_j = scale_j / sqrt(1 + ‖w_j‖²)
     """
 
     mean: Float[Array, "*batch N D"]
@@ -43,10 +35,7 @@ class LowRankNormalPosterior:
 
 
 class LowRankNormal:
-    """`q(s) = Normal(μ, W Wᵀ + diag(d²))` with `(μ, σ, w)` as the torch guide's `infer` gives them.
-
-    Source: see the twin.
-    """
+    """`q(s) = Normal(μ, W Wᵀ + diag(d²))` with `(μ, σ, w)` as the torch guide's `infer` gives them."""
 
     def __call__(
         self, posterior: LowRankNormalPosterior, target: Float[Array, "*batch N D"] | None = None

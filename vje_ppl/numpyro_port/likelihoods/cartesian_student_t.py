@@ -17,16 +17,7 @@ class CartesianStudentT:
 
         z_b ~ StudentT_ν(s, diag(scale²))         site "embedding"
 
-    The guide's standard deviations, feature by feature, are the scale: here they are those of the latent and of its
-    observation in the same units. Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one.
-
-    Args:
-        df: degrees of freedom ν, positive; small is heavy-tailed.
-        learn_df: whether ν is learned, starting from `df`.
-
-    Source: ours, the ablation of the paper's polar decomposition.
+    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
     """
 
     base_measure = "cartesian"
@@ -40,11 +31,5 @@ class CartesianStudentT:
         scale: Float[Array, "*batch N D"],
         target: Float[Array, "*batch N D"] | None = None,
     ) -> None:
-        """Declare the site "embedding", event shape (D,).
-
-        Args:
-            latent: s, shape (..., N, D).
-            scale: the shared standard deviations, positive, shape (..., N, D).
-            target: the embedding to observe, shape (..., N, D); `None` draws it.
-        """
+        """Declare the site "embedding", event shape (D,)."""
         numpyro.sample("embedding", DiagonalStudentT(self.df(latent.dtype), latent, scale), obs=target)

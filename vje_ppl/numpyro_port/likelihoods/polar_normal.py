@@ -18,20 +18,8 @@ from vje_ppl.numpyro_port.radius import NormalRadius, base_measure_with, checked
 class PolarNormal:
     """Target embedding z_b = r_b ẑ_b given the latent s, with ŝ = s/‖s‖:
 
-        ẑ_b ~ Normal(ŝ, diag(scale²))          site "direction"
-        r_b ~ Normal(‖s‖, radius_scale²)       site "radius", that is, on the residual Δr = r_b − ‖s‖
-
-    The limit of `PolarStudentT` for ν → ∞, joint and factorized alike. The guide's standard deviations, feature by
-    feature, are the direction's scale.
-
-    Base measure: Lebesgue on R^D for the direction and on R for the radius. Neither is normalized where its
-    observations live: on the unit sphere the direction's integral depends on the scale (below or above one), and the
-    radius's leaks below zero. Within one model, per-image scores inherit that.
-
-    Args:
-        radius: the radial site; by default a `NormalRadius` of unit scale.
-
-    Source: the Gaussian limit, found unstable: the paper. The radius's scale: ours.
+    ẑ_b ~ Normal(ŝ, diag(scale²))          site "direction"
+    r_b ~ Normal(‖s‖, radius_scale²)       site "radius", that is, on the residual Δr = r_b − ‖s‖
     """
 
     def __init__(self, radius: Callable[..., None] | None = None) -> None:
@@ -48,13 +36,7 @@ class PolarNormal:
         scale: Float[Array, "*batch N D"],
         target: Float[Array, "*batch N D"] | None = None,
     ) -> None:
-        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
-
-        Args:
-            latent: s, shape (..., N, D).
-            scale: the shared standard deviations, positive, shape (..., N, D).
-            target: the embedding to observe, shape (..., N, D); `None` draws direction (off the sphere) and radius.
-        """
+        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ())."""
         location = to_polar(latent)
         observed = (None, None) if target is None else to_polar(target)
         numpyro.sample("direction", dist.Normal(location.direction, scale).to_event(1), obs=observed[0])

@@ -18,22 +18,10 @@ from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, check
 
 
 class PolarPowerSpherical:
-    """Target embedding z_b = r_b ẑ_b given the latent s, with ŝ = s/‖s‖:
+    """Target embedding z_b = r_b ẑ_b given the latent s, with ŝ = s/‖s‖ and σ̄ the geometric mean of the scales:
 
-        ẑ_b ~ PowerSpherical(ŝ, κ),  κ = 2/σ̄²     site "direction"
-        r_b ~ StudentT_ν(‖s‖, radius_scale²)      site "radius", that is, on the residual Δr = r_b − ‖s‖
-
-    The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), and κ = 2/σ̄² is the concentration
-    at which the log density has curvature −1/σ̄² at its mode: for small σ̄ the density is a Normal on the tangent space
-    with standard deviation σ̄ a feature.
-
-    Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one whatever the
-    scale, and Lebesgue on R for the radius, which by default leaks below zero.
-
-    Args:
-        radius: the radial site; by default a `StudentTRadius` of one degree of freedom and unit scale.
-
-    Source: ours; the density is De Cao and Aziz's (2020), the polar form the paper's.
+    ẑ_b ~ PowerSpherical(ŝ, κ),  κ = 2/σ̄²     site "direction"
+    r_b ~ StudentT_ν(‖s‖, radius_scale²)      site "radius", that is, on the residual Δr = r_b − ‖s‖
     """
 
     def __init__(self, radius: Callable[..., None] | None = None) -> None:
@@ -50,13 +38,7 @@ class PolarPowerSpherical:
         scale: Float[Array, "*batch N D"],
         target: Float[Array, "*batch N D"] | None = None,
     ) -> None:
-        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
-
-        Args:
-            latent: s, shape (..., N, D).
-            scale: the shared standard deviations, positive, shape (..., N, D).
-            target: the embedding to observe, shape (..., N, D); `None` draws direction (on the sphere) and radius.
-        """
+        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ())."""
         location = to_polar(latent)
         observed = (None, None) if target is None else to_polar(target)
         concentration = 2 / jnp.square(geometric_mean(scale))

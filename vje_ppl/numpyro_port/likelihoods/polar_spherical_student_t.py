@@ -18,25 +18,12 @@ from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, check
 
 
 class PolarSphericalStudentT:
-    """Target embedding z_b = r_b ẑ_b given the latent s, with ŝ = s/‖s‖:
+    """Target embedding z_b = r_b ẑ_b given the latent s, with ŝ = s/‖s‖ and σ̄ the geometric mean of the scales:
 
         ẑ_b ~ SphericalStudentT_ν(ŝ, σ̄)           site "direction"
         r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
 
-    The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), which is the Student-t's scale
-    itself: the direction is that of `PolarStudentT` with scale matrix σ̄² I, of the determinant of diag(scale²),
-    divided by what it integrates to on the sphere. Where ν is learned, its parameter is "likelihood.df.raw", its path
-    in the Pyro model.
-
-    Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one whatever ν
-    and the scale, and Lebesgue on R for the radius, which by default leaks below zero.
-
-    Args:
-        df: degrees of freedom ν of the direction, positive; small is heavy-tailed.
-        learn_df: whether ν is learned, starting from `df`.
-        radius: the radial site; by default a `StudentTRadius` of unit scale, with `df` and `learn_df` as here.
-
-    Source: polar Student-t sites: the paper; the normalizer on the sphere, one scale and a learned ν: ours.
+    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
     """
 
     def __init__(self, df: float = 1.0, learn_df: bool = False, radius: Callable[..., None] | None = None) -> None:
@@ -56,13 +43,7 @@ class PolarSphericalStudentT:
         scale: Float[Array, "*batch N D"],
         target: Float[Array, "*batch N D"] | None = None,
     ) -> None:
-        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
-
-        Args:
-            latent: s, shape (..., N, D).
-            scale: the shared standard deviations, positive, shape (..., N, D).
-            target: the embedding to observe, shape (..., N, D); `None` draws direction (on the sphere) and radius.
-        """
+        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ())."""
         location = to_polar(latent)
         observed = (None, None) if target is None else to_polar(target)
         df = self.df(latent.dtype)

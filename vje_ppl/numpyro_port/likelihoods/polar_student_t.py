@@ -29,22 +29,7 @@ class PolarStudentT:
         ẑ_b ~ StudentT_ν(ŝ, diag(scale²))         site "direction"
         r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
 
-    The guide's standard deviations, feature by feature, are the direction's scale. Where ν is learned, its parameter is
-    "likelihood.df.raw", its path in the Pyro model.
-
-    Base measure: Lebesgue on R^D for the direction and on R for the radius. Neither is normalized where its
-    observations live: on the unit sphere the direction's integral depends on the scale (below or above one), and the
-    radius's leaks below zero. Within one model, per-image scores inherit that.
-
-    Args:
-        df: degrees of freedom ν of the direction, positive; small is heavy-tailed.
-        learn_df: whether ν is learned, starting from `df`.
-        direction: builds the direction's density from (df, loc, scale): `DiagonalStudentT`, one Mahalanobis term for
-            all features, or `factorized`, independent features.
-        radius: the radial site; by default a `StudentTRadius` of unit scale, with `df` and `learn_df` as here.
-
-    Source: polar Student-t sites with the guide's variances as scale: the paper. The joint form, the radius's scale and
-    a learned ν: ours.
+    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
     """
 
     def __init__(
@@ -74,13 +59,7 @@ class PolarStudentT:
         scale: Float[Array, "*batch N D"],
         target: Float[Array, "*batch N D"] | None = None,
     ) -> None:
-        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
-
-        Args:
-            latent: s, shape (..., N, D).
-            scale: the shared standard deviations, positive, shape (..., N, D).
-            target: the embedding to observe, shape (..., N, D); `None` draws direction (off the sphere) and radius.
-        """
+        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ())."""
         location = to_polar(latent)
         observed = (None, None) if target is None else to_polar(target)
         df = self.df(latent.dtype)

@@ -13,19 +13,6 @@ class ARDNormal:
     """`p(s) = Normal(0, diag(scale²))` on R^D, with a learned scale for each feature.
 
     The parameter is "prior.log_scale", its path in the Pyro model.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one. Its KL from a diagonal and from a low-rank Normal is
-    in closed form.
-
-    Args:
-        dim: embedding width D.
-        init: initial scale of every feature, positive, in units of the embedding.
-
-    Raises:
-        ValueError: if the initial scale is not positive and finite.
-
-    Source: automatic relevance determination as in Bishop, Bayesian PCA (NIPS 1998), with point estimates; as a prior
-    of this model: ours.
     """
 
     def __init__(self, dim: int, init: float = 1.0) -> None:

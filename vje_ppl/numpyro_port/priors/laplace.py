@@ -11,23 +11,7 @@ import numpyro.distributions as dist
 
 
 class LaplacePrior:
-    """`p(s) = Π_j Laplace(s_j; 0, b)` on R^D, which favours embeddings with few large features.
-
-        log p(s) = −D log(2b) − Σ_j |s_j| / b
-
-    Base measure: Lebesgue on R^D, over which it integrates to one. Its KL from a diagonal and from a low-rank Normal is
-    in closed form, through erf.
-
-    Args:
-        dim: embedding width D.
-        scale: b, positive, in units of the embedding: the mean of |s_j|, not its standard deviation, which is √2 b. By
-            default √½, so that features have variance 1 as under the standard normal.
-
-    Raises:
-        ValueError: if the scale is not positive and finite.
-
-    Source: ours, as a prior of this model.
-    """
+    """`p(s) = Π_j Laplace(s_j; 0, b)` on R^D: `log p(s) = −D log(2b) − Σ_j |s_j| / b`."""
 
     scale: np.ndarray | jax.Array
 

@@ -8,15 +8,7 @@ from vje_ppl.numpyro_port.distributions import UnitNormal
 
 
 class StandardNormal:
-    """`p(s) = Normal(0, I)` on R^D.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one. Its KL from a diagonal Normal is in closed form.
-
-    Args:
-        dim: embedding width D.
-
-    Source: the paper has a KL term; this default is ours.
-    """
+    """`p(s) = Normal(0, I)` on R^D."""
 
     def __init__(self, dim: int) -> None:
         self.dim = dim

@@ -16,27 +16,7 @@ from vje_ppl.numpyro_port.distributions import DiagonalStudentT
 
 
 class StudentTPrior:
-    """`p(s) = StudentT_ν(0, I)` on R^D, joint over the features: one Mahalanobis term, ‖s‖².
-
-        log p(s) = c(ν, D) − (ν+D)/2 log(1 + ‖s‖²/ν)
-
-    It depends on ‖s‖ alone, so directions are uniform as under the standard normal, and only the radius has a heavy
-    tail, ‖s‖²/D ~ F(D, ν): a long embedding costs its logarithm instead of its square. The product of univariate
-    Student-t would prefer directions along the axes, as `laplace` does.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one. No KL in closed form: Monte Carlo.
-
-    Args:
-        dim: embedding width D.
-        df: degrees of freedom ν, positive; small is heavy-tailed, and 30 is close to the standard normal. Feature-wise
-            variances are ν/(ν−2), infinite for ν ≤ 2.
-
-    Raises:
-        ValueError: if ν is not positive and finite.
-
-    Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1; as a prior of
-    this model: ours.
-    """
+    """`p(s) = StudentT_ν(0, I)` on R^D: `log p(s) = c(ν, D) − (ν+D)/2 log(1 + ‖s‖²/ν)`, joint over the features."""
 
     df: np.ndarray | jax.Array
 

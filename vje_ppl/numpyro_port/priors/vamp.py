@@ -21,21 +21,9 @@ from vje_ppl.numpyro_port.distributions import Mixture
 class VampPrior:
     """`p(s) = 1/K Σ_k q(s | u_k)` on R^D: the guide's posterior q of K learned pseudo-embeddings u_k, of equal weights.
 
-    The inference network stays in torch, so `bind` takes a function that knows the posteriors of the pseudo-embeddings
-    as arrays, or a network in JAX. The parameter is "prior.pseudo_embeddings", its path in the Pyro model.
-
-    Base measure: Lebesgue on R^D, over which it integrates to one. No KL in closed form: Monte Carlo.
-
-    Args:
-        dim: embedding width D.
-        components: their number K, at least 1.
-        init_scale: standard deviation of the first pseudo-embeddings, positive, in units of the embedding.
-
-    Raises:
-        ValueError: for no component, or an initial scale that is not positive.
-
-    Source: Tomczak and Welling, VAE with a VampPrior (AISTATS 2018), equation 9, with pseudo-inputs of the inference
-    network in place of images.
+    Differs from its twin in `bind`: the inference network stays in torch, so it takes a function that knows the
+    posteriors of the pseudo-embeddings as arrays, or a network in JAX. The parameter is "prior.pseudo_embeddings", its
+    path in the Pyro model.
     """
 
     def __init__(self, dim: int, components: int = 32, init_scale: float = 0.5) -> None:
@@ -49,11 +37,7 @@ class VampPrior:
         self._infer: Callable[[jax.Array], Any] | None = None
 
     def bind(self, infer: Callable[[jax.Array], Any]) -> None:
-        """Take the inference network, before the first call.
-
-        Args:
-            infer: from embeddings (K, D) to a posterior of batch shape (K,), event shape (D,).
-        """
+        """Take the inference network, from embeddings (K, D) to a posterior of batch shape (K,)."""
         self._infer = infer
 
     def __call__(self) -> Distribution:
