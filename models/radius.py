@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pyro
 import pyro.distributions as dist
+import torch
 from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor
+from torch.distributions import ExpTransform
 
 from vje_ppl.distributions import StudentT
 from vje_ppl.models.degrees_of_freedom import DegreesOfFreedom
 from vje_ppl.models.radius_scales import unit
-from vje_ppl.program.polar import Polar
+from vje_ppl.program.polar import SMALLEST_RADIUS, Polar
 
 #: The radius's scale, shape (...), from the latent's direction ŝ and the shared scale, both (..., D).
 RadiusScale = Callable[[Tensor, Tensor], Tensor]
@@ -50,6 +53,48 @@ class StudentTRadius(PyroModule):
         """
         df, own_scale = self.df(location.radius.dtype), self.scale(location.direction, scale)
         pyro.sample("radius", StudentT(df, location.radius, own_scale), obs=observed)
+
+
+class LogStudentTRadius(PyroModule):
+    """`log r_b ~ StudentT_ν(log ‖s‖, scale²)`, so that all radii are positive. Site "radius".
+
+        log p(r) = log StudentT_ν(log r | log ‖s‖, scale²) − log r
+
+    Radii below `SMALLEST_RADIUS` count as that, and draws stay between the root of the largest number and its inverse.
+
+    Base measure: Lebesgue on the positive half-line, over which it integrates to one.
+
+    Args:
+        df: degrees of freedom ν, positive; small is heavy-tailed.
+        learn_df: whether ν is learned, starting from `df`.
+        scale: computes the scale of log r, shape (...), from ŝ and the shared scale, both (..., D): `unit` or
+            `projected`.
+
+    Source: ours.
+    """
+
+    def __init__(self, df: float = 1.0, learn_df: bool = False, scale: RadiusScale = unit) -> None:
+        super().__init__()
+        self.df = DegreesOfFreedom(df, learn_df)
+        self.scale = _checked_scale(scale, "LogStudentTRadius")
+
+    def forward(
+        self, location: Polar, scale: Float[Tensor, "*batch N D"], observed: Float[Tensor, "*batch N"] | None = None
+    ) -> None:
+        """Declare the site "radius", event shape (). Arguments as in `StudentTRadius`."""
+        df, own_scale = self.df(location.radius.dtype), self.scale(location.direction, scale)
+        log_radius = StudentT(df, location.radius.clamp_min(SMALLEST_RADIUS).log(), own_scale)
+        if observed is not None:
+            observed = observed.clamp_min(SMALLEST_RADIUS)
+        pyro.sample("radius", dist.TransformedDistribution(log_radius, [_CappedExp()]), obs=observed)
+
+
+class _CappedExp(ExpTransform):
+    """The exponential, of numbers up to half of what overflows or vanishes."""
+
+    def _call(self, x: Tensor) -> Tensor:
+        largest = 0.5 * math.log(torch.finfo(x.dtype).max)
+        return x.clamp(-largest, largest).exp()
 
 
 class NormalRadius(PyroModule):
@@ -89,8 +134,10 @@ class NoRadius(PyroModule):
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """A likelihood's `base_measure`: that of its direction, and ", direction only" where there is no radial site."""
-    return f"{of_direction}, direction only" if isinstance(radius, NoRadius) else of_direction
+    """A likelihood's `base_measure`: that of its direction, and what its radial site changes in it."""
+    if isinstance(radius, NoRadius):
+        return f"{of_direction}, direction only"
+    return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction
 
 
 def checked_radius[R](radius: R, likelihood: str) -> R:
@@ -102,7 +149,7 @@ def checked_radius[R](radius: R, likelihood: str) -> R:
     if not callable(radius):
         raise ValueError(
             f"{likelihood} expects a program as radius, such as StudentTRadius, got {radius!r}; choose one with "
-            "likelihood/radius=student_t, normal or none."
+            "likelihood/radius=student_t, log_student_t, normal or none."
         )
     return radius
 

@@ -53,12 +53,15 @@ PLACES = {
     "long": (
         "benchmark/",
         "data/test_data_configs.py",
+        "data/test_decode_fuzz.py",
         "data/test_evaluation_views.py",
         "diagnose/statistics/test_predictive_draws.py",
         "export/test_torchvision_names.py",
         "guides/test_correlated_posterior.py",
         "measures/anomaly/test_scorer.py",
-        "networks/test_convolution.py",
+        "models/test_conformance.py",
+        "networks/",
+        "pictures/test_curves.py",
         "reproduce/",
         "settings/test_configs.py",
         "testing/",
@@ -66,13 +69,23 @@ PLACES = {
 }
 
 
+def markers_of(place: Path) -> set[str]:
+    """The markers of all tests in a file or folder."""
+    name = place.relative_to(Path(__file__).parent).as_posix() + "/" * place.is_dir()
+    return {marker for marker, places in PLACES.items() if name.startswith(places)}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import what the expression of `-m` leaves out."""
+    expression = config.getoption("markexpr")
+    return any(f"not {marker}" in expression for marker in markers_of(collection_path)) or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their place, and run first those that take long."""
     for item in items:
-        place = item.path.relative_to(Path(__file__).parent).as_posix()
-        for marker, places in PLACES.items():
-            if place.startswith(places) or (marker == "certificate" and "twin" in item.name):
-                item.add_marker(marker)
+        for marker in markers_of(item.path) | ({"certificate"} if "twin" in item.name else set()):
+            item.add_marker(marker)
     items.sort(key=lambda item: not {"process", "certificate"} & {marker.name for marker in item.iter_markers()})
 
 

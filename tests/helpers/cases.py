@@ -78,6 +78,16 @@ CARTESIAN = {
     "sites": frozenset({"embedding"}),
 }
 
+BOUND = {
+    "base_measure": "sphere, at most one",
+    "sites": frozenset({"direction", "radius"}),
+}
+
+BOUND_POSITIVE = {
+    "base_measure": "sphere, at most one, positive radius",
+    "sites": frozenset({"direction", "radius"}),
+}
+
 SPHERE = {
     "base_measure": "sphere",
     "sites": frozenset({"direction", "radius"}),
@@ -107,6 +117,9 @@ LIKELIHOODS = [
     LikelihoodCase("polar_spherical_cauchy", **SPHERE),
     LikelihoodCase("polar_spherical_student_t", **SPHERE),
     LikelihoodCase("polar_spherical_student_t", ("likelihood.df=5.0", "likelihood.learn_df=true"), **SPHERE),
+    LikelihoodCase("polar_tangent_student_t", **BOUND),
+    LikelihoodCase("polar_tangent_student_t", ("likelihood.df=5.0", "likelihood.learn_df=true"), **BOUND),
+    LikelihoodCase("polar_tangent_student_t", ("likelihood/radius=log_student_t",), **BOUND_POSITIVE),
     LikelihoodCase("cartesian_student_t", **CARTESIAN),
     LikelihoodCase("cartesian_student_t", ("likelihood.learn_df=true",), **CARTESIAN),
 ]

@@ -23,6 +23,7 @@ from vje_ppl.distributions import (
     SphericalCauchy,
     SphericalStudentT,
     StudentT,
+    TangentStudentT,
     UnitNormal,
     VonMisesFisher,
 )
@@ -72,6 +73,11 @@ def on_the_sphere(density: Any, dim: int, not_run: frozenset[str]) -> Distributi
     kappa = numbers(0.0, 0.5, 20.0, 1e4)
     name = f"{density.__name__}-{dim}"
     return DistributionCase(name, density, lambda: {"loc": directions(4, dim), "concentration": kappa}, not_run)
+
+
+def tangent_reference(df: Tensor, loc: Tensor, scale: Tensor) -> TangentStudentT:
+    """The tangent plane's Student-t with the exponential map's volume factor."""
+    return TangentStudentT(df, loc, scale, reference=True)
 
 
 def diagonal_normals(logits: Tensor, loc: Tensor, scale: Tensor) -> Mixture:
@@ -151,6 +157,19 @@ CASES = [
             ENTROPY | CDF | KL | DRAWN,
         )
         for dim in (2, 3, 16)
+    ),
+    *(
+        DistributionCase(  # at scales and tails with which nothing reaches the antipode, so that it integrates to one
+            f"TangentStudentT-{dim}",
+            tangent_reference,
+            lambda dim=dim: {
+                "df": numbers(200.0, 1e3, 1e4, 1e6),
+                "loc": directions(4, dim),
+                "scale": 0.3 * (0.2 * normals(4, dim, seed=1)).exp(),
+            },
+            MOMENTS | ENTROPY | CDF | KL | DRAWN,
+        )
+        for dim in (2, 3)
     ),
     *(
         DistributionCase(

@@ -142,7 +142,7 @@ def versine(loc: Float[Tensor, "*#batch D"], value: Float[Tensor, "*#batch D"]) 
 
 
 def missing_length(loc: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
-    """What the squared length of a location lacks to one, shape (...): 0 but for rounding, and 1 for the zero vector."""
+    """What the squared length of a location lacks to one, shape (...): 0 for a unit vector, 1 for the zero vector."""
     return (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
+from numpyro.distributions.transforms import ExpTransform
 
 from vje_ppl.numpyro_port.degrees_of_freedom import DegreesOfFreedom
 from vje_ppl.numpyro_port.distributions import StudentT
-from vje_ppl.numpyro_port.polar import Polar
+from vje_ppl.numpyro_port.polar import SMALLEST_RADIUS, Polar
 from vje_ppl.numpyro_port.radius_scales import unit
 
 #: The radius's scale, shape (...), from the latent's direction ŝ and the shared scale, both (..., D).
@@ -37,6 +39,28 @@ class StudentTRadius:
         """Declare the site "radius", event shape ()."""
         df, own_scale = self.df(location.radius.dtype), self.scale(location.direction, scale)
         numpyro.sample("radius", StudentT(df, location.radius, own_scale), obs=observed)
+
+
+class LogStudentTRadius:
+    """`log r_b ~ StudentT_ν(log ‖s‖, scale²)`, so that all radii are positive. Site "radius".
+
+    Where ν is learned, its parameter is "likelihood.radius.df.raw", its path in the Pyro model. Differs from its twin
+    in that draws may overflow.
+    """
+
+    def __init__(self, df: float = 1.0, learn_df: bool = False, scale: RadiusScale = unit) -> None:
+        self.df = DegreesOfFreedom(df, learn_df, "likelihood.radius.df")
+        self.scale = _checked_scale(scale, "LogStudentTRadius")
+
+    def __call__(
+        self, location: Polar, scale: Float[Array, "*batch N D"], observed: Float[Array, "*batch N"] | None = None
+    ) -> None:
+        """Declare the site "radius", event shape ()."""
+        df, own_scale = self.df(location.radius.dtype), self.scale(location.direction, scale)
+        log_radius = StudentT(df, jnp.log(jnp.maximum(location.radius, SMALLEST_RADIUS)), own_scale)
+        if observed is not None:
+            observed = jnp.maximum(observed, SMALLEST_RADIUS)
+        numpyro.sample("radius", dist.TransformedDistribution(log_radius, [ExpTransform()]), obs=observed)
 
 
 class NormalRadius:
@@ -63,8 +87,10 @@ class NoRadius:
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """A likelihood's `base_measure`: that of its direction, and ", direction only" where there is no radial site."""
-    return f"{of_direction}, direction only" if isinstance(radius, NoRadius) else of_direction
+    """A likelihood's `base_measure`: that of its direction, and what its radial site changes in it."""
+    if isinstance(radius, NoRadius):
+        return f"{of_direction}, direction only"
+    return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction
 
 
 def checked_radius[R](radius: R, likelihood: str) -> R:
@@ -72,7 +98,7 @@ def checked_radius[R](radius: R, likelihood: str) -> R:
     if not callable(radius):
         raise ValueError(
             f"{likelihood} expects a program as radius, such as StudentTRadius, got {radius!r}; choose one with "
-            "likelihood/radius=student_t, normal or none."
+            "likelihood/radius=student_t, log_student_t, normal or none."
         )
     return radius
 

@@ -6,6 +6,7 @@ from vje_ppl.numpyro_port.distributions.power_spherical import PowerSpherical
 from vje_ppl.numpyro_port.distributions.spherical_cauchy import SphericalCauchy
 from vje_ppl.numpyro_port.distributions.spherical_student_t import SphericalStudentT
 from vje_ppl.numpyro_port.distributions.student_t import StudentT
+from vje_ppl.numpyro_port.distributions.tangent_student_t import TangentStudentT
 from vje_ppl.numpyro_port.distributions.unit_normal import UnitNormal
 from vje_ppl.numpyro_port.distributions.von_mises_fisher import VonMisesFisher
 
@@ -16,6 +17,7 @@ __all__ = [
     "SphericalCauchy",
     "SphericalStudentT",
     "StudentT",
+    "TangentStudentT",
     "UnitNormal",
     "VonMisesFisher",
 ]

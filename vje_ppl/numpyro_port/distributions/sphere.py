@@ -100,8 +100,12 @@ def log_sphere_area(dim: int) -> float:
 
 def versine(loc: Float[Array, "*#batch D"], value: Float[Array, "*#batch D"]) -> Float[Array, "*draws"]:
     """One minus the cosine of the angle between two unit vectors, as half their squared distance: `½ ‖x − μ‖²`."""
-    lacking = jax.nn.relu(1 - _SHORT - jnp.square(loc).sum(-1)) / (1 - _SHORT)
-    return 0.5 * (jnp.square(value - loc).sum(-1) + lacking)
+    return 0.5 * (jnp.square(value - loc).sum(-1) + missing_length(loc))
+
+
+def missing_length(loc: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
+    """What the squared length of a location lacks to one, shape (...): 0 for a unit vector, 1 for the zero vector."""
+    return jax.nn.relu(1 - _SHORT - jnp.square(loc).sum(-1)) / (1 - _SHORT)
 
 
 def from_versine(

@@ -1,0 +1,52 @@
+"""The polar tangent Student-t likelihood: a direction with a scale for each feature, and a bound on the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpyro
+from jaxtyping import Array, Float
+
+from vje_ppl.numpyro_port.degrees_of_freedom import DegreesOfFreedom
+from vje_ppl.numpyro_port.distributions import TangentStudentT
+from vje_ppl.numpyro_port.polar import to_polar
+from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, checked_radius
+
+
+class PolarTangentStudentT:
+    """Twin of `vje_ppl.models.likelihoods.polar_tangent_student_t.PolarTangentStudentT`.
+
+        ẑ_b ~ TangentStudentT_ν(ŝ, scale)         site "direction"
+        r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
+
+    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
+    """
+
+    def __init__(
+        self,
+        df: float = 1.0,
+        learn_df: bool = False,
+        reference: bool = False,
+        radius: Callable[..., None] | None = None,
+    ) -> None:
+        self.df = DegreesOfFreedom(df, learn_df, "likelihood.df")
+        self.reference = reference
+        self.radius = StudentTRadius(df, learn_df) if radius is None else checked_radius(radius, "PolarTangentStudentT")
+
+    @property
+    def base_measure(self) -> str:
+        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        return base_measure_with(self.radius, "sphere, at most one")
+
+    def __call__(
+        self,
+        latent: Float[Array, "*draws N D"],
+        scale: Float[Array, "*batch N D"],
+        target: Float[Array, "*batch N D"] | None = None,
+    ) -> None:
+        """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ())."""
+        location = to_polar(latent)
+        observed = (None, None) if target is None else to_polar(target)
+        direction = TangentStudentT(self.df(latent.dtype), location.direction, scale, self.reference)
+        numpyro.sample("direction", direction, obs=observed[0])
+        self.radius(location, scale, observed[1])
