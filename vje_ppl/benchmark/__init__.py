@@ -1,1 +1,12 @@
-"""python -m vje_ppl.benchmark: speed and memory, as ratios measured in one run."""
+"""`python -m vje_ppl.benchmark`: speed and memory, as ratios measured in one run.
+
+Read in this order:
+
+    __main__.py       the command: runs the measurements, prints the table with its targets, writes the JSON file
+    step.py           the cost of the probabilistic program, and of a training step compared with its encoder alone
+    fused.py          the default loss written by hand in plain torch, to compare with
+    throughput.py     images per second compared with SimSiam as lightly trains it
+    decoding.py       from JPEG files to views, compared with torchvision; photographs.py makes the files
+    memory.py         the peak memory of a run
+    timing.py         alternating timings of several pieces of code
+"""

@@ -1,4 +1,17 @@
-"""Data sets, and batches of augmented views."""
+"""Data sets, and batches of augmented views.
+
+Read in this order:
+
+    image_set.py      `ImageData`, images in memory, and images in files
+    loaders/          one loader for each kind of data set
+    batches.py        training batches of views, and evaluation batches
+    readers.py        the raw images of a batch, from memory or from files
+    augment.py        random views; transforms/ has the transforms that they consist of
+    preprocess.py     the deterministic preparation of images for evaluation
+    decode.py         image files to pixels; cut_files.py and file_loader.py do this in worker processes
+    hold_out.py, selection.py    fixed choices among images; fingerprint.py recognizes a changed data set
+    formats.py, image_files.py, conform.py, contrast.py, transfer.py    helpers of these
+"""
 
 from vje_ppl.data.augment import Augment, ViewKey
 from vje_ppl.data.batches import TrainingBatch, TrainingBatches, evaluation_batches

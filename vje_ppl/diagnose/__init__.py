@@ -1,13 +1,13 @@
-"""Whether the guide of a trained run can be trusted: `python -m vje_ppl.diagnose`.
+"""`python -m vje_ppl.diagnose`: tests whether the guide of a trained run can be trusted.
 
 Read in this order:
 
-    __main__.py       the command: section after section, and the report
-    run.py            the opened run: the views and posteriors to be diagnosed
+    __main__.py       the command: runs the sections one after the other, and writes the report
+    run.py            the run opened for diagnosis, with the views and posteriors to be diagnosed
     posterior/        the ground truth: NUTS, the gap to the log evidence, calibration
     statistics/       what is computed from posteriors and predictions
-    sections/         a section of the report each, with its pictures
+    sections/         the sections of the report, with their pictures
     report/           the HTML page
-    faults.py         faults planted on purpose, to see that they are noticed
+    faults.py         faults to plant on purpose, to test the checks
     options.py        the checks of options
 """

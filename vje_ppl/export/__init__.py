@@ -1,1 +1,9 @@
-"""A trained run in forms that other programs read: safetensors, ONNX, a model card."""
+"""`python -m vje_ppl.export`: a trained run as files that other programs can read.
+
+Read in this order:
+
+    __main__.py       the command: safetensors, ONNX and the model card
+    onnx_graph.py     the ONNX graph, and its comparison with torch
+    torchvision_names.py    the encoder's weights under torchvision's parameter names
+    model_card.py     the README.md of the export
+"""

@@ -1,1 +1,10 @@
-"""What features are worth: k-NN, linear probe, whitening, detection, and anomaly scores (`anomaly/`)."""
+"""Measures of features and scores.
+
+Read in this order:
+
+    knn.py            weighted k-NN accuracy
+    whitening.py      features without correlations, for k-NN on whitened features
+    linear_probe.py   the accuracy of a linear classifier
+    detection.py      AUROC, AUPR and FPR95 of a score that separates two sets of images
+    anomaly/          the anomaly scores
+"""

@@ -1,6 +1,6 @@
-"""The probabilistic program in NumPyro: the same sites, plates and semantics as in Pyro, and nothing from torch.
+"""The probabilistic program in NumPyro: the same sites, plates and semantics as in Pyro, without torch.
 
-Every file is the twin of one in Pyro, with the same names and the same order of lines:
+Each file is the twin of a file in Pyro, with the same names and the same order of lines. Read the original first:
 
     models/*                                      vje.py, scales.py, radius.py, ...
     models/priors/*, models/likelihoods/*         priors/*, likelihoods/*
@@ -8,8 +8,8 @@ Every file is the twin of one in Pyro, with the same names and the same order of
     vje_ppl/distributions/*                       distributions/*
     vje_ppl/program/*                             polar.py, objective.py, sites.py
 
-Arguments, units, base measures, errors and sources are those of the original, whose docstrings have them; a docstring
-here has the formula and what differs.
+Docstrings here give the formula and the differences only. Arguments, units, base measures, errors and sources are those
+of the original and are documented there. Only pytree.py, which makes frozen dataclasses JAX pytrees, has no original.
 
 The encoder and the inference network stay in torch: a guide here takes the posterior's parameters as arrays. Importing
 `vje_ppl` does not import this package, nor JAX; importing this package changes none of JAX's settings.

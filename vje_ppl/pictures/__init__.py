@@ -1,1 +1,7 @@
-"""The style that all pictures share (`style.py`), and the curves of a run (`curves.py`)."""
+"""What all pictures share.
+
+Read in this order:
+
+    style.py          figures, headings, axes, legends and colours
+    curves.py         `curves.png`, the curves of a run
+"""

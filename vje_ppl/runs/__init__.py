@@ -1,10 +1,10 @@
-"""A run on the disk: its folder, its checkpoints, and loading it.
+"""A run on disk: its folder, its checkpoints, and loading it.
 
 Read in this order:
 
     folder.py         the files of a run folder, and its lock
-    checkpoint.py     sealed checkpoints; save_clock.py says when one is due
+    checkpoint.py     checkpoints that detect damage; save_clock.py decides when to write one
     trained_run.py    `vje_ppl.load`, and embedding images
     saved_model.py    a run as one safetensors file
-    foreign_state.py  checks of a state from anyone
+    foreign_state.py  checks of a state or configuration from someone else
 """

@@ -1,11 +1,11 @@
-"""From a configuration to objects, and what makes two configurations the same run.
+"""Building objects from a configuration, and comparing configurations.
 
 Read in this order:
 
-    build.py          instantiates the parts of a configuration, and checks what a foreign one may name
+    build.py          builds the parts of a configuration, and checks which classes a foreign configuration may name
     data.py           the images of a configuration
-    identity.py       names and differences of runs, and parts that have moved
-    twins.py          the same parts in NumPyro, by name
-    groups.py         the groups of a configuration, and the method that it names
+    identity.py       the names of runs, the differences between configurations, and parts that have moved
+    twins.py          the NumPyro twins of parts, by name
+    groups.py         the groups of a configuration, and its method
     argument_types.py, checks.py    checks of values
 """

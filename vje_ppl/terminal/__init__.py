@@ -1,1 +1,10 @@
-"""What a command prints, and how it ends: Hydra's entry point, errors in one sentence, tables, lines of progress."""
+"""The command line: how a command starts, prints and ends.
+
+Read in this order:
+
+    command.py        the entry point of all commands: Hydra, and errors as one sentence
+    mistyped.py       errors for arguments that cannot be parsed
+    text_keys.py      names and paths, which keep the text as typed
+    say.py            lines of progress
+    table.py          tables as text and Markdown
+"""

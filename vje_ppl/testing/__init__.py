@@ -1,10 +1,18 @@
-"""The checks that a prior, likelihood, guide or distribution must pass, for your own and for the project's.
+"""The checks that a prior, a likelihood, a guide or a distribution must pass, for your own parts and for the project's.
 
     vje_ppl.testing.check_likelihood(MyLikelihood(kappa=2.0))
     vje_ppl.testing.check_distribution(MyDistribution, {"loc": [0.0, 3.0], "scale": [1.0, 0.01]})
 
-Each function runs all checks of its kind, and raises one error that lists every check that failed by name, with what
-was expected, what came, and what to do. The project's own tests run the same checks, one by one.
+Each function runs all checks of its kind. It raises one error that lists every failed check by name, with what was
+expected, what was received and how to fix it. The project's own tests run the same checks, one by one. Read in this
+order:
+
+    run.py, report.py     running the checks, and the report
+    subject.py, whole.py  the part under test, and the whole objective with the part in it
+    prior.py, likelihood.py, guide.py, distribution.py    the checks of each kind
+    normalized.py, integral.py, moments.py, nodes.py      whether densities integrate to one
+    density.py, draws.py, precision.py, stress.py, traced.py, twin.py    other groups of checks, and their inputs
+    documented.py         the checks of docstrings
 """
 
 from vje_ppl.testing.distribution import DISTRIBUTION_CHECKS, check_distribution

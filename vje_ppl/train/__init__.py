@@ -1,16 +1,16 @@
-"""Training one run: `python -m vje_ppl.train`.
+"""`python -m vje_ppl.train`: training one run.
 
 Read in this order:
 
-    run.py            one run from its configuration to its end
-    session.py        what the run needs: data, module, devices, folder
-    resume.py         the saved state that it resumes from
-    summary.py        what is printed before and after, and the final figures
+    run.py            one run, from its configuration to its end
+    session.py        the objects that a run needs: data, module, devices, folder
+    resume.py         the saved state from which a run resumes
+    summary.py        the first lines, the closing table, and the final figures
     loop.py           epochs: steps, k-NN, rows of the history, checkpoints, signals
     step.py           one batch: forward, gradient, clipping, optimizer
-    monitor.py        means over an epoch, and the watch for collapse and for values that are not finite
-    rollback.py, accumulation.py    parts of a step
+    accumulation.py   the terms of a step that is split into micro-batches
+    monitor.py        means over an epoch, and the detection of collapse and of values that are not finite
     run_log.py        TensorBoard and W&B
-    online_knn.py     k-NN accuracy while training
+    online_knn.py     k-NN accuracy during training
     options.py        the checks of options
 """

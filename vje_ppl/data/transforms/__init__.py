@@ -1,4 +1,12 @@
-"""Transforms that random views are composed of."""
+"""The transforms of which random views are composed, one per file.
+
+Read in this order:
+
+    interfaces.py     the three kinds of transforms, in the order in which they act: boxes, colours, filters
+    random_resized_crop.py, flip.py    boxes; resample.py cuts and resizes them
+    color_jitter.py, grayscale.py      colours; color_map.py composes them into one affine map per image
+    affine.py, blur.py, noise.py       filters
+"""
 
 from vje_ppl.data.transforms.affine import RandomAffine
 from vje_ppl.data.transforms.blur import GaussianBlur

@@ -1,14 +1,15 @@
-"""Posteriors of single images, and what they are compared with.
+"""Posteriors of single images, and the references that they are compared with.
 
 Read in this order:
 
-    problem.py        posteriors to be diagnosed: densities, draws, and the guide's mean and scale
+    problem.py        the posteriors to be diagnosed: densities, draws, and the guide's mean and scale
     run_problem.py, conjugate.py    the problem of a run, and of a synthetic case with an exact answer
     ported_program.py a run's prior and likelihood in NumPyro
-    lanes.py, nuts.py the sampler, many images at once
-    gaussians.py      the best Gaussians, diagonal and full
-    gap.py, importance.py    the guide's gap to the log evidence
-    calibration.py    ranks of draws
-    reference.py      all of these, each computed once
-    datatree.py       as an ArviZ `DataTree`
+    lanes.py, nuts.py the sampler, for many images at once
+    gaussians.py      the best Gaussians, for each target and for all targets of an image
+    gap.py, importance.py    the guide's gap to the log evidence, and importance weights
+    offsets.py        systematic errors of the guide
+    calibration.py    ranks of simulated true values among draws
+    reference.py      all references, each computed when first needed
+    datatree.py       the results as an ArviZ `DataTree`
 """

@@ -1,4 +1,12 @@
-"""The sections of a diagnosis, one a file: each is a function that returns a `Section`.
+"""The sections of a diagnosis: each is a function that returns a `Section`.
 
-The file `<name>.py` has the section's numbers, verdicts and words, `<name>_pictures.py` its pictures.
+The pictures of a section are in the file that ends in `_pictures`. Read in this order:
+
+    reference.py      whether the ground truth is sound
+    guide.py          the guide compared with the ground truth
+    calibration.py    simulation-based calibration
+    uncertainty.py    whether the posterior scale is informative, by three checks:
+                      corruption_check.py, knn_error_check.py, other_data_check.py
+    predictive.py     whether the program predicts the target views
+    active_features.py    which features carry information, and whether scales are at a bound
 """

@@ -1,4 +1,7 @@
-"""Densities that NumPyro lacks, one a file. Twins of `vje_ppl.distributions`."""
+"""Densities that NumPyro lacks, one per file: the twins of `vje_ppl.distributions`, under the same names.
+
+To read them in order, see `vje_ppl.distributions`.
+"""
 
 from vje_ppl.numpyro_port.distributions.diagonal_student_t import DiagonalStudentT
 from vje_ppl.numpyro_port.distributions.mixture import Mixture
