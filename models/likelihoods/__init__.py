@@ -7,5 +7,5 @@ Read in this order:
     cartesian_student_t.py    the raw embedding, without direction and radius
     polar_spherical_student_t.py, polar_spherical_cauchy.py    directions with heavy tails, normalized on the sphere
     polar_von_mises_fisher.py, polar_power_spherical.py        other directions normalized on the sphere
-    polar_tangent_student_t.py    normalized on the sphere too, with a scale for each feature
+    polar_tangent_student_t.py    a subdensity on the sphere, with a scale for each feature
 """
