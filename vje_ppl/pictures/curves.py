@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from vje_ppl.pictures.style import (
     COLOURS,
     FAINT,
+    HEADER_LINE,
     LEVEL_STYLES,
     frame,
     legend_in_head,
@@ -115,7 +116,27 @@ def curves_figure(rows: Rows, title: str) -> Figure:
         first = place - place % columns
         x = "epoch" if place + columns >= len(panels) else ""
         _draw(axes, panel, rows, x, header=max(header_lines[first : first + columns]))
+    _place(figure, lines, columns, max(header_lines, default=0))
     return figure
+
+
+def _place(figure: Figure, lines: int, columns: int, header: int) -> None:
+    """Place the axes by known sizes, in inches: a solver for the layout takes as long as drawing."""
+    width, height = figure.get_size_inches()
+    above = (HEADER_LINE * (header + 1) + 16) / 72  # title, header and room above them
+    left, right, bottom, top = 0.7, 0.14, 0.42, 0.42 + above
+    across, between = left + right + 0.05, above + 0.28
+    axes_width = (width - left - right - (columns - 1) * across) / columns
+    axes_height = (height - top - bottom - (lines - 1) * between) / lines
+    figure.set_layout_engine(None)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=across / axes_width,
+        hspace=between / axes_height,
+    )
 
 
 def _panels(rows: Rows) -> Iterator[Panel]:
