@@ -19,7 +19,7 @@ from vje_ppl.crosscheck.quadrature import (
     log_integral_over_space,
     log_integral_over_sphere,
 )
-from vje_ppl.distributions import DiagonalStudentT, UnitNormal
+from vje_ppl.distributions import DiagonalStudentT, TangentStudentT, UnitNormal
 from vje_ppl.distributions.student_t import StudentT
 from vje_ppl.models.likelihoods.polar_student_t import factorized
 
@@ -166,6 +166,32 @@ def _over_sphere() -> list[Integral]:
         found = [log_integral_over_sphere(student_t(df, loc, np.full(dim, s)), dim, s) for df, s in cases]
         closed = [log_spherical_normalizer(df, dim, scale) for df, scale in cases]
         rows.append(_row("diagonal Student-t", f"unit sphere of R^{dim}", found, "₂F₁", closed))
+    return [*rows, *_tangent()]
+
+
+def tangent_student_t(df: float, dim: int, scale: float, reference: bool) -> float:
+    """Log of what the tangent plane's Student-t of one scale integrates to on the unit sphere, by quadrature."""
+    loc, scales = _tensor(np.eye(dim)[0]), torch.full((dim,), scale, dtype=torch.float64)
+    log_density = _log_density(TangentStudentT(df, loc, scales, reference))
+    return log_integral_over_sphere(log_density, dim, scale, to_antipode=True)
+
+
+def _tangent() -> list[Integral]:
+    """The reference has the probability of not reaching the antipode; the subdensity has less than that."""
+    rows = []
+    for dim in (2, 3, *_ISOTROPIC_WIDTHS):
+        exact = {
+            (df, scale): float(stats.f.logcdf(math.pi**2 / ((dim - 1) * scale**2), dim - 1, df))
+            for df in _DFS
+            for scale in _SCALES
+        }
+        exact = {case: value for case, value in exact.items() if value > -100}  # SciPy's smallest probability
+        reference = [tangent_student_t(df, dim, scale, True) for df, scale in exact]
+        below = [tangent_student_t(df, dim, scale, False) for df, scale in exact]
+        space = f"unit sphere of R^{dim}"
+        rows.append(_row("tangent Student-t, reference", space, reference, "Fisher's F", list(exact.values())))
+        bounds = [min(value, bound) for value, bound in zip(below, reference, strict=True)]
+        rows.append(_row("tangent Student-t", space, below, "below the reference", bounds))
     return rows
 
 

@@ -49,16 +49,17 @@ def log_integral_over_space(
     return float(logsumexp(values + dim * y[:, None] + log_weights) + math.log(step) + np.log(scale).sum())
 
 
-def log_integral_over_sphere(log_density: LogDensity, dim: int, scale: float) -> float:
+def log_integral_over_sphere(log_density: LogDensity, dim: int, scale: float, to_antipode: bool = False) -> float:
     """Log of the integral over the unit sphere of a density that is isotropic around its location (1, 0, ..., 0).
 
     Args:
         log_density: to integrate.
         dim: D ≥ 2.
         scale: about how wide the density is.
+        to_antipode: whether the density may grow towards the antipode as fast as the area there vanishes.
     """
     decay, step = dim - 1, min(0.1, 0.3 / math.sqrt(dim))
-    y = np.arange(min(math.log(scale), 0.0) - 40 / decay - 6, 40 / decay + 6, step)
+    y = np.arange(min(math.log(scale), 0.0) - 40 / decay - 6, 40 if to_antipode else 40 / decay + 6, step)
     angle = math.pi / (1 + np.exp(-y))
     beyond = math.pi / (1 + np.exp(y))  # π − θ, without cancellation
     points = np.zeros((len(y), dim))
