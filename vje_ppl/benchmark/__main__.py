@@ -19,6 +19,7 @@ from vje_ppl.benchmark import decoding, memory, step, throughput
 from vje_ppl.parallel.devices import launch
 from vje_ppl.randomness import seed_everything
 from vje_ppl.settings.build import build_joint_embedding
+from vje_ppl.settings.checks import as_list, check_names
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table
 
@@ -52,7 +53,9 @@ def benchmark(config: DictConfig) -> int:
         "memory": lambda: memory.measure(fabric.device.type),
     }
     results: dict[str, Any] = {}
-    for name in config.only or measures:
+    wanted = as_list(config.only or list(measures))
+    check_names("only", wanted, measures)
+    for name in wanted:
         if name == "throughput" and importlib.util.find_spec("lightly") is None:
             print("throughput is skipped: it needs lightly; pip install 'vje_ppl[baselines]'")
             continue

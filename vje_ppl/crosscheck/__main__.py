@@ -14,13 +14,17 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from vje_ppl.errors import UserError
 from vje_ppl.files import json_lines, write_atomically
+from vje_ppl.settings.checks import as_list, check_table, list_of, one_of, whole
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table
 
 FAILED = 1
-PRECISIONS = ("float64", "float32")
+OPTIONS = {
+    "precision": list_of("float64, float32 or both", one_of("float64", "float32")),
+    "widths": list_of("whole numbers of at least 2", whole(2)),
+    "images": whole(2),
+}
 VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "jax", "numpyro", "scipy", "mpmath", "numpy")
 
 
@@ -31,9 +35,9 @@ def crosscheck(config: DictConfig) -> int:
         0 if every row passes, 1 if one fails.
 
     Raises:
-        UserError: for options that are none, a missing run, or a part of the run without a NumPyro twin.
+        UserError: for an invalid option, a missing run, or a part of the run without a NumPyro twin.
     """
-    _check(config)
+    check_table(config, OPTIONS)
     _configure_jax(config.jax_device)
     torch.set_num_threads(1)  # small arrays; the other core compiles
     start = time.perf_counter()
@@ -53,7 +57,8 @@ def crosscheck(config: DictConfig) -> int:
 def _synthetic(config: DictConfig) -> dict[str, Any]:
     from vje_ppl.crosscheck import certificate, normalization  # JAX is configured first
 
-    batches = certificate.batches(config.precision, config.widths, config.seed, config.device, config.jax_device)
+    precisions, widths = as_list(config.precision), as_list(config.widths)
+    batches = certificate.batches(precisions, widths, config.seed, config.device, config.jax_device)
     checks = certificate.certify(batches, _progress)
     _print_checks(checks)
     integrals = normalization.study()
@@ -71,7 +76,7 @@ def _trained(config: DictConfig) -> dict[str, Any]:
     from vje_ppl.crosscheck import trained
 
     checks = trained.certify(
-        Path(config.run), config.images, config.precision, config.seed, config.device, config.jax_device
+        Path(config.run), config.images, as_list(config.precision), config.seed, config.device, config.jax_device
     )
     _print_checks(checks)
     return {"checks": [check.as_dict() for check in checks]}
@@ -98,16 +103,6 @@ def _print_checks(checks: Sequence[Any]) -> None:
         if not check.passed:
             where = ", ".join(f"{name} = {value}" for name, value in check.worst.items())
             print(f"FAIL {check.quantity} in {check.precision}: {check.suspect} disagrees; worst at {where}")
-
-
-def _check(config: DictConfig) -> None:
-    unknown = [precision for precision in config.precision if precision not in PRECISIONS]
-    if unknown or not config.precision:
-        raise UserError(f"precision expects float64, float32 or both, got {', '.join(unknown) or 'none'}.")
-    if not config.widths or not all(isinstance(dim, int) and dim >= 2 for dim in config.widths):
-        raise UserError(f"widths expects whole numbers of at least 2, got {list(config.widths)}.")
-    if not isinstance(config.images, int) or config.images < 2:
-        raise UserError(f"images expects a whole number of at least 2, got {config.images}.")
 
 
 def _configure_jax(device: str) -> None:

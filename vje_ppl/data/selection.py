@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import numpy as np
 from jaxtyping import Int64, UInt64
 
 from vje_ppl.data.image_set import ImageSet, InMemoryImages
-from vje_ppl.errors import UserError
+from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.randomness import Stream, keyed_generator
 
 
@@ -56,8 +55,7 @@ def class_index(classes: Sequence[str], wanted: str | int, key: str = "data.only
         return classes.index(text)
     if text.isdecimal() and int(text) < len(classes):
         return int(text)
-    near = get_close_matches(text, classes, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(classes[:10])}{', …' * (len(classes) > 10)}."
+    hint = did_you_mean(text, classes) or f"they are {', '.join(classes[:10])}{', …' * (len(classes) > 10)}."
     raise UserError(
         f"{key} expects one of the {len(classes)} classes, by name or by number from 0 to {len(classes) - 1}, got "
         f"{text}; {hint}"

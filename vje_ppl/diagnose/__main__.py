@@ -36,7 +36,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.files import json_lines, write_atomically
 from vje_ppl.pictures.style import save
 from vje_ppl.settings.build import build
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.say import say
 
@@ -108,13 +108,13 @@ def diagnose(config: DictConfig) -> int:
         Exit code 0, whatever the verdict.
 
     Raises:
-        UserError: for options that are none, a missing run, a part without a NumPyro twin, or too large a request.
+        UserError: for an invalid option, a missing run, a part without a NumPyro twin, or too large a request.
     """
     start = time.perf_counter()
     check_options(config, SECTIONS, tuple(OF_POSTERIORS))
     pyro.enable_validation(config.debug)
     with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
-        wanted = listed(config.sections) if config.sections is not None else list(SECTIONS)
+        wanted = as_list(config.sections) if config.sections is not None else list(SECTIONS)
         diagnosis = _synthetic(config) if config.case == "conjugate" else _of_run(config)
         print("\n".join(f"{name:<10}{fact}" for name, fact in diagnosis.facts.items()), flush=True)
         if "predictive" in wanted and diagnosis.run is not None:

@@ -23,7 +23,7 @@ from vje_ppl.features.shards import Shards
 from vje_ppl.files import write_atomically
 from vje_ppl.parallel.devices import chosen_device, start
 from vje_ppl.pictures.style import save
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table, markdown_table
@@ -48,7 +48,7 @@ def evaluate(config: DictConfig) -> int:
         Exit code 0.
 
     Raises:
-        UserError: for options that are none, a missing run, or data that an evaluation cannot use.
+        UserError: for an invalid option, a missing run, or data that an evaluation cannot use.
     """
     check_options(config)
     pyro.enable_validation(config.debug)
@@ -59,7 +59,7 @@ def evaluate(config: DictConfig) -> int:
         read_report(evaluated.folder)  # a damaged one is better known before the work than after it
         if shards.is_first:
             print(_headline(evaluated), flush=True)
-        files = [name for kind in listed(config.eval) for name in _evaluate(evaluated, kind)]
+        files = [name for kind in as_list(config.eval) for name in _evaluate(evaluated, kind)]
     if shards.is_first:
         print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(files)])}")
     return 0

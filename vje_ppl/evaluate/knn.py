@@ -12,7 +12,7 @@ from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.features.stored_rows import stored_rows
 from vje_ppl.measures.knn import knn_accuracy
 from vje_ppl.measures.whitening import Whitening
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.say import say
 
 #: Rows of bank and queries that are compared at once: 64 MB of similarities.
@@ -70,7 +70,7 @@ def _whitened(evaluated: EvaluatedRun, features: Tensor, whitening: Whitening) -
 
 def _rows(evaluated: EvaluatedRun, one: Representation, bank: Tensor, test: Tensor) -> list[dict[str, Any]]:
     options, rows = evaluated.options.knn, []
-    for k in listed(options.k):
+    for k in as_list(options.k):
         result = knn_accuracy(
             bank,
             one.bank_labels,

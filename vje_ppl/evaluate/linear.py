@@ -5,7 +5,7 @@ from __future__ import annotations
 from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.measures.linear_probe import MOMENTUM, LinearRecipe, linear_probe
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.say import say
 
 COLUMNS = {
@@ -31,7 +31,7 @@ def evaluate_linear(evaluated: EvaluatedRun) -> Outcome:
     """
     options, rows = evaluated.options.linear, []
     recipe = LinearRecipe(
-        tuple(float(rate) for rate in listed(options.lr)),
+        tuple(float(rate) for rate in as_list(options.lr)),
         options.epochs,
         options.batch_size,
         options.hold_out,

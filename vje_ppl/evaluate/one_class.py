@@ -27,7 +27,7 @@ from vje_ppl.measures.anomaly.scored_images import scorer
 from vje_ppl.measures.anomaly.tables import one_class_table
 from vje_ppl.measures.detection import auroc
 from vje_ppl.settings.build import build
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.say import say
 from vje_ppl.train.run import train
 
@@ -70,7 +70,7 @@ def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
         wanted = evaluated.options.one_class.classes
         chosen = [
             class_index(test.classes, one, "one_class.classes")
-            for one in (test.classes if wanted is None else listed(wanted))
+            for one in (test.classes if wanted is None else as_list(wanted))
         ]
         if not chosen:
             raise UserError("one_class.classes expects one class or more, got none; null is all of them.")

@@ -13,7 +13,7 @@ from vje_ppl.features.other_data import open_other
 from vje_ppl.measures.anomaly.scored_images import scorer
 from vje_ppl.measures.anomaly.tables import ood_table
 from vje_ppl.measures.detection import DEFINITIONS, detection
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.say import say
 
 
@@ -30,7 +30,7 @@ def evaluate_ood(evaluated: EvaluatedRun) -> Outcome:
     """
     test = evaluated.test
     known = known_names(evaluated)
-    others = [open_other(one, evaluated, known) for one in listed(evaluated.options.ood.data)]
+    others = [open_other(one, evaluated, known) for one in as_list(evaluated.options.ood.data)]
     if not others:
         raise UserError("ood.data expects one data set or more, such as ood.data=[fashion_mnist], got none.")
     say("OOD", f"in: {evaluated.data.name}, {len(test)} images")

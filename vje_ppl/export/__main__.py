@@ -19,6 +19,7 @@ from vje_ppl.export.torchvision_names import torchvision_state
 from vje_ppl.files import write_atomically
 from vje_ppl.runs.saved_model import MODEL, write_model, write_tensors
 from vje_ppl.runs.trained_run import TrainedRun, load
+from vje_ppl.settings.checks import check_run
 from vje_ppl.settings.data import load_data
 from vje_ppl.terminal.command import run_command
 
@@ -32,8 +33,7 @@ def export(config: DictConfig) -> None:
     Raises:
         UserError: if there is no run, or ONNX does not say what torch says.
     """
-    if not config.run:
-        raise UserError("run expects the folder of a trained run; give run=runs/<name>.")
+    check_run(config.run)
     folder = Path(config.run)
     run = load(folder, trust_targets=config.trust_targets)
     out = Path(config.out) if config.out else folder / "export"

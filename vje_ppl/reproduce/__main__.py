@@ -28,7 +28,7 @@ from vje_ppl.reproduce.products.one_class import one_class
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduce.study import read_study
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import AUTO, as_list, check_table, is_whole, one_of, whole
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table, markdown_table
 
@@ -51,11 +51,12 @@ def reproduce(config: DictConfig) -> int:
         Exit code: 0, 1 where a cell failed, or 128 plus a signal's number when interrupted.
 
     Raises:
-        UserError: for options that are none.
+        UserError: for an invalid option.
     """
     name, draw = _wanted(config)
     workers = _workers(config)
-    study = read_study(name, config.scale).only(_listed(config.blocks), _listed(config.variants), _listed(config.seeds))
+    chosen = (None if given is None else as_list(given) for given in (config.blocks, config.variants, config.seeds))
+    study = read_study(name, config.scale).only(*chosen)
     sources = {block: _overrides(config.sources, block) for block in config.sources}
     cells = cells_of(study, sources, _overrides(config, "train"), _overrides(config, "evaluate"), config.device)
     folder = Path(config.cells)
@@ -85,8 +86,7 @@ def _wanted(config: DictConfig) -> tuple[str, Callable[[Results], Product]]:
         )
     ((kind, wanted),) = chosen.items()
     known = FIGURES if kind == "figure" else TABLES
-    if wanted not in known:
-        raise UserError(f"{kind} expects {' or '.join(known)}, got {wanted}.")
+    one_of(*known).require(kind, wanted)
     return (f"figure_{wanted}" if kind == "figure" else wanted), known[wanted]
 
 
@@ -97,29 +97,23 @@ def _overrides(config: DictConfig, key: str) -> dict[str, Any]:
     return {} if given is None else {str(name): value for name, value in given.items()}
 
 
-def _listed(value: Any) -> list[Any] | None:
-    return None if value is None else listed(value)
-
-
 def _share(part: int | None, parts: int) -> Callable[[int], bool]:
     """Whether a cell, by its number, is this machine's."""
     if part is None:
         return lambda number: True
-    if not all(isinstance(one, int) and not isinstance(one, bool) for one in (part, parts)) or not 0 <= part < parts:
+    if not (is_whole(part) and is_whole(parts) and 0 <= part < parts):
         raise UserError(f"part expects a whole number from 0 to below parts, got part={part} and parts={parts}.")
     return lambda number: number % parts == part
 
 
 def _workers(config: DictConfig) -> Workers:
+    check_table(config, {"jobs": AUTO | whole(1), "threads": AUTO | whole(1)})
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = torch.cuda.device_count() if config.device != "cpu" else 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
     gpus = tuple(visible[:count])
     jobs = (count or cores) if config.jobs == "auto" else config.jobs
-    threads = max(1, cores // jobs) if config.threads == "auto" and isinstance(jobs, int) and jobs else config.threads
-    for key, value in {"jobs": jobs, "threads": threads}.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{key} expects auto or a whole number of at least 1, got {config[key]}.")
+    threads = max(1, cores // jobs) if config.threads == "auto" else config.threads
     return Workers(jobs, threads, config.device, gpus, Path(config.root), Path(config.cells), config.debug)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib.resources import files
 from itertools import product
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError
+from vje_ppl.settings.checks import check_names, one_of
 
 SCALES = ("small", "paper")
 
@@ -68,8 +68,10 @@ class Study:
         Raises:
             UserError: for a block or variant that the study does not have.
         """
-        _check("blocks", blocks, [block.name for block in self.blocks])
-        _check("variants", variants, list(dict.fromkeys(name for block in self.blocks for name in block.variants)))
+        if blocks is not None:
+            check_names("blocks", blocks, dict.fromkeys(block.name for block in self.blocks))
+        if variants is not None:
+            check_names("variants", variants, dict.fromkeys(name for block in self.blocks for name in block.variants))
         chosen = [
             Block(
                 block.name,
@@ -92,8 +94,7 @@ def read_study(name: str, scale: str) -> Study:
     Raises:
         UserError: if there is no such study, or not at this scale.
     """
-    if scale not in SCALES:
-        raise UserError(f"scale expects {' or '.join(SCALES)}, got {scale}.")
+    one_of(*SCALES).require("scale", scale)
     found = _read(f"{scale}/{name}")
     if found is None:
         raise UserError(f"{name} is not there at scale={scale}; give scale={SCALES[scale == SCALES[0]]}.")
@@ -132,12 +133,3 @@ def _read(name: str) -> dict[str, Any] | None:
     found = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")), resolve=True)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
-
-
-def _check(key: str, wanted: Sequence[str] | None, known: Iterable[str]) -> None:
-    options = list(known)
-    for one in wanted or ():
-        if one not in options:
-            near = get_close_matches(str(one), options, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(options) or 'none'}."
-            raise UserError(f"{key} expects some of the study's, got {one}; {hint}")

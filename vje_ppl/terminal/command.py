@@ -10,7 +10,6 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 import hydra
@@ -20,7 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import distributed
 
-from vje_ppl.errors import LAYOUT, UserError, printable
+from vje_ppl.errors import LAYOUT, UserError, did_you_mean, printable
 from vje_ppl.parallel.processes import is_first, started_processes
 from vje_ppl.settings.groups import METHOD, PROGRAM, VJE
 from vje_ppl.terminal.mistyped import check_keys, composition_sentence, read_arguments, task_overrides
@@ -219,9 +218,8 @@ def _sentence(error: Exception, command: str) -> str:
     elif isinstance(error, MissingConfigException) and "submitit" in str(error.missing_cfg_file):
         text = 'jobs on a cluster need submitit, which is not installed: pip install "vje_ppl[cluster]".'
     elif isinstance(error, MissingConfigException) and error.options:
-        near = get_close_matches(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options, n=1)
-        hint = f"did you mean {near[0]}? The options are" if near else "the options are"
-        text = f"{text}; {hint} {', '.join(error.options)}."
+        near = did_you_mean(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options)
+        text = f"{text}; {f'{near} T' if near else 't'}he options are {', '.join(error.options)}."
     elif group := _foreign_group(text):
         text = f"{text}; {group} is a part of method=vje, and the method that is chosen has none; leave it out."
     elif isinstance(error, HydraException | OmegaConfBaseException):

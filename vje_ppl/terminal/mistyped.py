@@ -8,7 +8,6 @@ import re
 import shlex
 from argparse import ArgumentError
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, cast
 
 import hydra
@@ -19,7 +18,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationKeyError, OmegaConfBaseException
 
-from vje_ppl.errors import UserError, printable
+from vje_ppl.errors import UserError, did_you_mean, printable
 from vje_ppl.settings.identity import new_address
 from vje_ppl.terminal.text_keys import LISTS, defaults, groups, options, quote_text, quoted, split, text_keys
 
@@ -338,9 +337,8 @@ def _takes(part: DictConfig, name: str) -> bool:
 
 
 def _nearest(key: str, place: str, known: Sequence[str]) -> str:
-    near = get_close_matches(key, known, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+    if hint := did_you_mean(key, known):
+        return hint
     shown = [one for one in known if not one.startswith("_")]
     where = f"of {place}" if place else "here"
     return f"the keys {where} are {', '.join(shown)}." if shown else f"{place or key} has no keys."

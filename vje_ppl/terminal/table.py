@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from vje_ppl.errors import printable
+from vje_ppl.settings.checks import is_number
 
 
 def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
@@ -23,7 +24,7 @@ def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = 
     titles = [printable(column) for column in columns]
     cells = [[_shown(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, texts)) for texts in zip(titles, *cells, strict=True)]
-    to_right = [column in right or any(_is_number(row.get(column)) for row in rows) for column in columns]
+    to_right = [column in right or any(is_number(row.get(column)) for row in rows) for column in columns]
     lines = [titles, ["-" * width for width in widths], *cells]
     return "\n".join(_line(line, widths, to_right) for line in lines)
 
@@ -55,10 +56,6 @@ def format_pairs(pairs: Mapping[str, object]) -> str:
 def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
     aligned = (f"{c:>{w}}" if right else f"{c:<{w}}" for c, w, right in zip(cells, widths, to_right, strict=True))
     return "  ".join(aligned).rstrip()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _shown(value: object, missing: str = "-") -> str:

@@ -23,13 +23,14 @@ from vje_ppl.parallel.devices import launch, uses_channels_last
 from vje_ppl.randomness import seed_everything
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.settings.build import build_augment, build_method
+from vje_ppl.settings.checks import check_table
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.groups import VJE
 from vje_ppl.settings.identity import default_name
 from vje_ppl.train.accumulation import check_accumulation
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
-from vje_ppl.train.options import check_batch_size, check_options
+from vje_ppl.train.options import OPTIONS, check_batch_size
 from vje_ppl.train.run_log import RunLog, named
 from vje_ppl.train.step import prepare
 
@@ -69,7 +70,7 @@ class Session:
             UserError: if a key has no value, or a part cannot be built.
         """
         resolved = _resolved(config)
-        check_options(config)
+        check_table(config, OPTIONS)
         seed_everything(config.seed)
         data = load_data(config)
         augment = build_augment(config, data.channels, data.image_size)

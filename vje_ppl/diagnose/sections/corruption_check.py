@@ -22,7 +22,7 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
     """Posterior scale at rising severity of each corruption of `uncertainty.corruptions`.
 
     Raises:
-        UserError: for a corruption that is none.
+        UserError: for an unknown corruption.
     """
     normalize = diagnosed.evaluated.augment.evaluation.normalize
     chosen: dict[str, Corruption] = {

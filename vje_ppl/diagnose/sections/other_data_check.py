@@ -12,7 +12,7 @@ from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.posterior_scale import scale_of_images
 from vje_ppl.features.other_data import open_other
 from vje_ppl.measures.detection import detection
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 
 #: AUROC from which the scale counts as larger on other data.
 TELLS_APART = 0.75
@@ -29,7 +29,7 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
         UserError: for a data set that is unknown or not there.
     """
     evaluated, own = diagnosed.evaluated, diagnosed.data.name
-    wanted = [one for one in listed(diagnosed.options.ood.data) if one != own]
+    wanted = [one for one in as_list(diagnosed.options.ood.data) if one != own]
     outside, rows = {}, []
     known: dict[str, str] = {}
     for one in wanted:

@@ -32,7 +32,7 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
     """Compares the guide's posterior scale with what should make it large.
 
     Raises:
-        UserError: for corruptions or other data sets that are none.
+        UserError: for an unknown corruption or data set.
     """
     images = at_most(held_out_images(diagnosed.data), diagnosed.options.uncertainty.images)
     scale = scale_of_images(inferring(diagnosed), diagnosed.evaluated.prepared(images)).numpy()
