@@ -15,7 +15,7 @@ from typing import Any
 import pyro
 from omegaconf import DictConfig, OmegaConf
 
-from vje_ppl.diagnose.options import Request, check_memory, check_options
+from vje_ppl.diagnose.options import check_memory, check_options
 from vje_ppl.diagnose.posterior.conjugate import ConjugateCase
 from vje_ppl.diagnose.posterior.datatree import DataTreeOptions, write_datatree
 from vje_ppl.diagnose.posterior.nuts import NUTSOptions
@@ -137,7 +137,7 @@ def diagnose(config: DictConfig) -> int:
 
 def _of_run(config: DictConfig) -> Diagnosis:
     run = open_diagnosed_run(config, 1 + config.targets)
-    _check_memory(config, run.dim, len(run.index), config.targets, len(powers(run.beta)))
+    check_memory(config, len(run.index), run.dim, config.targets, len(powers(run.beta)))
     labels = run.label_names
     index = [int(one) for one in run.index]
     trained = run.run
@@ -171,7 +171,7 @@ def _of_run(config: DictConfig) -> Diagnosis:
 
 def _synthetic(config: DictConfig) -> Diagnosis:
     images, dim = config.images.count, config.conjugate.dim
-    _check_memory(config, dim, images, 1, 1)
+    check_memory(config, images, dim, 1, 1)
     case = ConjugateCase(images, dim, config.seed, config.samples, build(config.fault, "fault"))
     facts = {
         "run": "Conjugate case",
@@ -187,12 +187,6 @@ def _synthetic(config: DictConfig) -> Diagnosis:
         return Reference(case.problem(), NUTSOptions(**config.nuts))
 
     return Diagnosis(refer, names, index, ["synthetic"] * images, facts)
-
-
-def _check_memory(config: DictConfig, dim: int, images: int, targets: int, densities: int) -> None:
-    chains, draws = config.nuts.chains, config.nuts.draws
-    request = Request(images, dim, targets, config.samples, chains, draws, densities)
-    check_memory(request, config.memory_mb)
 
 
 def _section(diagnosis: Diagnosis, name: str) -> Section:

@@ -117,7 +117,7 @@ class CollapsedFeature(Fault):
 
 @dataclass(frozen=True)
 class SamplerScale(Fault):
-    """Calibration's sampler gets the likelihood's scale times a positive factor; data are drawn with the right scale."""
+    """Calibration's sampler gets the likelihood's scale times a positive factor; data are drawn with the true one."""
 
     words = "calibration's sampler was given {factor:g} times the likelihood's scale"
     positive = ("factor",)

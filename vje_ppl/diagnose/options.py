@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
@@ -11,8 +10,7 @@ from vje_ppl.diagnose.posterior.importance import FEWEST_DRAWS
 from vje_ppl.errors import UserError
 from vje_ppl.settings.checks import NULL, as_list, check_names, check_run, check_table, number, one_of, whole
 
-_FLOAT, _DOUBLE = 4, 8
-
+_FLOAT, _DOUBLE = 4, 8  # bytes
 
 OPTIONS = {
     "case": one_of("run", "conjugate"),
@@ -53,60 +51,30 @@ def check_options(config: DictConfig, sections: Sequence[str], synthetic: Sequen
         check_names("sections", as_list(config.sections), sections if config.case == "run" else synthetic)
 
 
-@dataclass(frozen=True)
-class Request:
-    """How much is asked for.
-
-    Attributes:
-        images: N.
-        dim: D.
-        targets: observed views of an image.
-        samples: draws of the guide and the Gaussians.
-        chains: of each posterior.
-        draws: kept of each chain.
-        powers: number of target densities.
-    """
-
-    images: int
-    dim: int
-    targets: int
-    samples: int
-    chains: int
-    draws: int
-    powers: int
-
-    @property
-    def parts(self) -> dict[str, int]:
-        """Bytes by what takes them."""
-        chains = self.images * self.chains * self.draws * (self.dim + 5) * _FLOAT
-        return {
-            "draws of the guide": self.samples * self.images * self.dim * _FLOAT,
-            "log weights": self.powers * 9 * self.samples * self.targets * self.images * _DOUBLE,
-            "NUTS draws": (self.powers + 2)
-            * chains,  # one set more while simulations are, and one while it is put together
-        }
-
-    @property
-    def bytes(self) -> int:
-        """All of them."""
-        return sum(self.parts.values())
-
-
-def check_memory(request: Request, limit_mb: float) -> None:
-    """Refuse what would not fit, before it is worked on.
+def check_memory(config: DictConfig, images: int, dim: int, targets: int, powers: int) -> None:
+    """Refuse a request whose draws would not fit into memory.
 
     Args:
-        request: how much is asked for.
-        limit_mb: megabytes.
+        config: the composed configuration.
+        images: N.
+        dim: D.
+        targets: observed views of each image.
+        powers: number of target densities.
 
     Raises:
-        UserError: with the bytes that it would take.
+        UserError: if they would take more than `memory_mb`.
     """
-    if request.bytes <= limit_mb * 1e6:
-        return
-    parts = ", ".join(f"{size:,} for {name}" for name, size in request.parts.items())
-    raise UserError(
-        f"{request.images} images of {request.dim} features would take {request.bytes:,} bytes ({parts}), more than "
-        f"memory_mb={limit_mb:g} allows; lower images.count, targets, samples, nuts.chains or nuts.draws, or "
-        "raise memory_mb."
-    )
+    chain_sets = powers + 2  # one more while simulations are there, and one while it is put together
+    parts = {
+        "draws of the guide": config.samples * images * dim * _FLOAT,
+        "log weights": powers * 9 * config.samples * targets * images * _DOUBLE,
+        "NUTS draws": chain_sets * images * config.nuts.chains * config.nuts.draws * (dim + 5) * _FLOAT,
+    }
+    total = sum(parts.values())
+    if total > config.memory_mb * 1e6:
+        named = ", ".join(f"{size:,} for {name}" for name, size in parts.items())
+        raise UserError(
+            f"{images} images of {dim} features would take {total:,} bytes ({named}), more than "
+            f"memory_mb={config.memory_mb:g} allows; lower images.count, targets, samples, nuts.chains or nuts.draws, "
+            "or raise memory_mb."
+        )
