@@ -10,7 +10,7 @@ from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.features.extract import Representation
 from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.features.stored_rows import stored_rows
-from vje_ppl.measures.knn import knn_accuracy
+from vje_ppl.measures.knn import accuracy, knn_ranks
 from vje_ppl.measures.whitening import Whitening
 from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.say import say
@@ -71,7 +71,7 @@ def _whitened(evaluated: EvaluatedRun, features: Tensor, whitening: Whitening) -
 def _rows(evaluated: EvaluatedRun, one: Representation, bank: Tensor, test: Tensor) -> list[dict[str, Any]]:
     options, rows = evaluated.options.knn, []
     for k in as_list(options.k):
-        result = knn_accuracy(
+        used, ranks = knn_ranks(
             bank,
             one.bank_labels,
             test,
@@ -85,13 +85,13 @@ def _rows(evaluated: EvaluatedRun, one: Representation, bank: Tensor, test: Tens
         rows.append(
             {
                 **one.row,
-                "k": result.k,
+                "k": used,
                 "k_asked": k,
-                "temperature": result.temperature,
-                "bank": result.bank_size,
-                "queries": result.queries,
-                "top1": result.top1,
-                "top5": result.top5,
+                "temperature": float(options.temperature),
+                "bank": len(bank),
+                "queries": len(test),
+                "top1": accuracy(ranks),
+                "top5": accuracy(ranks, best=5),
             }
         )
     return rows

@@ -60,7 +60,7 @@ def read_arguments(arguments: Sequence[str], command: str) -> list[str]:
     may_sweep = sweep or any(one.startswith("hydra.mode=") for one in typed)
     for argument, ready in zip(typed, quote_text(typed, command, sweep), strict=True):
         _check_form(argument)
-        if not may_sweep and _has_several_values(argument, ready, command):
+        if not may_sweep and _has_several_values(ready, command):
             raise UserError(_several_values(argument, command))
         try:
             parsed = OverridesParser.create().parse_override(ready)
@@ -117,7 +117,7 @@ def _check_form(argument: str) -> None:
     raise UserError(f"'{argument}' is not of the form key=value; type {guess}.")
 
 
-def _has_several_values(argument: str, ready: str, command: str) -> bool:
+def _has_several_values(ready: str, command: str) -> bool:
     """Whether a value is one of a sweep: commas outside brackets and quotes, or a function such as range(0,3)."""
     key, _, value = ready.partition("=")
     if key.lstrip("+") in text_keys(command) and len(split(value)) > 1:

@@ -15,7 +15,7 @@ from vje_ppl.data.selection import at_most
 from vje_ppl.features.in_memory import extract_features
 from vje_ppl.features.pixels import raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
-from vje_ppl.measures.knn import KNNResult, knn_accuracy
+from vje_ppl.measures.knn import Features, accuracy, knn_ranks
 from vje_ppl.methods.method import Method
 
 Batches = Callable[[ImageSet, Share], Iterable[tuple[Tensor, Tensor]]]
@@ -49,17 +49,16 @@ class OnlineKNN:
         if bank_features is None or test_features is None:
             return {}
         bank_labels, test_labels = _labels(bank)[bank_features.images], _labels(test)[test_features.images]
-        z = self._accuracy(bank_features.z, bank_labels, test_features.z, test_labels)
-        found = {"knn/z": z.top1}
+        k, z = self._accuracy(bank_features.z, bank_labels, test_features.z, test_labels)
+        found: dict[str, float | int] = {"knn/z": z}
         if bank_features.mean is not None and test_features.mean is not None:
-            mean = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
-            found["knn/mu"] = mean.top1
+            _, found["knn/mu"] = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
         return {
             **found,
-            "knn/k": z.k,
-            "knn/temperature": z.temperature,
-            "knn/bank": z.bank_size,
-            "knn/queries": z.queries,
+            "knn/k": k,
+            "knn/temperature": float(self._temperature),
+            "knn/bank": len(bank_labels),
+            "knn/queries": len(test_labels),
         }
 
     def pixels(self) -> float | None:
@@ -69,18 +68,13 @@ class OnlineKNN:
         if not self._shards.is_first:
             return None
         (bank_index, bank_pixels), (index, pixels) = found
-        return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index]).top1
+        return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index])[1]
 
-    def _accuracy(self, bank: Tensor, bank_labels: Tensor, test: Tensor, test_labels: Tensor) -> KNNResult:
-        return knn_accuracy(
-            bank,
-            bank_labels,
-            test,
-            test_labels,
-            k=self._k,
-            temperature=self._temperature,
-            num_classes=self._classes,
-        )
+    def _accuracy(self, bank: Features, bank_labels: Tensor, test: Features, test_labels: Tensor) -> tuple[int, float]:
+        """The k that was used and the top-1 accuracy."""
+        setting = {"k": self._k, "temperature": self._temperature, "num_classes": self._classes}
+        k, ranks = knn_ranks(bank, bank_labels, test, test_labels, **setting)
+        return k, accuracy(ranks)
 
 
 def has_labels(data: ImageData) -> bool:

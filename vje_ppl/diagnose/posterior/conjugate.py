@@ -96,11 +96,3 @@ def exact_posterior(
     """Mean and standard deviation of s given z, in closed form."""
     precision = 1 + 1 / np.square(scale)
     return target / np.square(scale) / precision, 1 / np.sqrt(precision)
-
-
-def exact_log_evidence(
-    target: Float[np.ndarray, "*batch D"], scale: Float[np.ndarray, "*batch D"]
-) -> Float[np.ndarray, "*batch"]:
-    """Log p(z) = log Normal(z; 0, I + diag(σ²)), in nats."""
-    variance = 1 + np.square(scale, dtype=np.float64)
-    return -0.5 * (np.square(target) / variance + np.log(2 * math.pi * variance)).sum(-1)

@@ -108,13 +108,8 @@ def write_datatree(
             "divergences": sampled.convergence.divergences,
             "converged": sampled.convergence.converged,
         }
-    _write(path, groups, _coordinates(problem, features, index, labels), attributes)
-
-
-def _coordinates(
-    problem: PosteriorProblem, features: np.ndarray, index: Sequence[int], labels: Sequence[str]
-) -> dict[str, Any]:
-    return {"image": np.asarray(index), "feature": features, "label": np.asarray([str(one) for one in labels])}
+    coordinates = {"image": np.asarray(index), "feature": features, "label": np.asarray([str(one) for one in labels])}
+    _write(path, groups, coordinates, attributes)
 
 
 def _float(values: np.ndarray) -> np.ndarray:

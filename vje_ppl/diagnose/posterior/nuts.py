@@ -85,18 +85,16 @@ class Convergence:
         rhat: rank-normalized split R-hat, shape (N, D).
         ess: bulk effective sample size of all chains together, shape (N, D).
         divergences: number of divergent transitions, shape (N,).
-        needed_ess: what `ess` has to reach.
     """
 
     rhat: Float[np.ndarray, "N D"]
     ess: Float[np.ndarray, "N D"]
     divergences: Int[np.ndarray, " N"]
-    needed_ess: float = SMALLEST_ESS
 
     @property
     def converged(self) -> Bool[np.ndarray, " N"]:
         """Which posteriors count as sampled."""
-        mixed = (self.rhat.max(-1) <= LARGEST_RHAT) & (self.ess.min(-1) >= self.needed_ess)
+        mixed = (self.rhat.max(-1) <= LARGEST_RHAT) & (self.ess.min(-1) >= SMALLEST_ESS)
         return mixed & (self.divergences == 0)
 
 

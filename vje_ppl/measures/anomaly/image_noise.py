@@ -24,14 +24,13 @@ class ImageNoise(Messenger):
     Args:
         seed: of the noise.
         images: which image of its set each column is, shape (N,).
-        first_view: the number of the first view.
 
     Source: ours; see `vje_ppl.program.noise.KeyedNoise` for training.
     """
 
-    def __init__(self, seed: int, images: Int64[Tensor, " N"], first_view: int = 0) -> None:
+    def __init__(self, seed: int, images: Int64[Tensor, " N"]) -> None:
         super().__init__()
-        self._seed, self._first_view = seed, first_view
+        self._seed = seed
         blocks, self._block_of = torch.unique(images.cpu() // BLOCK, return_inverse=True)
         self._blocks, self._rows = blocks.tolist(), images.cpu() % BLOCK
         self._draws = 0
@@ -47,7 +46,7 @@ class ImageNoise(Messenger):
         draws, views, _, features = noise.shape
         for view in range(views):
             for place, block in enumerate(self._blocks):
-                seed = stream_seed(self._seed, self._first_view + view, block, self._draws)
+                seed = stream_seed(self._seed, view, block, self._draws)
                 generator = torch.Generator(noise.device).manual_seed(seed)
                 whole = noise.new_empty(draws, BLOCK, features).normal_(generator=generator)
                 members = self._block_of == place
