@@ -7,9 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from vje_ppl.evaluate.outcome import Outcome
-from vje_ppl.features.extract import Representation
+from vje_ppl.features.extract import Representation, stored_rows
 from vje_ppl.features.opened_run import EvaluatedRun
-from vje_ppl.features.stored_rows import stored_rows
 from vje_ppl.measures.knn import accuracy, knn_ranks
 from vje_ppl.measures.whitening import Whitening
 from vje_ppl.settings.checks import as_list

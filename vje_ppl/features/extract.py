@@ -1,18 +1,21 @@
-"""Features of whole sets of images, of any size, and the labels that go with them."""
+"""Features of whole sets of images, in matrices that may be larger than memory."""
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
+from vje_ppl.errors import UserError
 from vje_ppl.features.shards import WHOLE, Shards
-from vje_ppl.features.stored_rows import stored_rows
 from vje_ppl.features.subject import Subject
+from vje_ppl.files import explain
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +66,16 @@ def extract(
     subject: Subject,
     batches: Iterable[tuple[Tensor, Tensor]],
     most: int,
-    memory_mb: float,
-    folder: Path,
+    memory_mb: float = math.inf,
+    folder: Path = Path(),
     shards: Shards = WHOLE,
 ) -> Features:
-    """Embeds batches of (index, prepared images).
+    """Embed batches of (index, prepared images).
 
     Args:
-        subject: what embeds them.
+        subject: embeds them.
         batches: the images, each once; this process's share of them.
-        most: how many images there are at most.
+        most: most images that the batches of all processes hold.
         memory_mb: megabytes of features to hold in memory; larger sets lie in a nameless file.
         folder: where such a file lies.
         shards: the processes that share the images.
@@ -90,3 +93,33 @@ def extract(
             matrices[name][rows] = values
         count += len(index)
     return Features(images[:count], {name: matrix[:count] for name, matrix in matrices.items()})
+
+
+def stored_rows(count: int, dim: int, memory_mb: float, folder: Path) -> Float32[Tensor, "count dim"]:
+    """Make a matrix to fill: in memory or, if that takes more than allowed, in a file that the system pages in and out.
+
+    The file has no name when this returns, so nothing is left of it however the process ends.
+
+    Args:
+        count: rows.
+        dim: columns.
+        memory_mb: megabytes allowed in memory.
+        folder: where a file may lie.
+
+    Returns:
+        An ordinary float32 tensor on the CPU, of unspecified content.
+
+    Raises:
+        UserError: if the file cannot be made.
+    """
+    if 4 * count * dim <= memory_mb * 1e6:
+        return torch.empty(count, dim)
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".features-", dir=folder) as file:
+            return torch.from_file(file.name, shared=True, size=count * dim, dtype=torch.float32).view(count, dim)
+    except (OSError, RuntimeError) as error:
+        reason = explain(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise UserError(
+            f"Features of {count} images need {4 * count * dim / 1e9:.1f} GB in {folder}, or in memory with a larger "
+            f"features_mb: {reason}."
+        ) from error

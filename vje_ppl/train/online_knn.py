@@ -12,9 +12,10 @@ from torch import Tensor
 from vje_ppl.data.batches import Share
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
-from vje_ppl.features.in_memory import extract_features
+from vje_ppl.features.extract import extract
 from vje_ppl.features.pixels import raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
+from vje_ppl.features.subject import Subject
 from vje_ppl.measures.knn import Features, accuracy, knn_ranks
 from vje_ppl.methods.method import Method
 
@@ -42,24 +43,30 @@ class OnlineKNN:
 
     def embeddings(self, module: Method) -> dict[str, float | int]:
         """Top-1 accuracies on z and, with a posterior, on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
-        bank, test, shards = self._bank(), self._test(), self._shards
-        bank_features, test_features = (
-            extract_features(module, self._batches(images, shards.share()), shards) for images in (bank, test)
-        )
-        if bank_features is None or test_features is None:
+        training = module.training
+        module.eval()
+        try:
+            bank, test = self._features(module, self._bank()), self._features(module, self._test())
+        finally:
+            module.train(training)
+        if not self._shards.is_first:
             return {}
-        bank_labels, test_labels = _labels(bank)[bank_features.images], _labels(test)[test_features.images]
-        k, z = self._accuracy(bank_features.z, bank_labels, test_features.z, test_labels)
-        found: dict[str, float | int] = {"knn/z": z}
-        if bank_features.mean is not None and test_features.mean is not None:
-            _, found["knn/mu"] = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
+        found: dict[str, float | int] = {}
+        for name in bank[0]:
+            k, found[f"knn/{name}"] = self._accuracy(bank[0][name], bank[1], test[0][name], test[1])
         return {
             **found,
             "knn/k": k,
             "knn/temperature": float(self._temperature),
-            "knn/bank": len(bank_labels),
-            "knn/queries": len(test_labels),
+            "knn/bank": len(bank[1]),
+            "knn/queries": len(test[1]),
         }
+
+    def _features(self, module: Method, images: ImageSet) -> tuple[dict[str, Tensor], Tensor]:
+        """Features by name, and labels."""
+        batches = self._batches(images, self._shards.share())
+        found = extract(Subject.of(module), batches, len(images), shards=self._shards)
+        return found.by_name, _labels(images)[found.images]
 
     def pixels(self) -> float | None:
         """Top-1 accuracy on raw pixels, the floor that embeddings have to beat."""

@@ -3,8 +3,7 @@ import torch
 
 from tests.helpers.cases import built
 from vje_ppl.errors import UserError
-from vje_ppl.features.extract import extract
-from vje_ppl.features.stored_rows import stored_rows
+from vje_ppl.features.extract import extract, stored_rows
 from vje_ppl.features.subject import Subject
 
 
