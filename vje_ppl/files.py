@@ -6,11 +6,13 @@ never leaves half a file behind.
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -86,6 +88,33 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path, remedy: str = "move it away") -> dict[str, Any] | None:
+    """Read a JSON file that holds a mapping; None if there is no file.
+
+    Raises:
+        UserError: if it cannot be read, or holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); {remedy}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping, got a {type(content).__name__}; {remedy}.")
+    return content
+
+
+def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as CSV under all their keys, in order of first appearance; what a row lacks or holds as None is empty."""
+    text = io.StringIO(newline="")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def json_lines(value: Any) -> bytes:

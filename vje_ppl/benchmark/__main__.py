@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from vje_ppl.settings.build import build_joint_embedding
 from vje_ppl.settings.checks import as_list, check_names
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table
+from vje_ppl.terminal.versions import versions
 
 #: (measure, sense, target, what it is)
 TARGETS = [
@@ -93,7 +93,7 @@ def _machine(fabric: Any) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if fabric.device.type == "cuda" else None,
         "precision": fabric.strategy.precision.precision,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning")},
+        "versions": versions("torchvision", "lightning"),
     }
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from vje_ppl.files import json_lines, write_atomically
 from vje_ppl.settings.checks import as_list, check_table, list_of, one_of, whole
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table
+from vje_ppl.terminal.versions import versions
 
 FAILED = 1
 OPTIONS = {
@@ -25,7 +24,6 @@ OPTIONS = {
     "widths": list_of("whole numbers of at least 2", whole(2)),
     "images": whole(2),
 }
-VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "jax", "numpyro", "scipy", "mpmath", "numpy")
 
 
 def crosscheck(config: DictConfig) -> int:
@@ -47,7 +45,7 @@ def crosscheck(config: DictConfig) -> int:
     report |= {
         "passed": all(row["passed"] for rows in report.values() for row in rows),
         "seconds": seconds,
-        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "versions": versions("jax", "numpyro", "scipy", "mpmath", "numpy", "python"),
     }
     write_atomically(output, json_lines(report))
     print(f"\n{'every row passes' if report['passed'] else 'FAILED'} after {seconds:.0f} s; written to {output}")

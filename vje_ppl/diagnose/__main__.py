@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyro
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.diagnose.options import check_memory, check_options
@@ -35,13 +32,16 @@ from vje_ppl.diagnose.sections.uncertainty import uncertainty_section
 from vje_ppl.errors import UserError
 from vje_ppl.files import json_lines, write_atomically
 from vje_ppl.pictures.style import save
+from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.say import say
+from vje_ppl.terminal.versions import versions
 
 REPORT, NUMBERS, DATATREE = "diagnosis.html", "diagnosis.json", "diagnosis.nc"
-VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "numpyro", "jax", "arviz", "numpy")
+#: Further packages whose versions a diagnosis records.
+PACKAGES = ("numpyro", "jax", "arviz", "numpy", "python")
 
 WORDS = {Level.INFORMATION: "note", Level.GOOD: "good", Level.CAUTION: "caution", Level.BAD: "bad"}
 
@@ -112,8 +112,7 @@ def diagnose(config: DictConfig) -> int:
     """
     start = time.perf_counter()
     check_options(config, SECTIONS, tuple(OF_POSTERIORS))
-    pyro.enable_validation(config.debug)
-    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
+    with local_parameters(validate=config.debug):
         wanted = as_list(config.sections) if config.sections is not None else list(SECTIONS)
         diagnosis = _synthetic(config) if config.case == "conjugate" else _of_run(config)
         print("\n".join(f"{name:<10}{fact}" for name, fact in diagnosis.facts.items()), flush=True)
@@ -206,17 +205,13 @@ def _folder(config: DictConfig) -> Path:
     return Path("diagnosis-conjugate") if config.case == "conjugate" else Path(config.run) / "diagnosis"
 
 
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in VERSIONS} | {"python": platform.python_version()}
-
-
 def _write_datatree(diagnosis: Diagnosis, path: Path, config: DictConfig) -> None:
     run = diagnosis.run
     attributes: dict[str, Any] = {
         "run": diagnosis.facts["run"] if run is None else str(run.evaluated.folder.resolve()),
         "seed": config.seed,
         "beta": float(diagnosis.reference.problem.beta),
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions(*PACKAGES)),
         "source_view": "a random view of each image; its posterior is the guide's",
         "target_view": "another random view of the same image, whose embedding is observed; detached, the first target",
         "likelihood_scale": "the trained guide's of the source view, through the model's scale, held fixed",
@@ -231,7 +226,7 @@ def _write_datatree(diagnosis: Diagnosis, path: Path, config: DictConfig) -> Non
 
 def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: float) -> None:
     """The page, the numbers, and every picture by itself."""
-    facts = diagnosis.facts | {"versions": ", ".join(f"{name} {one}" for name, one in _versions().items())}
+    facts = diagnosis.facts | {"versions": ", ".join(f"{name} {one}" for name, one in versions(*PACKAGES).items())}
     write_report(folder / REPORT, facts, diagnosis.sections)
     for section in diagnosis.sections:
         for picture in section.pictures:
@@ -239,7 +234,7 @@ def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: floa
     numbers = {
         "facts": dict(diagnosis.facts),
         "options": OmegaConf.to_container(config, resolve=True),
-        "versions": _versions(),
+        "versions": versions(*PACKAGES),
         "seconds": seconds,
         "sections": {section.name: _plain(section) for section in diagnosis.sections},
     }

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
-import pyro
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.evaluate.knn import evaluate_knn, evaluate_whitened_knn
@@ -23,10 +20,12 @@ from vje_ppl.features.shards import Shards
 from vje_ppl.files import write_atomically
 from vje_ppl.parallel.devices import chosen_device, start
 from vje_ppl.pictures.style import save
+from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table, markdown_table
+from vje_ppl.terminal.versions import versions
 
 KINDS: dict[str, Callable[[EvaluatedRun], Outcome]] = {
     "knn": evaluate_knn,
@@ -35,7 +34,6 @@ KINDS: dict[str, Callable[[EvaluatedRun], Outcome]] = {
     "one_class": evaluate_one_class,
     "ood": evaluate_ood,
 }
-VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "scikit-learn", "numpy")
 
 
 def evaluate(config: DictConfig) -> int:
@@ -51,9 +49,8 @@ def evaluate(config: DictConfig) -> int:
         UserError: for an invalid option, a missing run, or data that an evaluation cannot use.
     """
     check_options(config)
-    pyro.enable_validation(config.debug)
     fabric = start(chosen_device(config.device).type, config.devices)
-    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
+    with local_parameters(validate=config.debug):
         shards = Shards(fabric.global_rank, fabric.world_size)
         evaluated = open_run(config, fabric.device, shards)
         read_report(evaluated.folder)  # a damaged one is better known before the work than after it
@@ -78,7 +75,7 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
         "options": {key: _plain(evaluated.options[key]) for key in DEPENDS[kind]},
         "device": evaluated.device.type,
         "seconds": time.perf_counter() - start,
-        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "versions": versions("scikit-learn", "numpy", "python"),
         "notes": [*outcome.notes, *told],
         **outcome.facts,
         "rows": outcome.rows,

@@ -10,8 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vje_ppl.errors import UserError
-from vje_ppl.files import write_atomically
+from vje_ppl.files import read_json, write_atomically
 
 REPORT = "evaluation.json"
 
@@ -44,21 +43,12 @@ class Outcome:
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """What `evaluation.json` holds; empty where there is none.
+    """Read `evaluation.json`; empty if there is none.
 
     Raises:
         UserError: if it is not JSON with a mapping at its top.
     """
-    path = folder / REPORT
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); move it away.") from error
-    if not isinstance(report, dict):
-        raise UserError(f"{path} must hold a mapping, got a {type(report).__name__}; move it away.")
-    return report
+    return read_json(folder / REPORT) or {}
 
 
 def write_report(folder: Path, facts: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, Any]:

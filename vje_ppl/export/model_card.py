@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError, printable
+from vje_ppl.files import read_json
 from vje_ppl.runs.trained_run import TrainedRun
 
 #: Groups of the configuration that say what the model is, in the order of reading.
@@ -43,7 +43,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
         differences: of each output from torch's, as a share of its largest magnitude.
     """
     config: Any = OmegaConf.to_container(run.config, resolve=True)
-    metrics = _read(folder / "metrics.json")
+    metrics = read_json(folder / "metrics.json") or {}
     data = metrics.get("data")
     data = data if isinstance(data, Mapping) else {}
     about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
@@ -82,7 +82,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
         "",
         "## Figures",
         "",
-        *_figures(metrics, _read(folder / "evaluation.json")),
+        *_figures(metrics, read_json(folder / "evaluation.json") or {}),
         "",
         "## Limits",
         "",
@@ -133,15 +133,3 @@ def _setting(metrics: Mapping[str, Any], key: str) -> str:
     if not key.startswith("knn/"):
         return ""
     return f"k = {metrics['knn/k']:d}, T = {metrics['knn/temperature']:g}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({type(error).__name__}); move it away.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} must hold a mapping, got a {type(found).__name__}; move it away.")
-    return found

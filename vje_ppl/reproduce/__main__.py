@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -15,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import write_atomically
+from vje_ppl.files import csv_bytes, write_atomically
 from vje_ppl.pictures.style import save
 from vje_ppl.reproduce.cell import Cell, cells_of, check_images
 from vje_ppl.reproduce.pool import Done, Workers, run_cells
@@ -135,7 +133,7 @@ def _write(results: Results, product: Product, out: Path, config: DictConfig) ->
     name = results.study.name
     about = results.about()
     save(product.figure, out / f"{name}.png")
-    write_atomically(out / f"{name}.csv", _csv(product.rows).encode())
+    write_atomically(out / f"{name}.csv", csv_bytes(product.rows))
     files = [f"{name}.png", f"{name}.csv", "config.yaml"]
     if product.table:
         write_atomically(out / f"{name}.md", _markdown(product, about).encode())
@@ -146,15 +144,6 @@ def _write(results: Results, product: Product, out: Path, config: DictConfig) ->
     if about or product.notes:
         print("\n".join(["", *about, *product.notes]))
     print(f"\n{out}: {', '.join(files)}")
-
-
-def _csv(rows: Sequence[Any]) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _markdown(product: Product, about: Sequence[str]) -> str:

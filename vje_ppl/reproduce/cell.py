@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from vje_ppl.data.fingerprint import data_root, fingerprint
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.options import DEPENDS
-from vje_ppl.files import write_atomically
+from vje_ppl.files import read_json, write_atomically
 from vje_ppl.reproduce.study import Block, Study
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.identity import canonical_json, config_digest
@@ -145,14 +145,7 @@ def read_record(cells: Path, cell: Cell) -> dict[str, Any] | None:
     Raises:
         UserError: if the file is damaged.
     """
-    path = cells / cell.file_name
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON: truncated or altered; remove it to compute the cell again.") from error
-    return record
+    return read_json(cells / cell.file_name, "remove it to compute the cell again")
 
 
 def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> None:
@@ -217,7 +210,7 @@ def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> i
         "seed": cell.seed,
         "train": list(_portable(cell.train)),
         "evaluate": list(cell.evaluate),
-        "metrics": json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
+        "metrics": read_json(folder / "metrics.json"),
         "history": list(_history(folder / "metrics.csv")),
         "evaluation": _evaluation(folder, cell),
     }
@@ -231,7 +224,7 @@ def _evaluation(folder: Path, cell: Cell) -> dict[str, Any]:
     """The rows of each kind of evaluation that was asked for."""
     if not cell.evaluate:
         return {}
-    report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "evaluation.json") or {}
     return {kind: report[kind]["rows"] for kind in cell.asked["eval"]}
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import fcntl
-import io
 import itertools
 import os
 import socket
@@ -18,7 +16,7 @@ from typing import Any, TextIO
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import explain, json_lines, open_no_link, write_atomically
+from vje_ppl.files import csv_bytes, explain, json_lines, open_no_link, write_atomically
 
 LOCK = ".lock"
 
@@ -179,12 +177,7 @@ class RunFolder:
         Raises:
             UserError: If it cannot be written.
         """
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.metrics_csv, text.getvalue().encode())
+        write_atomically(self.metrics_csv, csv_bytes(rows))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Writes the final figures to `metrics.json`; infinities and NaN, which JSON lacks, become null.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pyro
 from omegaconf import DictConfig
 
 from vje_ppl.data.contrast import contrast_warning
+from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.train.resume import saved_state
 from vje_ppl.train.session import Session
 from vje_ppl.train.summary import closing_table, final_metrics, headline
@@ -23,9 +23,7 @@ def train(config: DictConfig) -> int:
     Raises:
         UserError: for anything that the person who typed can mend.
     """
-    pyro.enable_validation(config.debug)
-    # Parameters live in modules, never in Pyro's global store.
-    with pyro.settings.context(module_local_params=True), Session.open(config) as session:
+    with local_parameters(validate=config.debug), Session.open(config) as session:
         return _train(session)
 
 

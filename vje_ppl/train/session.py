@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -27,6 +26,7 @@ from vje_ppl.settings.checks import check_table
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.groups import VJE
 from vje_ppl.settings.identity import default_name
+from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
@@ -34,7 +34,8 @@ from vje_ppl.train.options import OPTIONS, check_batch_size
 from vje_ppl.train.run_log import RunLog, named
 from vje_ppl.train.step import prepare
 
-VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
+#: Further packages whose versions a run records.
+PACKAGES = ("torchvision", "lightning", "numpy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ class Session:
         """The facts about the run that go into every checkpoint."""
         return {
             "config": self.resolved,
-            "versions": {name: version(name) for name in VERSIONS},
+            "versions": versions(*PACKAGES),
             "data": {
                 "name": self.data.name,
                 "images": len(self.data.train),
