@@ -31,7 +31,7 @@ from vje_ppl.program.objective import SymmetricConditionalELBO
 from vje_ppl.runs.trained_run import TrainedRun, load
 from vje_ppl.settings.build import build_augment
 from vje_ppl.settings.data import load_data
-from vje_ppl.settings.twins import asked_posterior, build_model, twin
+from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     in_double = deepcopy(run.program.model.scale).double()
     scale = [in_double(posterior.scale.double()) for posterior in posteriors]
     values = {one.name: [getattr(posterior, one.name) for posterior in posteriors] for one in fields(posteriors[0])}
-    asked = asked_posterior(run.program.model.prior, guide.infer)
+    asked = posterior_for_prior(run.program.model.prior, guide.infer)
     return Exported(
         batch.index.cpu().numpy(),
         _stacked(embeddings),
