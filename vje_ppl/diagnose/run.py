@@ -20,16 +20,13 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.opened_run import EvaluatedRun, open_run
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, map_posterior
 from vje_ppl.methods.joint_embedding import JointEmbedding
-from vje_ppl.randomness import stream_seed
+from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.build import build
 
 #: From prepared images (N, C, S, S) to posteriors.
 Infer = Callable[[Tensor], Any]
 
-
-#: Streams of random views and of posterior draws, apart from training's and evaluation's.
-_VIEWS, _DRAWS = 0x64696101, 0x64696102
 
 #: Which view is which: the image without augmentation, the source a, and from here on the targets b.
 CLEAN, SOURCE, FIRST_TARGET = 0, 1, 2
@@ -160,7 +157,7 @@ class DiagnosedRun:
             view: whose posterior.
         """
         alone = map_posterior(self.posterior, lambda one: one[view].unsqueeze(0))
-        seed = stream_seed(self.seed, _DRAWS, view)
+        seed = stream_seed(self.seed, Stream.DIAGNOSIS_DRAWS, view)
         with torch.no_grad():
             found = draw_latents(
                 self.program, alone, self.z[view].unsqueeze(0), samples, seed, torch.from_numpy(self.index)
@@ -205,7 +202,7 @@ def embedded(evaluated: EvaluatedRun, count: int, views: int, fault: Fault) -> D
     count = min(count, len(held_out))
     order = np.random.default_rng(0).permutation(len(held_out))[:count]
     chosen = held_out.select(order)
-    seed = stream_seed(evaluated.options.seed, _VIEWS)
+    seed = stream_seed(evaluated.options.seed, Stream.DIAGNOSIS_VIEWS)
     places, embeddings = [], []
     for place, batch in evaluation_views(chosen, evaluated.augment, views=views, seed=seed, device=evaluated.device):
         places.append(place)

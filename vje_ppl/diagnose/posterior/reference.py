@@ -20,11 +20,8 @@ from vje_ppl.diagnose.posterior.importance import bounds, khat
 from vje_ppl.diagnose.posterior.lanes import Lanes, Whitening, in_blocks, repeated
 from vje_ppl.diagnose.posterior.nuts import NUTS, Chains, Convergence, NUTSOptions, convergence, sampler_of
 from vje_ppl.diagnose.posterior.problem import LatentTerms, PosteriorProblem, Power, powers
-from vje_ppl.randomness import stream_seed
+from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.terminal.say import say
-
-#: Streams of random numbers.
-_SEARCH, _CHAINS = 0x64696103, 0x64696104
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +135,7 @@ class Reference:
     def whitening(self, lanes: Lanes) -> Whitening:
         """The best diagonal Gaussians of lanes."""
         search, _ = self._searches
-        key = random.key(stream_seed(self.problem.seed, _SEARCH) % 2**32)
+        key = random.key(stream_seed(self.problem.seed, Stream.GAUSSIAN_SEARCH) % 2**32)
         return in_blocks(lambda block: search(block, key), self.block, lanes)
 
     def beside(self, problem: PosteriorProblem) -> Reference:
@@ -160,7 +157,7 @@ class Reference:
                 best = Whitening(**{name: one.reshape(*shape, *one.shape[1:]) for name, one in vars(best).items()})
                 _, search = self._searches
                 observed = {name: jnp.asarray(value) for name, value in problem.observed.items()}
-                key = random.key(stream_seed(problem.seed, _SEARCH, 1) % 2**32)
+                key = random.key(stream_seed(problem.seed, Stream.GAUSSIAN_SEARCH, 1) % 2**32)
                 start = jnp.asarray(best.loc.mean(0))
                 mean, scale = search(jnp.float32(power.power), jnp.asarray(problem.scale), observed, start, key)
             self._gaussians[power.name] = Gaussians(best, np.asarray(mean), np.asarray(scale))
@@ -173,7 +170,7 @@ class Reference:
             best = self.gaussians(power).best
             first = Whitening(**{name: one[0] for name, one in vars(best).items()})
             lanes = repeated((_lanes(self.problem, power, 1), first), chains)
-            seed = stream_seed(self.problem.seed, _CHAINS, int(power.power != 1))
+            seed = stream_seed(self.problem.seed, Stream.CHAINS, int(power.power != 1))
             draws = self.run_chains(lanes, seed, f"{images} images × {chains} chains, {power.label}")
             stats = draws.by_posterior(chains)
             latent, step_size = stats.pop("latent"), stats.pop("step_size")

@@ -16,14 +16,12 @@ from vje_ppl.diagnose.sections import predictive_pictures as draw
 from vje_ppl.diagnose.statistics.pit import Uniformity, pit_by_rank, simultaneous_band, uniformity
 from vje_ppl.diagnose.statistics.predictive_draws import COSINE, Predictive, PredictiveDraws, predictive_draws
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import stream_seed
+from vje_ppl.randomness import Stream, stream_seed
 
 #: Distances of PIT values from uniform above which a program counts as hardly calibrated, and as far off.
 FAR, TOO_FAR = 0.1, 0.25
 #: Share of replicated data sets within which an observed statistic should lie, and the difference that matters at all.
 CENTRAL, MATTERS = 0.99, 0.1
-
-_VIEWS, _DRAWS, _RANKS = 0x70726403, 0x70726404, 0x70726405
 
 NOTES = (
     "For one pair of random views a and b of each image, s is drawn from the guide given a, and a target from the "
@@ -58,7 +56,7 @@ def predictive_section(diagnosed: DiagnosedRun) -> Section:
         )
     found = _draws(diagnosed)
     count = len(next(iter(found.statistics.values())).observed)
-    rng = np.random.default_rng(stream_seed(diagnosed.seed, _RANKS))
+    rng = np.random.default_rng(stream_seed(diagnosed.seed, Stream.PREDICTIVE_RANKS))
     pit = {name: pit_by_rank(one.drawn, one.observed, rng) for name, one in found.statistics.items()}
     distances = {name: uniformity(values) for name, values in pit.items()}
     verdicts = [pit_verdict(name, one, count) for name, one in distances.items()]
@@ -192,14 +190,14 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
     options, evaluated = diagnosed.options.predictive, diagnosed.evaluated
     images = at_most(held_out_images(diagnosed.data), options.images)
     index, sources, targets = [], [], []
-    seed = stream_seed(diagnosed.seed, _VIEWS)
+    seed = stream_seed(diagnosed.seed, Stream.PREDICTIVE_VIEWS)
     for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=diagnosed.device):
         source, target = (evaluated.subject.embed(view).float() for view in views[1:])
         index.append(place)
         sources.append(source)
         targets.append(target)
     given = diagnosed.program.guide.infer(torch.cat(sources))
-    seed = stream_seed(diagnosed.seed, _DRAWS)
+    seed = stream_seed(diagnosed.seed, Stream.PREDICTIVE_DRAWS)
     source = diagnosed.fault.posterior(given)
     return predictive_draws(
         diagnosed.program, source, given, torch.cat(targets), torch.cat(index), options.samples, seed

@@ -24,10 +24,7 @@ from vje_ppl.measures.anomaly.kinds import (
 from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, ViewPairs, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.methods.method import PredictiveDensity
-from vje_ppl.randomness import stream_seed
-
-#: Streams of posterior draws, apart from each other and from training's.
-_IMAGES, _TRAINING_IMAGES = 0x65766C01, 0x65766C02
+from vje_ppl.randomness import Stream, stream_seed
 
 Scores = dict[ScoreKind, Tensor]
 
@@ -52,7 +49,7 @@ class ProgramScores:
         training = training[index.to(training.device)]
         self._posterior, self._training_images = program.guide.infer(training), len(training)
         alone = map_posterior(self._posterior, lambda one: one.unsqueeze(0))
-        seed = stream_seed(options.seed, _TRAINING_IMAGES)
+        seed = stream_seed(options.seed, Stream.AGGREGATE_DRAWS)
         self._latents = draw_latents(program, alone, training.unsqueeze(0), options.aggregate_samples, seed, index)
 
     @torch.no_grad()
@@ -67,7 +64,7 @@ class ProgramScores:
         Returns:
             Values (N,) in float64 by kind.
         """
-        seed = stream_seed(self._options.seed, _IMAGES)
+        seed = stream_seed(self._options.seed, Stream.SCORE_DRAWS)
         latents = draw_latents(self._program, posterior, z, self._options.samples, seed, images)
         found: Scores = {}
         kl: dict[int, Tensor] = {}

@@ -23,10 +23,7 @@ from vje_ppl.measures.anomaly.distances import Yardsticks
 from vje_ppl.measures.anomaly.kinds import Score, ScoreKind
 from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
 from vje_ppl.measures.anomaly.view_pairs import CLEAN, ScoreOptions, single_views
-from vje_ppl.randomness import stream_seed
-
-#: The stream of random views, apart from training's.
-_VIEWS = 0x65766C03
+from vje_ppl.randomness import Stream, stream_seed
 
 
 class AnomalyScorer:
@@ -95,7 +92,7 @@ class AnomalyScorer:
         views, options = 1 + self._options.augmentations, self._options
         room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._subject.dim))
         together = max(1, room // BLOCK)
-        seed = stream_seed(options.seed, _VIEWS)
+        seed = stream_seed(options.seed, Stream.SCORE_VIEWS)
         share = self._shards.share(together)
         blocks = evaluation_views(images, self._augment, views=views - 1, seed=seed, device=self._device, share=share)
         for _, group in groupby(blocks, lambda block: int(block[0][0]) // (BLOCK * together)):
