@@ -124,7 +124,6 @@ def test_shards_and_tables_are_known_again(tmp_path, make):
     load = make(tmp_path / "cats", 0)
     make(tmp_path / "dogs", 1)
     cats, dogs = (load(tmp_path / name) for name in ("cats", "dogs"))
-    assert cats.held_out
     assert cats.test.keys.tolist() == dogs.test.keys.tolist()  # the same names, on the same sides
     assert fingerprint(cats)["train"] != fingerprint(dogs)["train"]
     shutil.copytree(tmp_path / "cats", tmp_path / "moved")

@@ -250,16 +250,6 @@ def test_an_epoch_without_a_step_taken_is_trouble():
     assert monitor.means() == {}
 
 
-def test_a_state_from_before_steps_were_counted_is_taken_up():
-    monitor, after = Monitor(Guide()), Monitor(Guide(), skips=True)
-    monitor.update(0, terms(seed=1))
-    old = {key: value for key, value in monitor.state().items() if key in ("names", "sums", "steps")}
-    after.load_state(old, torch.device("cpu"))
-    after.update(1, terms(seed=2), seen())
-    monitor.update(1, terms(seed=2))
-    assert after.means() == monitor.means()
-
-
 def test_a_state_speaks_for_all_processes():
     """Whoever goes on with it, and however many, an epoch ends with the means over all images."""
     ours, theirs, whole = (Monitor(Guide()) for _ in range(3))

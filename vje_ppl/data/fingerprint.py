@@ -21,9 +21,6 @@ from vje_ppl.errors import printable
 #: The parts of a data set, in words.
 PARTS = {"train": "training images", "bank": "labelled images", "test": "test images"}
 
-#: What an older run without a fingerprint did where names now decide.
-HELD_OUT_BEFORE = "which held out other images to test on than this one does"
-
 MOST_FILES, MOST_BYTES = 32, 1 << 16  # that are read of a set of files, and of each of them
 MOST_PIXELS = 1 << 28  # bytes that are read of a set in memory, evenly spread
 
@@ -90,7 +87,7 @@ def differences(saved: object, now: Mapping[str, str], place: object, place_now:
     """How the parts of a data set differ from what was saved, a line each.
 
     Args:
-        saved: the earlier `fingerprint`; anything else, as None of an older run, differs in nothing.
+        saved: the earlier `fingerprint`; anything else, such as None, differs in nothing.
         now: the present one.
         place: where the images lay, or None.
         place_now: where they lie.

@@ -13,7 +13,7 @@ from vje_ppl.randomness import Stream
 
 
 def hold_out(data: ImageData, fraction: Any) -> ImageData:
-    """Takes a share of the training images of each class in place of the test images.
+    """Take a share of the training images of each class in place of the test images.
 
     Images that have names are chosen by these, each whatever the others are; about the share of each class. Images in
     one array without names are chosen by their places, exactly the share of each class.
@@ -45,5 +45,5 @@ def hold_out(data: ImageData, fraction: Any) -> ImageData:
         if keys is None
         else hold_out_by_name(labels, keys, fraction, Stream.HOLD_OUT)
     )
-    kept, held_out = (images.select(part) for part in split)
-    return replace(data, train=kept, bank=kept, test=held_out, held_out=keys is not None)
+    kept, test = (images.select(part) for part in split)
+    return replace(data, train=kept, bank=kept, test=test)

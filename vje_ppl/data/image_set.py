@@ -171,7 +171,6 @@ class ImageData:
         image_size: side in pixels of the views, unless `augment.size` says otherwise.
         num_classes: number of classes, or None where there are no labels.
         notes: what the person who typed should know of how the images were found, a sentence each.
-        held_out: whether the test images are a share of the training images that their names decide.
     """
 
     name: str
@@ -182,7 +181,6 @@ class ImageData:
     image_size: int
     num_classes: int | None
     notes: tuple[str, ...] = ()
-    held_out: bool = False
 
     @property
     def test_count(self) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from vje_ppl.data.fingerprint import HELD_OUT_BEFORE, data_root, differences, fingerprint
+from vje_ppl.data.fingerprint import data_root, differences, fingerprint
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
@@ -49,7 +49,7 @@ class TrainedRun:
         config: the resolved configuration.
         epoch: completed epochs of the checkpoint.
         preprocess: how images are prepared for evaluation.
-        fingerprint: what it was trained on, as `vje_ppl.data.fingerprint` says; None of an older run.
+        fingerprint: what it was trained on, as from `vje_ppl.data.fingerprint`; None if not known.
     """
 
     def __init__(
@@ -85,10 +85,6 @@ class TrainedRun:
             data: the images.
             root: where they lie, if not where they were.
         """
-        if self.fingerprint is None:
-            if not data.held_out:
-                return None
-            return f"The run is of an earlier version of vje_ppl, {HELD_OUT_BEFORE}: it may have learned from them."
         place = data_root(self.config)
         lines = differences(self.fingerprint, fingerprint(data), place, root or place)
         if not lines:

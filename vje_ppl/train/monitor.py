@@ -147,16 +147,14 @@ class Monitor:
         }
 
     def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up a state from `state`; one of a version that skipped no steps has no count of them."""
+        """Restore a state from `state`."""
 
         def moved(name: str) -> Tensor | None:
-            value = state.get(name)
+            value = state[name]
             return None if value is None else value.to(device)
 
-        self._names, self._steps, self._checked = state["names"], state["steps"], state.get("checked", [])
+        self._names, self._steps, self._checked = state["names"], state["steps"], state["checked"]
         self._sums, self._bad_step, self._skipped = moved("sums"), moved("bad_step"), moved("skipped")
-        if self._skipped is None and self._sums is not None:
-            self._skipped = torch.zeros(2, dtype=torch.int64, device=device)
 
 
 def collapse_warning(means: dict[str, float], remedy: str) -> str | None:

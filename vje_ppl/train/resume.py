@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vje_ppl.data.fingerprint import HELD_OUT_BEFORE, data_root, differences
+from vje_ppl.data.fingerprint import data_root, differences
 from vje_ppl.errors import UserError
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.foreign_state import TRAINING, check_state
@@ -54,11 +54,6 @@ def _check_same(latest: checkpoint.Latest, session: Session) -> None:
         raise UserError(
             f"{latest.path} was trained under another configuration ({'; '.join([*of_config, *of_images])}); give the "
             "same one, another run.name, or resume=never."
-        )
-    if session.data.held_out and "fingerprint" not in saved:
-        raise UserError(
-            f"{latest.path} was trained by an earlier version of vje_ppl, {HELD_OUT_BEFORE}; give another run.name, or "
-            "resume=never."
         )
     if of_images:
         raise UserError(

@@ -91,8 +91,7 @@ def image_data(
         bank = None  # a single class has nothing to be told from
     chosen = select_class(train_images, only_class)
     said = (*notes, *_without_test_images(train, test))
-    held_out = test is not None and test.held_out
-    return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes, said, held_out)
+    return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes, said)
 
 
 def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, FoundImages | None, list[str]]:
@@ -164,7 +163,7 @@ def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, Fou
     if found.labels is None:
         return found, None
     train, test = hold_out_by_name(found.labels, found.keys, test_fraction, Stream.TEST_SPLIT)
-    return found.select(train), replace(found.select(test), held_out=True) if len(test) else None
+    return found.select(train), found.select(test) if len(test) else None
 
 
 def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:

@@ -29,14 +29,12 @@ class FoundImages:
         labels: class indices, [N], with −1 for a file without a label; None where none has one.
         classes: names of the classes, or None.
         root: the folder in which they were looked for, where they have paths.
-        held_out: whether they are a share of the training images.
     """
 
     paths: list[str] | ImageFiles
     labels: Int64[np.ndarray, " N"] | None
     classes: tuple[str, ...] | None
     root: str = ""
-    held_out: bool = False
 
     @cached_property
     def keys(self) -> UInt64[np.ndarray, " N"]:
