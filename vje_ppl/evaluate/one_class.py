@@ -23,7 +23,7 @@ from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
 from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.files import open_no_link
-from vje_ppl.measures.anomaly.scored_images import scorer
+from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.measures.anomaly.tables import one_class_table
 from vje_ppl.measures.detection import auroc
 from vje_ppl.settings.build import build

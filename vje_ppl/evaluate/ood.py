@@ -10,7 +10,7 @@ from vje_ppl.evaluate.outcome import Outcome, read_report
 from vje_ppl.evaluate.pictures import ood_figure
 from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.features.other_data import open_other
-from vje_ppl.measures.anomaly.scored_images import scorer
+from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.measures.anomaly.tables import ood_table
 from vje_ppl.measures.detection import DEFINITIONS, detection
 from vje_ppl.settings.checks import as_list

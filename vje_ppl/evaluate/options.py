@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from vje_ppl.measures.anomaly.scored_images import score_options
+from vje_ppl.measures.anomaly.scorer import score_options
 from vje_ppl.settings.checks import (
     NULL,
     POSITIVE,

@@ -1,4 +1,4 @@
-"""Data sets other than a run's own, as its images are."""
+"""Data sets other than a run's own, converted to the form of its images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from vje_ppl.data.conform import conform
 from vje_ppl.data.fingerprint import digest
-from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
 from vje_ppl.features.opened_run import EvaluatedRun
@@ -78,3 +81,61 @@ def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
     if isinstance(resolved.get("root"), str):
         resolved["root"] = os.path.expanduser(resolved["root"])
     return {str(key): value for key, value in resolved.items()}
+
+
+#: Weights of red, green and blue in grey: ITU-R BT.601, as Pillow converts to "L".
+LUMA = (0.299, 0.587, 0.114)
+_CHUNK = 4096
+
+
+def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
+    """Give images the number of channels and, if they are in memory, the size of another data set.
+
+    Colours become grey by luma; grey is repeated in red, green and blue. Images in memory are cut to their central
+    square and resized (bilinear, with antialiasing) before any augmentation. Image files only change their channels:
+    decoding changes their size.
+
+    Args:
+        images: the images.
+        channels: 1 or 3.
+        side: side in pixels.
+
+    Returns:
+        The images, unlabelled, and what was done, in words.
+    """
+    if isinstance(images, StreamedImages):
+        same = StreamedImages(
+            images.files,
+            channels=channels,
+            workers=images.workers,
+            skip_unreadable=images.skip_unreadable,
+            bits=images.bits,
+        )
+        return same, f"read with {channels} channel(s)"
+    assert isinstance(images, InMemoryImages)
+    pixels = images.images
+    done = []
+    if pixels.shape[1] != channels:
+        done.append("colour to grey" if channels == 1 else "grey to three equal channels")
+    height, width = pixels.shape[2:]
+    if (height, width) != (side, side):
+        done.append(f"{height}×{width} to {side}×{side} pixels")
+    if not done:
+        return InMemoryImages(pixels), "as they are"
+    converted = torch.cat([_converted(chunk, channels, side) for chunk in pixels.split(_CHUNK)])
+    return InMemoryImages(converted), ", ".join(done)
+
+
+def _converted(pixels: UInt8[Tensor, "N C H W"], channels: int, side: int) -> UInt8[Tensor, "N K S S"]:
+    values = pixels.float()
+    if channels == 1 and pixels.shape[1] == 3:
+        values = (values * torch.tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    elif channels == 3 and pixels.shape[1] == 1:
+        values = values.expand(-1, 3, -1, -1)
+    height, width = values.shape[2:]
+    square = min(height, width)
+    top, left = (height - square) // 2, (width - square) // 2
+    values = values[:, :, top : top + square, left : left + square]
+    if square != side:
+        values = F.interpolate(values, size=(side, side), mode="bilinear", antialias=True)
+    return values.round().clamp(0, 255).to(torch.uint8)

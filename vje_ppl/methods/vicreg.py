@@ -9,9 +9,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vje_ppl.methods.baseline import Baseline, Branch
-from vje_ppl.methods.heads import mlp_head
-from vje_ppl.methods.whole_batch import whole_batch
+from vje_ppl.methods.baseline import Baseline, Branch, mlp_head, whole_batch
 
 
 class VICReg(Baseline):

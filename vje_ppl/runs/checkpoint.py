@@ -11,7 +11,9 @@ import io
 import os
 import pickle
 import shutil
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,3 +196,34 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
         with target.open("rb") as copy:
             os.fsync(copy.fileno())
+
+
+#: A checkpoint is due after this many times as long as the last one took to write.
+PATIENCE = 20
+
+
+class CheckpointInterval:
+    """Decides when a checkpoint is due, so that writing takes at most one part in `PATIENCE` + 1 of a long run.
+
+    A run with short epochs and a large network would otherwise spend more time on writing than on training. A run that
+    is killed loses `PATIENCE` times the time of the last writing, and its unfinished epoch. Use it as a context manager
+    around every writing.
+
+    Args:
+        now: a clock that never goes back, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._began = self._ended = now()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write; always before the first writing."""
+        return self._now() - self._ended >= PATIENCE * (self._ended - self._began)
+
+    def __enter__(self) -> None:
+        self._began = self._now()
+
+    def __exit__(self, *error: object) -> None:
+        self._ended = self._now()

@@ -21,8 +21,8 @@ from vje_ppl.parallel.interrupt import AgreedSignal, Interrupt
 from vje_ppl.pictures.curves import draw_curves
 from vje_ppl.randomness import random_states, set_random_states
 from vje_ppl.runs import checkpoint
+from vje_ppl.runs.checkpoint import CheckpointInterval
 from vje_ppl.runs.folder import RunFolder
-from vje_ppl.runs.save_clock import SaveClock
 from vje_ppl.train.monitor import Finiteness, Monitor, collapse_warning
 from vje_ppl.train.online_knn import OnlineKNN
 from vje_ppl.train.run_log import RunLog
@@ -72,7 +72,7 @@ class TrainingLoop:
         self._monitor = Monitor(module, self._skips)
         self.epoch = 0  # completed epochs
         self._step_in_epoch = 0
-        self._save_clock = SaveClock()
+        self._interval = CheckpointInterval()
         self._clock = {"seconds": 0.0, "wait": 0.0, "images": 0.0}  # of the present epoch, over interruptions
         self.history: list[Row] = []
         self._bar: tqdm | None = None
@@ -226,9 +226,9 @@ class TrainingLoop:
         self._stop_if_not_finite()
         self._stop_if_parameters_are_not_finite()
         self._monitor.average(self._mean)
-        if self._fabric.is_global_zero and (always or self._save_clock.due):
+        if self._fabric.is_global_zero and (always or self._interval.due):
             self._log.save()
-            with self._save_clock:
+            with self._interval:
                 checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
         self._fabric.barrier()
 

@@ -14,8 +14,7 @@ from tests.helpers.cases import built, composed
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.errors import UserError
 from vje_ppl.features.subject import Subject
-from vje_ppl.measures.anomaly.scored_images import score_options
-from vje_ppl.measures.anomaly.scorer import AnomalyScorer, distance_scores
+from vje_ppl.measures.anomaly.scorer import AnomalyScorer, distance_scores, score_options
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vje_ppl.data.image_set import ImageData, ImageSet, shortened
-from vje_ppl.data.loaders.bit_depth import check_bits
-from vje_ppl.data.loaders.files import FileOptions, file_options, first_size, open_images
+from vje_ppl.data.loaders.files import FileOptions, check_bits, file_options, first_size, open_images
 from vje_ppl.data.loaders.labels import UNLABELLED, labelled
 from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in

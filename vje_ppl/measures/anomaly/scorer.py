@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
+from omegaconf import DictConfig
 from torch import Tensor
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import BLOCK, evaluation_views
 from vje_ppl.data.image_set import ImageSet
+from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
+from vje_ppl.features.opened_run import EvaluatedRun
 from vje_ppl.features.shards import WHOLE, Part, Shards
 from vje_ppl.features.subject import Subject
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
@@ -148,3 +151,54 @@ def _finite(kind: ScoreKind, values: Tensor) -> np.ndarray:
             "lower optimizer.lr, or look closer with debug=true."
         )
     return values.numpy()
+
+
+Scored = tuple[Int64[Tensor, " N"], list[Score]]
+
+
+def score_options(options: DictConfig) -> ScoreOptions:
+    """The options of `configs/evaluate.yaml`, checked."""
+    scores = options.scores
+    made = ScoreOptions(
+        samples=scores.samples,
+        pairs=scores.pairs,
+        views=tuple(scores.views),
+        aggregate_images=scores.aggregate.images,
+        aggregate_samples=scores.aggregate.samples,
+        neighbours=scores.neighbours,
+        seed=options.seed,
+        batch_size=options.batch_size,
+    )
+    made.kinds  # noqa: B018 (an unknown kind of views is an error)
+    return made
+
+
+def scorer(evaluated: EvaluatedRun) -> Callable[[ImageSet], Scored]:
+    """Prepare all scores of a run from its training images.
+
+    If several processes share the work, all of them call it, and only the first gets scores.
+
+    Returns:
+        A function that scores a set of images.
+    """
+    options = score_options(evaluated.options)
+    training = at_most(evaluated.data.train, evaluated.options.scores.bank)
+    subjects = {"trained": evaluated.subject, "untrained": evaluated.untrained}
+    banks = {name: evaluated.features(subject, training).by_name for name, subject in subjects.items()}
+    pixels = evaluated.pixels(training).by_name["pixels"]
+    shards = evaluated.shards
+    bank = shards.everywhere(banks["trained"])
+    of_program = AnomalyScorer(evaluated.subject, evaluated.augment, bank, options, evaluated.device, shards)
+
+    def score(images: ImageSet) -> Scored:
+        index, scores = of_program(images)
+        plain = {"untrained": evaluated.features(evaluated.untrained, images).by_name["z"]}
+        plain["none"] = evaluated.pixels(images).by_name["pixels"]
+        if not shards.is_first:
+            return index, []
+        compared = {"untrained": ("z", banks["untrained"]["z"]), "none": ("pixels", pixels)}
+        for encoder, (features, bank) in compared.items():
+            scores += distance_scores(bank, plain[encoder], features, encoder, options.neighbours, evaluated.device)
+        return index, scores
+
+    return score
