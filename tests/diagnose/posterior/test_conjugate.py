@@ -10,7 +10,8 @@ from vje_ppl.diagnose.posterior.conjugate import exact_posterior
 from vje_ppl.diagnose.posterior.offsets import offsets_of_gaussians
 from vje_ppl.diagnose.posterior.problem import BAYESIAN
 from vje_ppl.diagnose.report.section import Level
-from vje_ppl.diagnose.sections.guide import guide_section, guide_verdicts
+from vje_ppl.diagnose.sections.guide import guide_section
+from vje_ppl.diagnose.sections.guide_verdicts import guide_verdicts
 
 
 def exact_log_evidence(z, scale):
