@@ -22,8 +22,9 @@ from torch import distributed
 from vje_ppl.errors import LAYOUT, UserError, did_you_mean, printable
 from vje_ppl.parallel.processes import is_first, started_processes
 from vje_ppl.settings.groups import METHOD, PROGRAM, VJE
-from vje_ppl.terminal.mistyped import check_keys, composition_sentence, read_arguments, task_overrides
+from vje_ppl.terminal.mistyped import read_arguments
 from vje_ppl.terminal.text_keys import settle_text
+from vje_ppl.terminal.unknown_keys import check_keys, composition_sentence, task_overrides
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 

@@ -129,20 +129,20 @@ def quoted(text: str) -> str:
 def _as_text(element: str, numbered: bool) -> str:
     if numbered and re.fullmatch("0|[1-9][0-9]*", element):
         return element
-    read = _parsed(element)
+    read = parsed(f"key={element}")
     is_text = read is not None and (read.value() is None or isinstance(read.value(), str))
     return element if is_text else quoted(element)
 
 
 def _is_function_of_a_sweep(value: str) -> bool:
-    read = _parsed(value)
+    read = parsed(f"key={value}")
     return read is not None and read.is_sweep_override() and len(split(value)) == 1
 
 
-def _parsed(value: str) -> Override | None:
-    """What Hydra makes of a value; None if it cannot be read."""
+def parsed(argument: str) -> Override | None:
+    """An argument as Hydra reads it; None if it cannot be read."""
     try:
-        return OverridesParser.create().parse_override(f"key={value}")
+        return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError):
         return None
 
