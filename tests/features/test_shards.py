@@ -14,10 +14,10 @@ from tests.helpers.cases import built, composed
 from tests.helpers.together import together
 from vje_ppl.data.batches import BLOCK, Share, evaluation_batches
 from vje_ppl.data.image_set import ImageData, InMemoryImages, StreamedImages
+from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.extract import extract
 from vje_ppl.features.pixels import raw_pixels
 from vje_ppl.features.shards import Shards
-from vje_ppl.features.subject import Subject
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
@@ -95,12 +95,12 @@ def results(rank: int, processes: int, paths: list) -> dict:
     found = {"knn": knn.embeddings(program), "pixels": knn.pixels()}
     streamed = StreamedImages(paths, workers=0, channels=1, skip_unreadable=True)
     found["files"] = raw_pixels(streamed, SIZE, shards)
-    subject = Subject.of(program.eval())
+    embedder = Embedder.of(program.eval())
     for name, memory_mb in {"features": math.inf, "stored": 0.0}.items():
-        features = extract(subject, batches(test, shards.share()), len(test), memory_mb, paths[0].parent, shards)
+        features = extract(embedder, batches(test, shards.share()), len(test), memory_mb, paths[0].parent, shards)
         found[name] = (features.images, features.by_name)
     options = ScoreOptions(samples=3, pairs=2, batch_size=BLOCK)
-    for name, one in {"vje": subject, "vi_simsiam": Subject.of(baselines.built("vi_simsiam").eval())}.items():
+    for name, one in {"vje": embedder, "vi_simsiam": Embedder.of(baselines.built("vi_simsiam").eval())}.items():
         training = one.features(augment.evaluation(bank.images))
         scorer = AnomalyScorer(one, augment, training, options, CPU, shards)
         for source, images in {"memory": test, "files": streamed}.items():

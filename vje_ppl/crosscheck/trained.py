@@ -94,7 +94,7 @@ def certify(
         UserError: if there is no run, its method is no probabilistic program, or a part of it has no twin.
     """
     run = load(folder, device)
-    exported = export(run, images, seed)
+    exported = embed_views(run, images, seed)
     exported.save(folder / "crosscheck.npz")
     checks: dict[tuple[str, str], Check] = {}
     for precision in precisions:
@@ -109,7 +109,7 @@ def certify(
 
 
 @torch.no_grad()
-def export(run: TrainedRun, images: int, seed: int) -> Exported:
+def embed_views(run: TrainedRun, images: int, seed: int) -> Exported:
     """Two augmented views of the run's own images, embedded in evaluation mode."""
     config, guide = run.config, run.program.guide
     device = next(guide.parameters()).device

@@ -19,7 +19,7 @@ from vje_ppl.diagnose.posterior.nuts import NUTSOptions
 from vje_ppl.diagnose.posterior.offsets import Offsets, offsets_of_gaussians, offsets_of_training
 from vje_ppl.diagnose.posterior.problem import powers
 from vje_ppl.diagnose.posterior.reference import Reference
-from vje_ppl.diagnose.posterior.run_problem import RunPosteriors
+from vje_ppl.diagnose.posterior.run_problem import problem_of_run
 from vje_ppl.diagnose.report.page import write_report
 from vje_ppl.diagnose.report.section import Level, Section
 from vje_ppl.diagnose.run import DiagnosedRun, open_diagnosed_run
@@ -36,7 +36,7 @@ from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.command import run_command
-from vje_ppl.terminal.say import say
+from vje_ppl.terminal.progress import progress
 from vje_ppl.terminal.versions import versions
 
 REPORT, NUMBERS, DATATREE = "diagnosis.html", "diagnosis.json", "diagnosis.nc"
@@ -159,7 +159,7 @@ def _of_run(config: DictConfig) -> Diagnosis:
 
     def refer() -> Reference:
         try:
-            problem = RunPosteriors(run).problem()
+            problem = problem_of_run(run)
         except UserError as error:
             others = ",".join(OF_RUNS)
             raise UserError(f"{str(error).rstrip('.')}; sections=[{others}] need no twin.") from error
@@ -195,7 +195,7 @@ def _section(diagnosis: Diagnosis, name: str) -> Section:
     else:
         assert diagnosis.run is not None
         section = OF_RUNS[name](diagnosis.run)
-    say("section", f"{name}: {time.perf_counter() - start:.1f} s")
+    progress("section", f"{name}: {time.perf_counter() - start:.1f} s")
     return section
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,16 +16,12 @@ from vje_ppl.data.batches import evaluation_views
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.diagnose.faults import Fault, NoFault
 from vje_ppl.errors import UserError
-from vje_ppl.features.opened_run import EvaluatedRun, open_run
+from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, map_posterior
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.build import build
-
-#: From prepared images (N, C, S, S) to posteriors.
-Infer = Callable[[Tensor], Any]
-
 
 #: Which view is which: the image without augmentation, the source a, and from here on the targets b.
 CLEAN, SOURCE, FIRST_TARGET = 0, 1, 2
@@ -49,7 +44,7 @@ class DiagnosedRun:
         fault: what was planted into the guide on purpose; none as a rule.
     """
 
-    evaluated: EvaluatedRun
+    evaluated: OpenedRun
     images: ImageSet
     index: Int64[np.ndarray, " N"]
     z: Float[Tensor, "V N D"]
@@ -145,6 +140,12 @@ class DiagnosedRun:
         with torch.no_grad():
             return self.program.model.scale(self.trained_posterior.scale[SOURCE]).detach().expand(self.target.shape)
 
+    @torch.no_grad()
+    def infer(self, prepared: Float[Tensor, "N C S S"]) -> Any:
+        """The guide's posteriors of prepared images, with the fault if one is planted."""
+        guide = self.program.guide
+        return self.fault.posterior(guide.infer(guide.embed(prepared)))
+
     def wider(self, count: int, views: int) -> DiagnosedRun:
         """The same run and fault with another number of images and of random views of each."""
         return embedded(self.evaluated, count, views, self.fault)
@@ -186,7 +187,7 @@ def open_diagnosed_run(options: DictConfig, views: int) -> DiagnosedRun:
 
 
 @torch.no_grad()
-def embedded(evaluated: EvaluatedRun, count: int, views: int, fault: Fault) -> DiagnosedRun:
+def embedded(evaluated: OpenedRun, count: int, views: int, fault: Fault) -> DiagnosedRun:
     """Choose images of an opened run and embed their views.
 
     Args:
@@ -206,21 +207,10 @@ def embedded(evaluated: EvaluatedRun, count: int, views: int, fault: Fault) -> D
     places, embeddings = [], []
     for place, batch in evaluation_views(chosen, evaluated.augment, views=views, seed=seed, device=evaluated.device):
         places.append(place)
-        embeddings.append(torch.stack([evaluated.subject.embed(view).float() for view in batch]))
+        embeddings.append(torch.stack([evaluated.embedder.embed(view).float() for view in batch]))
     if not places:
         raise UserError(f"none of the {count} images of {evaluated.data.name} could be read; look at its files.")
     kept = torch.cat(places).numpy()
     if len(kept) < count:
         chosen = chosen.select(kept)
     return DiagnosedRun(evaluated, chosen, order[kept], torch.cat(embeddings, 1), fault)
-
-
-def inferring(diagnosed: DiagnosedRun) -> Infer:
-    """The way from prepared images to the guide's posteriors, with the fault where one is planted."""
-    guide = diagnosed.program.guide
-
-    @torch.no_grad()
-    def infer(prepared: Tensor) -> Any:
-        return diagnosed.fault.posterior(guide.infer(guide.embed(prepared)))
-
-    return infer

@@ -15,7 +15,7 @@ from vje_ppl.evaluate.ood import evaluate_ood
 from vje_ppl.evaluate.options import DEPENDS, check_options
 from vje_ppl.evaluate.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluate.pictures import ACCURACIES, accuracy_figure
-from vje_ppl.features.opened_run import EvaluatedRun, open_run
+from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.features.shards import Shards
 from vje_ppl.files import write_atomically
 from vje_ppl.parallel.devices import chosen_device, start
@@ -27,7 +27,7 @@ from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table, markdown_table
 from vje_ppl.terminal.versions import versions
 
-KINDS: dict[str, Callable[[EvaluatedRun], Outcome]] = {
+KINDS: dict[str, Callable[[OpenedRun], Outcome]] = {
     "knn": evaluate_knn,
     "whitened_knn": evaluate_whitened_knn,
     "linear": evaluate_linear,
@@ -62,7 +62,7 @@ def evaluate(config: DictConfig) -> int:
     return 0
 
 
-def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
+def _evaluate(evaluated: OpenedRun, kind: str) -> list[str]:
     """One kind of evaluation, written, drawn and printed; returns the names of table and pictures."""
     start = time.perf_counter()
     outcome = KINDS[kind](evaluated)
@@ -93,7 +93,7 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
     return [table, *pictures]
 
 
-def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:
+def _facts(evaluated: OpenedRun) -> dict[str, Any]:
     config = evaluated.run.config
     return {
         "run": evaluated.folder.resolve().name,
@@ -103,7 +103,7 @@ def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:
     }
 
 
-def _headline(evaluated: EvaluatedRun) -> str:
+def _headline(evaluated: OpenedRun) -> str:
     run, data = evaluated.run, evaluated.data
     lines = [
         f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, "

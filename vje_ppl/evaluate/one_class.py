@@ -21,14 +21,14 @@ from vje_ppl.data.selection import class_index, select_class
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.files import open_no_link
 from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.measures.anomaly.tables import one_class_table
 from vje_ppl.measures.detection import auroc
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
-from vje_ppl.terminal.say import say
+from vje_ppl.terminal.progress import progress
 from vje_ppl.train.run import train
 
 FOLDER = "one_class"
@@ -42,7 +42,7 @@ NOTE = (
 )
 
 
-def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
+def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
     """Trains what is missing, scores every test image once under each model, and compares with the labels.
 
     A run that was itself trained on one class alone, because `data.only_class` says so or because there are training
@@ -76,7 +76,7 @@ def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
             raise UserError("one_class.classes expects one class or more, got none; null is all of them.")
         _check_sizes(evaluated, test.classes, chosen)
         for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
-            say("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
+            progress("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
             rows += _rows(_trained_on(evaluated, test.classes[label], name), test, label)
     if not evaluated.shards.is_first:
         return Outcome([])
@@ -94,7 +94,7 @@ def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
     ]
 
 
-def _check_sizes(evaluated: EvaluatedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
+def _check_sizes(evaluated: OpenedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
     """Refuses, before any training, a class of too few training images."""
     labels, batch_size = evaluated.data.train.labels, evaluated.options.one_class.batch_size
     counts = Counter([] if labels is None else labels.tolist())
@@ -112,7 +112,7 @@ def _check_sizes(evaluated: EvaluatedRun, classes: Sequence[str], chosen: Sequen
             )
 
 
-def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: int) -> DictConfig:
+def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) -> DictConfig:
     """The run's own configuration, for one class alone and in a folder inside the run's."""
     options, config = evaluated.options, deepcopy(evaluated.run.config)
     if "only_class" not in config.data:
@@ -143,7 +143,7 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
     return config
 
 
-def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> EvaluatedRun:
+def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
     """The run of one class, trained as far as it has to be; what the training says goes to `train.log`."""
     images = select_class(evaluated.data.train, only_class)
     config = class_config(evaluated, only_class, name, len(images))
@@ -154,12 +154,12 @@ def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> Evaluate
     with open_no_link(said, "a") as log, redirect_stdout(log):
         code = train(config)
     if code:
-        say("one class", f"interrupted: the same command goes on with {folder}")
+        progress("one class", f"interrupted: the same command goes on with {folder}")
         raise SystemExit(code)
     return replace(evaluated.of_class(folder), data=replace(evaluated.data, train=images))
 
 
-def _rows(evaluated: EvaluatedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
+def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
     """A row for each score: the class `label` against all others of the test set."""
     assert test.labels is not None
     assert test.classes is not None

@@ -8,16 +8,16 @@ from typing import Any
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome, read_report
 from vje_ppl.evaluate.pictures import ood_figure
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.other_data import open_other
 from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.measures.anomaly.tables import ood_table
 from vje_ppl.measures.detection import DEFINITIONS, detection
 from vje_ppl.settings.checks import as_list
-from vje_ppl.terminal.say import say
+from vje_ppl.terminal.progress import progress
 
 
-def evaluate_ood(evaluated: EvaluatedRun) -> Outcome:
+def evaluate_ood(evaluated: OpenedRun) -> Outcome:
     """Scores the run's test images, and test images of each other data set, and compares.
 
     Nothing is chosen on either of them: scores and their options are fixed beforehand.
@@ -33,13 +33,13 @@ def evaluate_ood(evaluated: EvaluatedRun) -> Outcome:
     others = [open_other(one, evaluated, known) for one in as_list(evaluated.options.ood.data)]
     if not others:
         raise UserError("ood.data expects one data set or more, such as ood.data=[fashion_mnist], got none.")
-    say("OOD", f"in: {evaluated.data.name}, {len(test)} images")
+    progress("OOD", f"in: {evaluated.data.name}, {len(test)} images")
     score = scorer(evaluated)
     _, inside = score(test)
     rows: list[dict[str, Any]] = []
     pictures = {}
     for name, images, how in others:
-        say("OOD", f"out: {name}, {len(images)} images; {how}")
+        progress("OOD", f"out: {name}, {len(images)} images; {how}")
         _, outside = score(images)
         if not evaluated.shards.is_first:
             continue
@@ -59,7 +59,7 @@ def evaluate_ood(evaluated: EvaluatedRun) -> Outcome:
     return Outcome(rows, table=ood_table(rows), notes=(DEFINITIONS,), pictures=pictures, facts={"names": known})
 
 
-def known_names(evaluated: EvaluatedRun) -> dict[str, str]:
+def known_names(evaluated: OpenedRun) -> dict[str, str]:
     """What earlier results and pictures in the run folder call other data sets, and the images that they are of."""
     earlier = read_report(evaluated.folder).get("ood")
     names = earlier.get("names") if isinstance(earlier, Mapping) else None

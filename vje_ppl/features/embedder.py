@@ -1,4 +1,4 @@
-"""What is evaluated: an encoder, and a probability model over its embeddings where the method has one."""
+"""What an evaluation uses of a method: an encoder and, if there is one, a probability model over its embeddings."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ from torch import Tensor
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.methods.method import Method, PredictiveDensity
 from vje_ppl.program.moments import moments
-from vje_ppl.runs.trained_run import TrainedRun
-from vje_ppl.settings.build import build_method
 
 
 @dataclass(frozen=True)
-class Subject:
-    """An encoder in evaluation mode; all that comes after it works on features.
+class Embedder:
+    """An encoder in evaluation mode, with its probability model.
 
-    A method without a probability model has z alone, and the scores that need no model.
+    A method without a probability model has only z, and only the scores that need no model.
 
     Attributes:
         embed: maps prepared images (N, C, H, W) to embeddings z, (N, D).
         dim: embedding width D.
-        program: guide and model over the embeddings, in evaluation mode; None for a method without.
-        density: what predicts another view's embedding, for a method that does so without a program; None otherwise.
+        program: guide and model over the embeddings, in evaluation mode; None if the method has none.
+        density: the predictive density of another view's embedding, if the method has one without a program.
     """
 
     embed: Callable[[Tensor], Tensor]
@@ -36,43 +34,27 @@ class Subject:
     density: PredictiveDensity | None = None
 
     @classmethod
-    def of(cls, module: Method) -> Subject:
-        """The subject that a method's module is, in the mode and on the device that the module has."""
+    def of(cls, module: Method) -> Embedder:
+        """The embedder of a method, in its present mode and on its device."""
         density = module if isinstance(module, PredictiveDensity) else None
         return cls(module.embed, module.dim, module.program, density)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """The kinds of features there are: `z` and, with a posterior, `mu`."""
+        """The kinds of features: `z` and, with a posterior, `mu`."""
         return ("z",) if self.program is None else ("z", "mu")
 
     @torch.no_grad()
     def features(self, images: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N D"]]:
-        """Each kind of features of a batch of prepared images, float32, where the images lie."""
+        """All kinds of features of a batch of prepared images, float32, on the device of the images."""
         z = self.embed(images)
         return self.with_mean(z, self.infer(z))
 
     def infer(self, z: Float[Tensor, "N D"]) -> Any:
-        """The amortized posterior of embeddings; None for a method without."""
+        """The amortized posterior of embeddings; None if the method has none."""
         return None if self.program is None else self.program.guide.infer(z)
 
     def with_mean(self, z: Float[Tensor, "N D"], posterior: Any) -> dict[str, Float[Tensor, "N D"]]:
-        """Embeddings and, where there is a posterior, its mean, by name."""
+        """Embeddings and, if there is a posterior, its mean, by name."""
         found = {"z": z.float()}
         return found if posterior is None else found | {"mu": moments(posterior)[0].float()}
-
-
-def trained_subject(run: TrainedRun) -> Subject:
-    """The subject that a run has trained."""
-    return Subject.of(run.module)
-
-
-def untrained_subject(run: TrainedRun, channels: int, device: torch.device, trust_targets: bool) -> Subject:
-    """What the run started from: the same parts with the initial weights of the run's seed.
-
-    The global random state of the CPU is left as it was.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.config.seed)
-        module = build_method(run.config, channels, run.preprocess.size, trust_targets)
-    return Subject.of(module.to(device).eval())

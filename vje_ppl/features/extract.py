@@ -13,8 +13,8 @@ from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
 from vje_ppl.errors import UserError
+from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.shards import WHOLE, Shards
-from vje_ppl.features.subject import Subject
 from vje_ppl.files import explain
 
 
@@ -63,7 +63,7 @@ class Representation:
 
 
 def extract(
-    subject: Subject,
+    embedder: Embedder,
     batches: Iterable[tuple[Tensor, Tensor]],
     most: int,
     memory_mb: float = math.inf,
@@ -73,7 +73,7 @@ def extract(
     """Embed batches of (index, prepared images).
 
     Args:
-        subject: embeds them.
+        embedder: embeds them.
         batches: the images, each once; this process's share of them.
         most: most images that the batches of all processes hold.
         memory_mb: megabytes of features to hold in memory; larger sets lie in a nameless file.
@@ -84,9 +84,9 @@ def extract(
         The features of all images in the first process, of none in the others.
     """
     room = most if shards.is_first else 0
-    matrices = {name: stored_rows(room, subject.dim, memory_mb, folder) for name in subject.feature_names}
+    matrices = {name: stored_rows(room, embedder.dim, memory_mb, folder) for name in embedder.feature_names}
     images, count = torch.empty(room, dtype=torch.int64), 0
-    for index, found in shards.gathered((index, subject.features(prepared)) for index, prepared in batches):
+    for index, found in shards.gathered((index, embedder.features(prepared)) for index, prepared in batches):
         rows = slice(count, count + len(index))
         images[rows] = index
         for name, values in found.items():

@@ -18,11 +18,11 @@ from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.settings.build import build
 
 
-def open_other(wanted: Any, evaluated: EvaluatedRun, known: dict[str, str]) -> tuple[str, ImageSet, str]:
+def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tuple[str, ImageSet, str]:
     """A data set by the name of its configuration, or a mapping with `name` and options: {name: cifar10, root: data}.
 
     Args:

@@ -31,7 +31,7 @@ class BarlowTwins(Baseline):
     Source: Zbontar, Jing, Misra, LeCun and Deny, "Barlow Twins", ICML 2021, equations 1 and 2.
     """
 
-    least_images: ClassVar[int] = 2
+    min_batch_size: ClassVar[int] = 2
 
     def __init__(
         self, encoder: nn.Module, projector: Sequence[int], redundancy: float = 5e-3, norm: str = "batch"

@@ -34,7 +34,7 @@ class VICReg(Baseline):
     the variance term, are those of the authors' code, which lightly follows.
     """
 
-    least_images: ClassVar[int] = 2
+    min_batch_size: ClassVar[int] = 2
 
     def __init__(
         self,

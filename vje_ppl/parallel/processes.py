@@ -78,7 +78,7 @@ def _slurm_tasks(tasks: int) -> Processes:
     return Processes("SLURM", tasks // nodes, nodes, SLURMEnvironment())
 
 
-def alone() -> list[ClusterEnvironment]:
+def single_process_environment() -> list[ClusterEnvironment]:
     """What tells Fabric that this process was started by itself, where SLURM is there; elsewhere Fabric sees it."""
     if "SLURM_NTASKS" not in os.environ and not shutil.which("srun"):
         return []

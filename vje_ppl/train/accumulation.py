@@ -97,7 +97,7 @@ def check_accumulation(accumulate: int, batch_size: int, world_size: int, method
     """
     if accumulate == 1:
         return
-    if method.least_images > 1:
+    if method.min_batch_size > 1:
         raise UserError(
             f"{type(method).__name__} compares the images of a batch with each other, so that the parts of a batch do "
             "not add up to the whole; use trainer.accumulate=1 with it, and a smaller batch_size if memory is short."

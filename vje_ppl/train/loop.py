@@ -48,7 +48,7 @@ class TrainingLoop:
         describe: facts about the run that go into every checkpoint (versions and the like), plain containers.
 
     Attributes:
-        remedy: what may help when embeddings collapse; the method's own advice, unless something else is known.
+        collapse_advice: what may help when embeddings collapse; by default, the method's own advice.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class TrainingLoop:
         self._log = log
         self._fabric, self._knn, self._folder, self._config, self._describe = fabric, knn, folder, config, describe
         self._plain = module
-        self.remedy = module.remedy
+        self.collapse_advice = module.collapse_advice
         self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
         self._batches = batches
         self._skips = config.trainer.on_nonfinite == "skip"
@@ -156,7 +156,7 @@ class TrainingLoop:
         self._clock = dict.fromkeys(clock, 0.0)
         if skipped:
             self._say(f"warning: {skipped} step(s) of epoch {self.epoch} skipped for not being finite, from {first}")
-        warning = collapse_warning(means, self.remedy)
+        warning = collapse_warning(means, self.collapse_advice)
         if warning:
             self._say(warning)
         self._record(row)
@@ -202,10 +202,10 @@ class TrainingLoop:
             self._log.point(self._step, dict(zip(values, means, strict=True)) | {"lr": self._take_step.learning_rate})
 
     def _stop_if_not_finite(self, of_epoch: bool = False) -> None:
-        trouble = self._monitor.trouble(self._earliest, of_epoch=of_epoch)
-        if trouble:
+        failure_reason = self._monitor.failure_reason(self._earliest, of_epoch=of_epoch)
+        if failure_reason:
             raise UserError(
-                f"{trouble[0].upper()}{trouble[1:]}; the last good checkpoint is "
+                f"{failure_reason[0].upper()}{failure_reason[1:]}; the last good checkpoint is "
                 f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, set trainer.clip, "
                 f"{'' if self._skips else 'pass over such steps with trainer.on_nonfinite=skip, '}or look closer "
                 "with debug=true."

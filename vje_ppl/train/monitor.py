@@ -81,7 +81,7 @@ class Monitor:
             statistics["share_at_bound"] = self._bounded_scale.share_at_bound(terms.scale)  # type: ignore[attr-defined]
         return statistics
 
-    def trouble(self, earliest: Reduce = _own, *, of_epoch: bool = False) -> str | None:
+    def failure_reason(self, earliest: Reduce = _own, *, of_epoch: bool = False) -> str | None:
         """Wait for the device; a clause that says why training cannot go on, or None.
 
         Within a step, the first quantity on the way from the embedding to the gradient is named.
@@ -157,7 +157,7 @@ class Monitor:
         self._sums, self._bad_step, self._skipped = moved("sums"), moved("bad_step"), moved("skipped")
 
 
-def collapse_warning(means: dict[str, float], remedy: str) -> str | None:
+def collapse_warning(means: dict[str, float], collapse_advice: str) -> str | None:
     """One sentence when normalized embeddings have all but one direction, else None (as for batches of one image).
 
     `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 where they are uniform, 0 where
@@ -165,14 +165,14 @@ def collapse_warning(means: dict[str, float], remedy: str) -> str | None:
 
     Args:
         means: of an epoch.
-        remedy: what may help, after "try".
+        collapse_advice: what may help, after "try".
     """
     spread = means.get("spread", 1.0)
     if not spread < COLLAPSED:
         return None
     return (
         f"warning: embeddings collapse: their directions spread {spread:.3f} of what uniform ones would (1 is spread, "
-        f"0 is collapsed); try {remedy}."
+        f"0 is collapsed); try {collapse_advice}."
     )
 
 

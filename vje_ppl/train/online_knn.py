@@ -12,10 +12,10 @@ from torch import Tensor
 from vje_ppl.data.batches import Share
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
+from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.extract import extract
 from vje_ppl.features.pixels import raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
-from vje_ppl.features.subject import Subject
 from vje_ppl.measures.knn import Features, accuracy, knn_ranks
 from vje_ppl.methods.method import Method
 
@@ -65,7 +65,7 @@ class OnlineKNN:
     def _features(self, module: Method, images: ImageSet) -> tuple[dict[str, Tensor], Tensor]:
         """Features by name, and labels."""
         batches = self._batches(images, self._shards.share())
-        found = extract(Subject.of(module), batches, len(images), shards=self._shards)
+        found = extract(Embedder.of(module), batches, len(images), shards=self._shards)
         return found.by_name, _labels(images)[found.images]
 
     def pixels(self) -> float | None:

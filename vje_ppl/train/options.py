@@ -47,10 +47,10 @@ def check_batch_size(config: DictConfig, module: Method) -> None:
             f"{key}={config.trainer.accumulate} has no batch statistics, which norm=batch needs; give "
             f"batch_size={2 * config.batch_size} or more, or norm=group."
         )
-    if config.batch_size < module.least_images:
+    if config.batch_size < module.min_batch_size:
         raise UserError(
             f"{type(module).__name__} compares images of a batch, so batch_size expects at least "
-            f"{module.least_images}, got {config.batch_size}."
+            f"{module.min_batch_size}, got {config.batch_size}."
         )
 
 

@@ -38,7 +38,7 @@ def _train(session: Session) -> int:
         warning = contrast_warning(session.data.train, session.augment.evaluation)
         if warning:
             print(f"warning: {warning}", flush=True)
-            loop.remedy = "images that differ (see the warning at the start)"
+            loop.collapse_advice = "images that differ (see the warning at the start)"
     finished = state is not None and state["finished"]
     code = 0 if finished else loop.fit()
     if code == 0 and session.is_first:

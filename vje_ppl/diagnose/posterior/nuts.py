@@ -18,7 +18,7 @@ from numpyro.infer.hmc import hmc
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from vje_ppl.diagnose.posterior.lanes import Lanes, Whitening
+from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap
 from vje_ppl.diagnose.posterior.ported_program import PortedProgram
 from vje_ppl.diagnose.posterior.problem import log_joint
 
@@ -160,7 +160,7 @@ class NUTS:
     def __init__(self, program: PortedProgram, options: NUTSOptions) -> None:
         self.options = options
 
-        def potential_of(lane: Lanes, whitening: Whitening) -> Callable[[jax.Array], jax.Array]:
+        def potential_of(lane: Lanes, whitening: PosteriorMap) -> Callable[[jax.Array], jax.Array]:
             def potential(noise: jax.Array) -> jax.Array:
                 return -log_joint(program, lane.power, whitening(noise), lane.scale, lane.observed)
 
@@ -168,7 +168,7 @@ class NUTS:
 
         start, transition = hmc(potential_fn_gen=potential_of, algo="NUTS")
 
-        def started(key: jax.Array, lane: Lanes, whitening: Whitening) -> Any:
+        def started(key: jax.Array, lane: Lanes, whitening: PosteriorMap) -> Any:
             first, rest = random.split(key)
             return start(
                 random.normal(first, lane.scale.shape),
@@ -181,11 +181,11 @@ class NUTS:
                 rng_key=rest,
             )
 
-        def moved(state: Any, lane: Lanes, whitening: Whitening) -> Any:
+        def moved(state: Any, lane: Lanes, whitening: PosteriorMap) -> Any:
             return transition(state, (lane, whitening))
 
         @partial(jax.jit, static_argnums=3)
-        def advance(state: Any, lanes: Lanes, whitening: Whitening, count: int) -> tuple[Any, dict[str, Any]]:
+        def advance(state: Any, lanes: Lanes, whitening: PosteriorMap, count: int) -> tuple[Any, dict[str, Any]]:
             def transitions(_: Any, carried: tuple[Any, Any]) -> tuple[Any, Any]:
                 state, diverging = carried
                 state = jax.vmap(moved)(state, lanes, whitening)
@@ -209,7 +209,7 @@ class NUTS:
         self._start, self._advance = jax.jit(jax.vmap(started)), advance
 
     def __call__(
-        self, lanes: Lanes, whitening: Whitening, seed: int, report: Callable[[int], None] | None = None
+        self, lanes: Lanes, whitening: PosteriorMap, seed: int, report: Callable[[int], None] | None = None
     ) -> Chains:
         """Sample every lane.
 

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from vje_ppl.diagnose.posterior.gap import Gap, compiled_measure, measure, split
 from vje_ppl.diagnose.posterior.gaussians import compiled
 from vje_ppl.diagnose.posterior.importance import bounds, khat
-from vje_ppl.diagnose.posterior.lanes import Lanes, Whitening, in_blocks, repeated
+from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap, in_blocks, repeated
 from vje_ppl.diagnose.posterior.nuts import NUTS, Chains, Convergence, NUTSOptions, convergence, sampler_of
 from vje_ppl.diagnose.posterior.problem import LatentTerms, PosteriorProblem, Power, powers
 from vje_ppl.randomness import Stream, stream_seed
-from vje_ppl.terminal.say import say
+from vje_ppl.terminal.progress import progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Gaussians:
         shared_scale: likewise.
     """
 
-    best: Whitening
+    best: PosteriorMap
     shared_mean: Float[np.ndarray, "N D"]
     shared_scale: Float[np.ndarray, "N D"]
 
@@ -132,7 +132,7 @@ class Reference:
         """Prior and likelihood at the guide's draws, (S, T, N)."""
         return self.problem.terms(self.problem.guide_draws[:, None])
 
-    def whitening(self, lanes: Lanes) -> Whitening:
+    def whitening(self, lanes: Lanes) -> PosteriorMap:
         """The best diagonal Gaussians of lanes."""
         search, _ = self._searches
         key = random.key(stream_seed(self.problem.seed, Stream.GAUSSIAN_SEARCH) % 2**32)
@@ -154,7 +154,7 @@ class Reference:
                 lanes = _lanes(problem, power)
                 shape = problem.start.shape[:2]
                 best = self.whitening(lanes)
-                best = Whitening(**{name: one.reshape(*shape, *one.shape[1:]) for name, one in vars(best).items()})
+                best = PosteriorMap(**{name: one.reshape(*shape, *one.shape[1:]) for name, one in vars(best).items()})
                 _, search = self._searches
                 observed = {name: jnp.asarray(value) for name, value in problem.observed.items()}
                 key = random.key(stream_seed(problem.seed, Stream.GAUSSIAN_SEARCH, 1) % 2**32)
@@ -168,7 +168,7 @@ class Reference:
         if power.name not in self._sampled:
             chains, images = self.options.chains, self.problem.images
             best = self.gaussians(power).best
-            first = Whitening(**{name: one[0] for name, one in vars(best).items()})
+            first = PosteriorMap(**{name: one[0] for name, one in vars(best).items()})
             lanes = repeated((_lanes(self.problem, power, 1), first), chains)
             seed = stream_seed(self.problem.seed, Stream.CHAINS, int(power.power != 1))
             draws = self.run_chains(lanes, seed, f"{images} images × {chains} chains, {power.label}")
@@ -182,7 +182,7 @@ class Reference:
             )
         return self._sampled[power.name]
 
-    def run_chains(self, lanes: tuple[Lanes, Whitening], seed: int, what: str) -> Chains:
+    def run_chains(self, lanes: tuple[Lanes, PosteriorMap], seed: int, what: str) -> Chains:
         """Sample lanes, with a progress bar."""
         total = self.options.warmup + self.options.draws * self.options.thin
         with (
@@ -214,7 +214,7 @@ class Reference:
         start = time.perf_counter()
         yield
         if not self.quiet:
-            say(name, f"{line}: {time.perf_counter() - start:.1f} s")
+            progress(name, f"{line}: {time.perf_counter() - start:.1f} s")
 
 
 def _lanes(problem: PosteriorProblem, power: Power, targets: int | None = None) -> Lanes:

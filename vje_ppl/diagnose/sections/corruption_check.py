@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict, enumerated
-from vje_ppl.diagnose.run import DiagnosedRun, inferring
+from vje_ppl.diagnose.run import DiagnosedRun
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.corruptions import Corruption
 from vje_ppl.diagnose.statistics.posterior_scale import pixels_of, scale_under_corruption, severity_correlation
@@ -38,7 +38,7 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
     scales, examples = {}, {}
     for name, one in chosen.items():
         batches = diagnosed.evaluated.prepared(images)
-        scales[name] = scale_under_corruption(inferring(diagnosed), batches, normalize, one, diagnosed.seed).numpy()
+        scales[name] = scale_under_corruption(diagnosed.infer, batches, normalize, one, diagnosed.seed).numpy()
         worse = [one(pixels, severity, diagnosed.seed, index[richest]) for severity in one.severities]
         examples[name] = torch.cat([pixels, *worse]).cpu().numpy()
     correlations = {name: float(severity_correlation(values).mean()) for name, values in scales.items()}

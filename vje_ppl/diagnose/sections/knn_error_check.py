@@ -25,7 +25,7 @@ def knn_errors(diagnosed: DiagnosedRun, images: ImageSet) -> tuple[np.ndarray | 
         return None, 0
     evaluated, options = diagnosed.evaluated, diagnosed.options.uncertainty.knn
     bank = at_most(bank, diagnosed.options.images.bank)
-    ours, theirs = (evaluated.features(evaluated.subject, one) for one in (bank, images))
+    ours, theirs = (evaluated.features(evaluated.embedder, one) for one in (bank, images))
     k, ranks = knn_ranks(
         ours.by_name["z"],
         bank.labels[ours.images],  # type: ignore[index]

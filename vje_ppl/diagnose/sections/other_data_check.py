@@ -7,7 +7,7 @@ from jaxtyping import Float64
 
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict, enumerated
-from vje_ppl.diagnose.run import DiagnosedRun, inferring
+from vje_ppl.diagnose.run import DiagnosedRun
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.posterior_scale import scale_of_images
 from vje_ppl.features.other_data import open_other
@@ -35,7 +35,7 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
     for one in wanted:
         name, images, how = open_other(one, evaluated, known)
         images = at_most(images, diagnosed.options.uncertainty.images)
-        outside[name] = scale_of_images(inferring(diagnosed), evaluated.prepared(images)).numpy()
+        outside[name] = scale_of_images(diagnosed.infer, evaluated.prepared(images)).numpy()
         metrics = detection(scale, outside[name]).row
         rows.append(
             {

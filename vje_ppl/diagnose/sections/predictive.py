@@ -192,7 +192,7 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
     index, sources, targets = [], [], []
     seed = stream_seed(diagnosed.seed, Stream.PREDICTIVE_VIEWS)
     for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=diagnosed.device):
-        source, target = (evaluated.subject.embed(view).float() for view in views[1:])
+        source, target = (evaluated.embedder.embed(view).float() for view in views[1:])
         index.append(place)
         sources.append(source)
         targets.append(target)

@@ -10,7 +10,7 @@ from torch import Tensor
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Section, Verdict, joined
-from vje_ppl.diagnose.run import DiagnosedRun, held_out_images, inferring
+from vje_ppl.diagnose.run import DiagnosedRun, held_out_images
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.sections.corruption_check import corruption_check
 from vje_ppl.diagnose.sections.knn_error_check import knn_error_check, knn_errors
@@ -35,7 +35,7 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
         UserError: for an unknown corruption or data set.
     """
     images = at_most(held_out_images(diagnosed.data), diagnosed.options.uncertainty.images)
-    scale = scale_of_images(inferring(diagnosed), diagnosed.evaluated.prepared(images)).numpy()
+    scale = scale_of_images(diagnosed.infer, diagnosed.evaluated.prepared(images)).numpy()
     title = "Does uncertainty mean anything?"
     if not np.isfinite(scale).all():
         return Section("uncertainty", title, [unusable_verdict(scale)], notes=NOTES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from vje_ppl.data.preprocess import Normalize
-from vje_ppl.diagnose.run import Infer
 from vje_ppl.diagnose.statistics.corruptions import Corruption
 from vje_ppl.program.moments import moments
 
@@ -30,14 +29,14 @@ def mean_log_scale(posterior: Any) -> Float64[Tensor, "*batch"]:
 
 
 @torch.no_grad()
-def scale_of_images(infer: Infer, batches: Iterable[tuple[Tensor, Tensor]]) -> Float64[Tensor, " N"]:
+def scale_of_images(infer: Callable[[Tensor], Any], batches: Iterable[tuple[Tensor, Tensor]]) -> Float64[Tensor, " N"]:
     """`mean_log_scale` of batches of (index, prepared images), in order, on the CPU."""
     return torch.cat([mean_log_scale(infer(prepared)).cpu() for _, prepared in batches])
 
 
 @torch.no_grad()
 def scale_under_corruption(
-    infer: Infer,
+    infer: Callable[[Tensor], Any],
     batches: Iterable[tuple[Tensor, Tensor]],
     normalize: Normalize,
     corruption: Corruption,

@@ -18,11 +18,11 @@ from vje_ppl.data.batches import BLOCK, evaluation_views
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.shards import WHOLE, Part, Shards
-from vje_ppl.features.subject import Subject
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
-from vje_ppl.measures.anomaly.distances import Yardsticks
+from vje_ppl.measures.anomaly.distances import Distances
 from vje_ppl.measures.anomaly.kinds import Score, ScoreKind
 from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
 from vje_ppl.measures.anomaly.view_pairs import CLEAN, ScoreOptions, single_views
@@ -30,12 +30,12 @@ from vje_ppl.randomness import Stream, stream_seed
 
 
 class AnomalyScorer:
-    """Scores images against the training images of one subject.
+    """Scores images by the training images of one embedder.
 
     A score of an image depends on the seed and on the image's place in its set, and not on the images beside it.
 
     Args:
-        subject: encoder and, where the method has one, program or density.
+        embedder: encoder and, if the method has one, program or density.
         augment: how views are made.
         training: features of M training images without augmentation by name, (M, D) each.
         options: how scores are computed.
@@ -45,7 +45,7 @@ class AnomalyScorer:
 
     def __init__(
         self,
-        subject: Subject,
+        embedder: Embedder,
         augment: Augment,
         training: dict[str, Float[Tensor, "M D"]],
         options: ScoreOptions,
@@ -53,12 +53,12 @@ class AnomalyScorer:
         shards: Shards = WHOLE,
     ) -> None:
         self._shards = shards
-        self._subject, self._augment, self._options, self._device = subject, augment, options, device
-        self._yardsticks = {name: Yardsticks(one, options.neighbours, device) for name, one in training.items()}
-        self._density = None if subject.density is None else DensityScores(subject.density, options)
+        self._embedder, self._augment, self._options, self._device = embedder, augment, options, device
+        self._to_training = {name: Distances(one, options.neighbours, device) for name, one in training.items()}
+        self._density = None if embedder.density is None else DensityScores(embedder.density, options)
         self._program = None
-        if subject.program is not None:
-            self._program = ProgramScores(subject.program, training["z"].to(device), options)
+        if embedder.program is not None:
+            self._program = ProgramScores(embedder.program, training["z"].to(device), options)
 
     @torch.no_grad()
     def __call__(self, images: ImageSet) -> tuple[Int64[Tensor, " N"], list[Score]]:
@@ -79,7 +79,7 @@ class AnomalyScorer:
 
     def _scored(self, images: ImageSet) -> Iterator[Part]:
         for index, views in self._batches(images):
-            z = torch.stack([self._subject.embed(view).float() for view in views])
+            z = torch.stack([self._embedder.embed(view).float() for view in views])
             posterior = self._infer(z)
             scores = {} if self._program is None else self._program(z, posterior, index)
             scores |= {} if self._density is None else self._density(z)
@@ -87,13 +87,13 @@ class AnomalyScorer:
             yield index, {kind: values.double() for kind, values in scores.items()}
 
     def _infer(self, z: Float[Tensor, "V N D"]) -> Any:
-        posterior = self._subject.infer(z.flatten(0, 1))
+        posterior = self._embedder.infer(z.flatten(0, 1))
         return None if posterior is None else map_posterior(posterior, lambda one: one.unflatten(0, z.shape[:2]))
 
     def _batches(self, images: ImageSet) -> Iterator[tuple[Tensor, list[Tensor]]]:
         """This process's share of the images, as many blocks together as `batch_size` and memory have room for."""
         views, options = 1 + self._options.augmentations, self._options
-        room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._subject.dim))
+        room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._embedder.dim))
         together = max(1, room // BLOCK)
         seed = stream_seed(options.seed, Stream.SCORE_VIEWS)
         share = self._shards.share(together)
@@ -104,12 +104,12 @@ class AnomalyScorer:
     def _distances(self, z: Float[Tensor, "V N D"], posterior: Any) -> Scores:
         flat = None if posterior is None else map_posterior(posterior, lambda one: one.flatten(0, 1))
         found: Scores = {}
-        for features, values in self._subject.with_mean(z.flatten(0, 1), flat).items():
-            yardsticks = self._yardsticks[features]
-            for name, distance in yardsticks(values).items():
+        for features, values in self._embedder.with_mean(z.flatten(0, 1), flat).items():
+            distances = self._to_training[features]
+            for name, distance in distances(values).items():
                 by_view = distance.double().unflatten(0, z.shape[:2])
                 for views, numbers in single_views(len(z)).items():
-                    kind = yardsticks.kind(name, features, views, sum(number > 0 for number in numbers))
+                    kind = distances.kind(name, features, views, sum(number > 0 for number in numbers))
                     found[kind] = by_view[numbers].mean(0)
         return found
 
@@ -132,9 +132,9 @@ def distance_scores(
         neighbours: k of k-NN distances.
         device: where to compute.
     """
-    yardsticks = Yardsticks(training, neighbours, device)
-    scores = yardsticks(images).items()
-    kinds = {name: yardsticks.kind(name, features, CLEAN, 0, encoder) for name, _ in scores}
+    distances = Distances(training, neighbours, device)
+    scores = distances(images).items()
+    kinds = {name: distances.kind(name, features, CLEAN, 0, encoder) for name, _ in scores}
     return [Score(kinds[name], _finite(kinds[name], values.double().cpu())) for name, values in scores]
 
 
@@ -173,7 +173,7 @@ def score_options(options: DictConfig) -> ScoreOptions:
     return made
 
 
-def scorer(evaluated: EvaluatedRun) -> Callable[[ImageSet], Scored]:
+def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
     """Prepare all scores of a run from its training images.
 
     If several processes share the work, all of them call it, and only the first gets scores.
@@ -183,12 +183,12 @@ def scorer(evaluated: EvaluatedRun) -> Callable[[ImageSet], Scored]:
     """
     options = score_options(evaluated.options)
     training = at_most(evaluated.data.train, evaluated.options.scores.bank)
-    subjects = {"trained": evaluated.subject, "untrained": evaluated.untrained}
-    banks = {name: evaluated.features(subject, training).by_name for name, subject in subjects.items()}
+    embedders = {"trained": evaluated.embedder, "untrained": evaluated.untrained}
+    banks = {name: evaluated.features(embedder, training).by_name for name, embedder in embedders.items()}
     pixels = evaluated.pixels(training).by_name["pixels"]
     shards = evaluated.shards
     bank = shards.everywhere(banks["trained"])
-    of_program = AnomalyScorer(evaluated.subject, evaluated.augment, bank, options, evaluated.device, shards)
+    of_program = AnomalyScorer(evaluated.embedder, evaluated.augment, bank, options, evaluated.device, shards)
 
     def score(images: ImageSet) -> Scored:
         index, scores = of_program(images)
