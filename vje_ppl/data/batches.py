@@ -39,14 +39,12 @@ class TrainingBatch:
         index: which images these are, [n].
         views: V batches of views, each [n, C, size, size], normalized.
         wait_s: seconds spent waiting for the images: indexing, decoding, moving to the device.
-        augment_s: seconds that the CPU then spent on making the views.
     """
 
     step: int
     index: Int64[Tensor, " n"]
     views: tuple[Float[Tensor, "n C size size"], ...]
     wait_s: float
-    augment_s: float
 
 
 class TrainingBatches:
@@ -121,11 +119,11 @@ class TrainingBatches:
             for place in places:
                 start = time.perf_counter()
                 raw = next(batches)
-                arrived = time.perf_counter()
+                waited = time.perf_counter() - start
                 step = epoch * self.steps_per_epoch + place
                 keys = [ViewKey(self._seed, step, view, self._rows, self._batch_size) for view in range(self._views)]
                 views = tuple(raw.view(self._augment, key) for key in keys)
-                yield TrainingBatch(step, raw.index, views, arrived - start, time.perf_counter() - arrived)
+                yield TrainingBatch(step, raw.index, views, waited)
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,6 @@ class DiagnosedRun:
         return self.evaluated.data
 
     @property
-    def device(self) -> torch.device:
-        """Where torch computes."""
-        return self.evaluated.device
-
-    @property
     def program(self) -> JointEmbedding:
         """Guide, model and objective."""
         return self.run.program
@@ -91,19 +86,12 @@ class DiagnosedRun:
         return self.z.shape[-1]
 
     @property
-    def labels(self) -> Int64[np.ndarray, " N"] | None:
-        """The images' classes as numbers; None where they have none."""
-        held_out = held_out_images(self.data)
-        return None if held_out.labels is None else held_out.labels.cpu().numpy()[self.index]
-
-    @property
     def label_names(self) -> list[str]:
         """The images' classes by name, `unlabelled` where they have none."""
-        labels, classes = self.labels, held_out_images(self.data).classes
+        labels, classes = self.images.labels, self.images.classes
         if labels is None:
             return ["unlabelled"] * len(self.index)
-        named = ("unlabelled" if one < 0 else str(one) if classes is None else classes[one] for one in labels)
-        return list(named)
+        return ["unlabelled" if one < 0 else str(one) if classes is None else classes[one] for one in labels.tolist()]
 
     @cached_property
     def trained_posterior(self) -> Any:
@@ -122,11 +110,6 @@ class DiagnosedRun:
         return map_posterior(self.posterior, lambda one: one[view])
 
     @property
-    def target(self) -> Float[Tensor, "N D"]:
-        """Embeddings of the target view: what is observed."""
-        return self.z[FIRST_TARGET]
-
-    @property
     def targets(self) -> Float[Tensor, "T N D"]:
         """Embeddings of all target views of the same source."""
         return self.z[FIRST_TARGET:]
@@ -138,7 +121,7 @@ class DiagnosedRun:
         Held fixed in everything that is diagnosed.
         """
         with torch.no_grad():
-            return self.program.model.scale(self.trained_posterior.scale[SOURCE]).detach().expand(self.target.shape)
+            return self.program.model.scale(self.trained_posterior.scale[SOURCE]).detach().expand(self.targets[0].shape)
 
     @torch.no_grad()
     def infer(self, prepared: Float[Tensor, "N C S S"]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from vje_ppl.errors import UserError
@@ -53,7 +54,7 @@ def evaluate_ood(evaluated: OpenedRun) -> Outcome:
                     "converted": how,
                     **ours.kind.row,
                     "headline": ours.kind.is_headline,
-                    **detection(ours.values, theirs.values).row,
+                    **asdict(detection(ours.values, theirs.values)),
                 }
             )
     return Outcome(rows, table=ood_table(rows), notes=(DEFINITIONS,), pictures=pictures, facts={"names": known})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vje_ppl.files import read_json, write_atomically
+from vje_ppl.files import json_lines, read_json, write_atomically
 
 REPORT = "evaluation.json"
 
@@ -52,7 +51,7 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def write_report(folder: Path, facts: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, Any]:
-    """Puts the result of one kind of evaluation into `evaluation.json`, beside those of the others.
+    """Put the result of one kind of evaluation into `evaluation.json`, beside those of the others.
 
     Args:
         folder: the run folder.
@@ -64,6 +63,5 @@ def write_report(folder: Path, facts: dict[str, Any], kind: str, result: dict[st
         All that the file now holds.
     """
     report = read_report(folder) | facts | {kind: result}
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / REPORT, f"{text}\n".encode())
+    write_atomically(folder / REPORT, json_lines(report))
     return report

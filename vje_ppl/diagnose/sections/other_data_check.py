@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from jaxtyping import Float64
 
@@ -36,7 +38,7 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
         name, images, how = open_other(one, evaluated, known)
         images = at_most(images, diagnosed.options.uncertainty.images)
         outside[name] = scale_of_images(diagnosed.infer, evaluated.prepared(images)).numpy()
-        metrics = detection(scale, outside[name]).row
+        metrics = asdict(detection(scale, outside[name]))
         rows.append(
             {
                 "in": own,

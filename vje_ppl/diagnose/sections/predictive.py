@@ -191,7 +191,7 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
     images = at_most(held_out_images(diagnosed.data), options.images)
     index, sources, targets = [], [], []
     seed = stream_seed(diagnosed.seed, Stream.PREDICTIVE_VIEWS)
-    for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=diagnosed.device):
+    for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=evaluated.device):
         source, target = (evaluated.embedder.embed(view).float() for view in views[1:])
         index.append(place)
         sources.append(source)

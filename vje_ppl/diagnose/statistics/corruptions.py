@@ -62,9 +62,6 @@ class PixelNoise(Corruption):
 
     unit = "standard deviation, 1 is white"
 
-    def __init__(self, severities: Sequence[float] = (0.05, 0.1, 0.2, 0.4, 0.8)) -> None:
-        super().__init__(severities)
-
     def __call__(
         self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
     ) -> Float[Tensor, "N C S S"]:
@@ -80,9 +77,6 @@ class Blur(Corruption):
     """Gaussian blur with mirrored edges; the severity is its standard deviation as a share of the image's side."""
 
     unit = "standard deviation, share of the side"
-
-    def __init__(self, severities: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.3)) -> None:
-        super().__init__(severities)
 
     def __call__(
         self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
@@ -104,9 +98,7 @@ class Occlusion(Corruption):
 
     unit = "side of the square, share of the side"
 
-    def __init__(
-        self, severities: Sequence[float] = (0.25, 0.375, 0.5, 0.625, 0.75), mean: Sequence[float] = (0.5,)
-    ) -> None:
+    def __init__(self, severities: Sequence[float], mean: Sequence[float] = (0.5,)) -> None:
         super().__init__(severities)
         if self.severities[-1] > 1:
             raise UserError(f"An occlusion covers at most the whole image, a severity of 1, got {self.severities[-1]}.")
