@@ -17,6 +17,7 @@ from torch import Tensor
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.selection import at_most
+from vje_ppl.data.transforms.color_map import LUMA
 from vje_ppl.errors import UserError
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.settings.build import build
@@ -83,8 +84,6 @@ def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
-#: Weights of red, green and blue in grey: ITU-R BT.601, as Pillow converts to "L".
-LUMA = (0.299, 0.587, 0.114)
 _CHUNK = 4096
 
 
@@ -129,7 +128,7 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
 def _converted(pixels: UInt8[Tensor, "N C H W"], channels: int, side: int) -> UInt8[Tensor, "N K S S"]:
     values = pixels.float()
     if channels == 1 and pixels.shape[1] == 3:
-        values = (values * torch.tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+        values = (values * torch.from_numpy(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     elif channels == 3 and pixels.shape[1] == 1:
         values = values.expand(-1, 3, -1, -1)
     height, width = values.shape[2:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ class Embedding(NamedTuple):
     scale: Float[Tensor, "N D"] | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class TrainedRun:
     """A trained run, in evaluation mode.
 
@@ -52,16 +54,11 @@ class TrainedRun:
         fingerprint: what it was trained on, as from `vje_ppl.data.fingerprint`; None if not known.
     """
 
-    def __init__(
-        self,
-        module: Method,
-        preprocess: Preprocess,
-        config: DictConfig,
-        epoch: int,
-        fingerprint: Mapping[str, str] | None = None,
-    ) -> None:
-        self.module, self.preprocess, self.config, self.epoch = module, preprocess, config, epoch
-        self.fingerprint = fingerprint
+    module: Method
+    preprocess: Preprocess
+    config: DictConfig
+    epoch: int
+    fingerprint: Mapping[str, str] | None = None
 
     @property
     def program(self) -> JointEmbedding:

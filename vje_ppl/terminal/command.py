@@ -59,30 +59,24 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     sweep = os.getpid()
     _print_warnings()
 
-    def run_one(config: DictConfig) -> None:
-        """One job; in a sweep, a job that fails does not keep the next ones from running, but a signal does."""
-        if os.getpid() != sweep:  # in a process of `launcher=...`, from which an exception reaches the sweep
-            check_keys(config, config_name)
-            settle_text(config, config_name)
-            codes.append(task(config) or 0)
-        else:
-            run_here(config)
-        if codes[-1] > SIGNALLED:
-            sys.exit(codes[-1] if is_first() else 0)
-
-    def run_here(config: DictConfig) -> None:
+    def run_job(config: DictConfig) -> None:
+        """Run one job; if it fails, a sweep goes on with the next one, but a signal ends the sweep."""
         jobs.append(task_overrides())
         try:
             check_keys(config, config_name)
             settle_text(config, config_name)
             codes.append(task(config) or 0)
         except Exception as error:
+            if os.getpid() != sweep:  # a process of `launcher=...` passes its exception to the sweep
+                raise
             codes.append(_report(error, debug, config_name))
+        if codes[-1] > SIGNALLED:
+            sys.exit(codes[-1] if is_first() else 0)
 
     try:
         _check_processes(config_name)
         sys.argv[1:] = read_arguments(sys.argv[1:], config_name)
-        hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
+        hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_job)()
         _report_sweep(jobs, codes)
         sys.stdout.flush()
     except Exception as error:  # of composing the configuration, or of an output that nobody reads
