@@ -40,7 +40,7 @@ class TwoViews(Dataset):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> list[Tensor]:
-        """Decodes the file once."""
+        """Decode the file once."""
         with Image.open(self._paths[index]) as opened:
             image = opened.convert("RGB")
         return [self._transform(image) for _ in range(VIEWS)]
@@ -53,7 +53,7 @@ class PillowBlur:
     """
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Blurs by a standard deviation of 0.1 to 2 pixels."""
+        """Blur by a standard deviation of 0.1 to 2 pixels."""
         return image.filter(ImageFilter.GaussianBlur(float(torch.empty(()).uniform_(0.1, 2.0))))
 
 

@@ -41,7 +41,7 @@ def photographs(count: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
 
 
 def write_photographs(folder: Path, count: int, seed: int = 0) -> list[Path]:
-    """Writes `photographs` as JPEG files, a folder for each of the two, and returns their paths."""
+    """Write `photographs` as JPEG files, a folder for each of the two, and return their paths."""
     paths = []
     for number, (name, photo) in enumerate(photographs(count, seed)):
         path = folder / name / f"{name}_{number:05}.JPEG"

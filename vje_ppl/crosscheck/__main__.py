@@ -81,7 +81,7 @@ def _trained(config: DictConfig) -> dict[str, Any]:
 
 
 def _print_checks(checks: Sequence[Any]) -> None:
-    """A row a quantity, with both precisions in it, and a line for each failure that says where and who."""
+    """Print a row per quantity, with both precisions, and a line for each failure."""
     rows: dict[str, dict[str, Any]] = {}
     for check in checks:
         row = rows.setdefault(check.quantity, {"quantity": check.quantity})
@@ -104,7 +104,7 @@ def _print_checks(checks: Sequence[Any]) -> None:
 
 
 def _configure_jax(device: str) -> None:
-    """Before JAX starts: which platforms it may open, and that it reserves no memory of a GPU in advance."""
+    """Before JAX starts, set its platforms, and keep it from reserving GPU memory in advance."""
     os.environ["JAX_PLATFORMS"] = device if device == "cpu" else f"{device},cpu"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 

@@ -106,7 +106,7 @@ class TrainingBatches:
         self._reader = _reader(images, augment, seed, views, device)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[TrainingBatch]:
-        """Goes through an epoch; one epoch at a time.
+        """Go through an epoch; one epoch at a time.
 
         Args:
             epoch: its number, from 0.
@@ -148,7 +148,7 @@ class Share:
 def evaluation_batches(
     images: ImageSet, preprocess: Preprocess, *, batch_size: int, device: torch.device, share: Share = Share()
 ) -> Iterator[tuple[Int64[Tensor, " n"], Float[Tensor, "n C size size"]]]:
-    """Goes through all images once, in order, without randomness.
+    """Go through all images once, in order, without randomness.
 
     Args:
         images: the images.
@@ -183,7 +183,7 @@ def evaluation_batches(
 def evaluation_views(
     images: ImageSet, augment: Augment, *, views: int, seed: int, device: torch.device, share: Share = Share()
 ) -> Iterator[tuple[Int64[Tensor, " n"], list[Float[Tensor, "n C size size"]]]]:
-    """Goes through all images once, in order, a block at a time: the prepared image first, then its random views.
+    """Go through all images once, in order, a block at a time: the prepared image first, then its random views.
 
     A random view depends on the seed, the image's place in the set and the view's number alone.
 

@@ -48,12 +48,12 @@ WORDS = {Level.INFORMATION: "note", Level.GOOD: "good", Level.CAUTION: "caution"
 
 @dataclass(eq=False)
 class Diagnosis:
-    """What sections are made from.
+    """The inputs of all sections.
 
     Attributes:
         refer: makes `reference`, which only sections about posteriors need.
-        names: of the images.
-        facts: what is known of the case, by name.
+        names: names of the images.
+        facts: facts about the case, by name.
         run: the opened run; None for a synthetic case.
     """
 
@@ -67,7 +67,7 @@ class Diagnosis:
 
     @cached_property
     def reference(self) -> Reference:
-        """The posteriors and what they are compared with; their program is in NumPyro."""
+        """The posteriors and their comparisons; the program is in NumPyro."""
         return self.refer()
 
     @cached_property
@@ -117,7 +117,7 @@ def diagnose(config: DictConfig) -> int:
         diagnosis = _synthetic(config) if config.case == "conjugate" else _of_run(config)
         print("\n".join(f"{name:<10}{fact}" for name, fact in diagnosis.facts.items()), flush=True)
         if "predictive" in wanted and diagnosis.run is not None:
-            check_held_out(diagnosis.run)  # better known before the work than after it
+            check_held_out(diagnosis.run)  # before the long work
         folder = _folder(config)
         folder.mkdir(parents=True, exist_ok=True)
         for name in SECTIONS:
@@ -225,7 +225,7 @@ def _write_datatree(diagnosis: Diagnosis, path: Path, config: DictConfig) -> Non
 
 
 def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: float) -> None:
-    """The page, the numbers, and every picture by itself."""
+    """Write the page, the numbers, and every picture."""
     facts = diagnosis.facts | {"versions": ", ".join(f"{name} {one}" for name, one in versions(*PACKAGES).items())}
     write_report(folder / REPORT, facts, diagnosis.sections)
     for section in diagnosis.sections:
@@ -250,7 +250,7 @@ def _plain(section: Section) -> Mapping[str, Any]:
 
 
 def _summary(sections: Sequence[Section]) -> str:
-    """Every verdict in a line, the worst first, and the worst of all above them."""
+    """All verdicts, a line each, the worst first."""
     verdicts = sorted((one for section in sections for one in section.verdicts), key=lambda one: -one.level)
     lines = [f"  {WORDS[one.level]:<8} {one.name}: {one.sentence}" for one in verdicts]
     return "\n".join(["", "verdict", *lines])

@@ -1,4 +1,4 @@
-"""A trained run opened for diagnosis: a few held-out images, their views, and what the guide says of them."""
+"""A trained run opened for diagnosis: a few held-out images, their views, and their posteriors."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.build import build
 
-#: Which view is which: the image without augmentation, the source a, and from here on the targets b.
+#: Numbers of views: the image without augmentation, the source a, and the first target b.
 CLEAN, SOURCE, FIRST_TARGET = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
 class DiagnosedRun:
-    """N held-out images under a trained run, and what is asked about them.
+    """N held-out images under a trained run.
 
-    The images are the first N of an order that depends on their number alone, so that a larger N contains a smaller
-    one. Views belong to (`seed`, place in that order, view) and posterior draws to (`seed`, image, view): nothing here
-    draws from the training stream, and no image depends on those beside it. View 0 is the image without augmentation,
-    1 the source a whose posterior is diagnosed, 2 the target b, and any beyond are further targets of the same source.
+    The images are the first N of an order that depends only on their number, so a larger N contains a smaller one.
+    Views are keyed by (`seed`, place in that order, view), posterior draws by (`seed`, image, view): no image depends
+    on others, and nothing is drawn from the training stream. View 0 is the image without augmentation, 1 the source a
+    whose posterior is diagnosed, and all others are targets b of that source.
 
     Attributes:
-        evaluated: the run, its data and its options; features of whole sets of images come from there.
+        evaluated: the opened run with its data and options.
         images: the chosen images.
-        index: which images of the held-out set they are, shape (N,).
+        index: their places in the held-out set, shape (N,).
         z: embeddings of their views, float32, shape (V, N, D).
-        fault: what was planted into the guide on purpose; none as a rule.
+        fault: the fault planted into the guide, usually none.
     """
 
     evaluated: OpenedRun
@@ -62,7 +62,7 @@ class DiagnosedRun:
 
     @property
     def data(self) -> ImageData:
-        """The images that it was trained and is tested on."""
+        """The images for training and testing."""
         return self.evaluated.data
 
     @property
@@ -77,7 +77,7 @@ class DiagnosedRun:
 
     @property
     def seed(self) -> int:
-        """Of views and draws; the run has its own for training."""
+        """The seed of views and draws; the run has its own for training."""
         return self.options.seed
 
     @property
@@ -87,7 +87,7 @@ class DiagnosedRun:
 
     @property
     def label_names(self) -> list[str]:
-        """The images' classes by name, `unlabelled` where they have none."""
+        """The images' classes by name, or `unlabelled`."""
         labels, classes = self.images.labels, self.images.classes
         if labels is None:
             return ["unlabelled"] * len(self.index)
@@ -102,7 +102,7 @@ class DiagnosedRun:
 
     @cached_property
     def posterior(self) -> Any:
-        """The posteriors that are diagnosed: the trained guide's, with the fault where one is planted."""
+        """The diagnosed posteriors: the trained guide's, with the fault if one is planted."""
         return self.fault.posterior(self.trained_posterior)
 
     def posterior_of(self, view: int) -> Any:
@@ -116,10 +116,7 @@ class DiagnosedRun:
 
     @cached_property
     def likelihood_scale(self) -> Float[Tensor, "N D"]:
-        """The scale that the likelihood is given with the source view: the trained guide's, through `model.scale`.
-
-        Held fixed in everything that is diagnosed.
-        """
+        """The likelihood's scale for the source view, from the trained guide by `model.scale`; always held fixed."""
         with torch.no_grad():
             return self.program.model.scale(self.trained_posterior.scale[SOURCE]).detach().expand(self.targets[0].shape)
 
@@ -134,11 +131,11 @@ class DiagnosedRun:
         return embedded(self.evaluated, count, views, self.fault)
 
     def draws(self, samples: int, view: int = SOURCE) -> Float[Tensor, "S N D"]:
-        """Draws of the guide's latent for one view, keyed by (seed, view, image); a view has the same ones each time.
+        """Draws of the guide's latent for one view, keyed by (seed, view, image).
 
         Args:
             samples: S.
-            view: whose posterior.
+            view: number of the view.
         """
         alone = map_posterior(self.posterior, lambda one: one[view].unsqueeze(0))
         seed = stream_seed(self.seed, Stream.DIAGNOSIS_DRAWS, view)
@@ -150,7 +147,7 @@ class DiagnosedRun:
 
 
 def held_out_images(data: ImageData) -> ImageSet:
-    """The images to diagnose with: the test images, or those that the run was trained on where there are none."""
+    """The images to diagnose with: the test images or, if there are none, the training images."""
     return data.train if data.test is None else data.test
 
 
@@ -177,7 +174,7 @@ def embedded(evaluated: OpenedRun, count: int, views: int, fault: Fault) -> Diag
         evaluated: the run and its data.
         count: images, at most.
         views: random views of an image.
-        fault: what is planted into the guide.
+        fault: planted into the guide.
 
     Raises:
         UserError: if no image can be read.

@@ -1,4 +1,4 @@
-"""python -m vje_ppl.evaluate: what a trained run is worth downstream, beside raw pixels and the untrained network."""
+"""python -m vje_ppl.evaluate: downstream measures of a trained run, beside raw pixels and the untrained network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KINDS: dict[str, Callable[[OpenedRun], Outcome]] = {
 
 
 def evaluate(config: DictConfig) -> int:
-    """Evaluate a run in one way after the other; each leaves its result before the next one starts.
+    """Run one evaluation after the other; each writes its result before the next one starts.
 
     Args:
         config: the composed configuration of `configs/evaluate.yaml`.
@@ -53,7 +53,7 @@ def evaluate(config: DictConfig) -> int:
     with local_parameters(validate=config.debug):
         shards = Shards(fabric.global_rank, fabric.world_size)
         evaluated = open_run(config, fabric.device, shards)
-        read_report(evaluated.folder)  # a damaged one is better known before the work than after it
+        read_report(evaluated.folder)  # refuse a damaged report before the work
         if shards.is_first:
             print(_headline(evaluated), flush=True)
         files = [name for kind in as_list(config.eval) for name in _evaluate(evaluated, kind)]
@@ -63,10 +63,10 @@ def evaluate(config: DictConfig) -> int:
 
 
 def _evaluate(evaluated: OpenedRun, kind: str) -> list[str]:
-    """One kind of evaluation, written, drawn and printed; returns the names of table and pictures."""
+    """Run one kind of evaluation, write, draw and print it; return the names of table and pictures."""
     start = time.perf_counter()
     outcome = KINDS[kind](evaluated)
-    if not evaluated.shards.is_first:  # which has no results
+    if not evaluated.shards.is_first:
         return []
     told = [] if evaluated.changes is None else [evaluated.changes]
     result = {

@@ -14,7 +14,7 @@ from vje_ppl.measures.whitening import Whitening
 from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.progress import progress
 
-#: Rows of bank and queries that are compared at once: 64 MB of similarities.
+#: Rows of bank and queries to compare at once: 64 MB of similarities.
 CHUNK = 4096
 
 COLUMNS = {
@@ -43,10 +43,10 @@ def evaluate_knn(evaluated: OpenedRun) -> Outcome:
 
 
 def evaluate_whitened_knn(evaluated: OpenedRun) -> Outcome:
-    """The same on features that are whitened first, by the mean and covariance of the bank (see `Whitening`).
+    """The same on features whitened by the mean and covariance of the bank (see `Whitening`).
 
     Returns:
-        Rows as those of `evaluate_knn`, with the images whose covariance it is, and its participation ratio.
+        Rows like those of `evaluate_knn`, with the number of images behind the covariance, and its participation ratio.
     """
     rows = []
     for one in evaluated.representations("whitened_knn"):
@@ -59,7 +59,7 @@ def evaluate_whitened_knn(evaluated: OpenedRun) -> Outcome:
 
 
 def _whitened(evaluated: OpenedRun, features: Tensor, whitening: Whitening) -> Tensor:
-    """All rows, in memory or in a nameless file as the features are."""
+    """Whiten all rows, in memory or in a nameless file as the features."""
     columns = whitening.matrix.shape[1]
     rows = stored_rows(len(features), columns, evaluated.options.features_mb, evaluated.folder)
     for start in range(0, len(features), CHUNK):

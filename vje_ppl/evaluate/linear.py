@@ -26,8 +26,7 @@ def evaluate_linear(evaluated: OpenedRun) -> Outcome:
     """A row for each representation.
 
     Returns:
-        Rows with encoder, features, the recipe, the learning rate that was chosen and the accuracy of each on the
-        hold-out, top1 and top5.
+        Rows with encoder, features, recipe, chosen learning rate, accuracies on the hold-out, top1 and top5.
     """
     options, rows = evaluated.options.linear, []
     recipe = LinearRecipe(

@@ -1,4 +1,4 @@
-"""eval=one_class: a model a class, trained on that class alone; can it tell the others apart?"""
+"""eval=one_class: for each class, a model trained on that class alone; can it detect the others?"""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from vje_ppl.train.run import train
 
 FOLDER = "one_class"
 
-#: An epoch of a small class has this many steps or more, unless `one_class.batch_size` says otherwise.
+#: Fewest steps in an epoch of a small class, unless `one_class.batch_size` is given.
 STEPS = 4
 
 NOTE = (
@@ -43,17 +43,17 @@ NOTE = (
 
 
 def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
-    """Trains what is missing, scores every test image once under each model, and compares with the labels.
+    """Train missing models, score every test image once under each model, and compare with the labels.
 
-    A run that was itself trained on one class alone, because `data.only_class` says so or because there are training
-    images of no other, is scored as it is: further classes of test images are anomalies.
+    A run that was itself trained on one class (`data.only_class`, or training images of one class) is scored as it is:
+    other classes of test images are anomalies.
 
     Returns:
         A row for each score and class and, with class `mean`, for the mean over classes.
 
     Raises:
-        UserError: for images without labels or classes that are not there.
-        SystemExit: if training is interrupted; the same command goes on.
+        UserError: for images without labels, or missing classes.
+        SystemExit: if training is interrupted; the same command resumes it.
     """
     test = evaluated.test
     if test.labels is None or test.classes is None:
@@ -86,7 +86,7 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
 
 
 def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
-    """Names of folders for classes: their own, less what a file name should not hold, and none of them twice."""
+    """Unique folder names for classes, without characters that file names should not have."""
     plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in classes]
     return [
         plain[label] if plain[label] and plain.count(plain[label]) == 1 else f"{plain[label]}-{label}".strip("-")
@@ -95,7 +95,7 @@ def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
 
 
 def _check_sizes(evaluated: OpenedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
-    """Refuses, before any training, a class of too few training images."""
+    """Refuse a class with too few training images before any training."""
     labels, batch_size = evaluated.data.train.labels, evaluated.options.one_class.batch_size
     counts = Counter([] if labels is None else labels.tolist())
     for label in chosen:
@@ -113,7 +113,7 @@ def _check_sizes(evaluated: OpenedRun, classes: Sequence[str], chosen: Sequence[
 
 
 def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) -> DictConfig:
-    """The run's own configuration, for one class alone and in a folder inside the run's."""
+    """The run's configuration for one class, in a folder inside the run's."""
     options, config = evaluated.options, deepcopy(evaluated.run.config)
     if "only_class" not in config.data:
         raise UserError(
@@ -144,7 +144,7 @@ def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) 
 
 
 def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
-    """The run of one class, trained as far as it has to be; what the training says goes to `train.log`."""
+    """The run of one class, trained or resumed if needed; its output goes to `train.log`."""
     images = select_class(evaluated.data.train, only_class)
     config = class_config(evaluated, only_class, name, len(images))
     folder = evaluated.folder / FOLDER / name
@@ -194,7 +194,7 @@ def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, An
 
 
 def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mean over classes of each score; numbers that differ between classes are left out."""
+    """The mean of each score over classes, without the facts that differ between classes."""
     by_score: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         by_score.setdefault(tuple(row[key] for key in ("score", "encoder", "features", "views")), []).append(row)

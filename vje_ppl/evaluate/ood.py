@@ -19,15 +19,15 @@ from vje_ppl.terminal.progress import progress
 
 
 def evaluate_ood(evaluated: OpenedRun) -> Outcome:
-    """Scores the run's test images, and test images of each other data set, and compares.
+    """Score the run's test images and those of each other data set, and compare them.
 
-    Nothing is chosen on either of them: scores and their options are fixed beforehand.
+    Nothing is chosen on these images: scores and their options are fixed beforehand.
 
     Returns:
         A row for each data set and score.
 
     Raises:
-        UserError: for a data set that is unknown, not there, or the run's own.
+        UserError: for a data set that is unknown, missing, or the run's own.
     """
     test = evaluated.test
     known = known_names(evaluated)
@@ -61,7 +61,7 @@ def evaluate_ood(evaluated: OpenedRun) -> Outcome:
 
 
 def known_names(evaluated: OpenedRun) -> dict[str, str]:
-    """What earlier results and pictures in the run folder call other data sets, and the images that they are of."""
+    """Names of other data sets in earlier results of the run folder, each with the digest of its images."""
     earlier = read_report(evaluated.folder).get("ood")
     names = earlier.get("names") if isinstance(earlier, Mapping) else None
     return {str(name): str(images) for name, images in names.items()} if isinstance(names, Mapping) else {}

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: rows in `evaluation.json`, a table, pictures."""
+"""The result of an evaluation: rows in `evaluation.json`, a table, pictures."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Outcome:
     """The result of one kind of evaluation.
 
     Attributes:
-        rows: a mapping a line, with all that it was measured with.
-        columns: what the printed table shows: keys of the rows, each with its heading.
-        table: the rows of the printed table where they are not `rows` themselves.
-        notes: printed below it, and kept beside the rows.
+        rows: a mapping per row, with all settings.
+        columns: headings of the printed table by key of the rows.
+        table: the rows of the printed table, if they are not `rows` themselves.
+        notes: printed below the table and kept beside the rows.
         pictures: figures by file name.
-        facts: what else is kept of it beside the rows.
+        facts: other facts to keep beside the rows.
     """
 
     rows: list[dict[str, Any]]
@@ -55,12 +55,12 @@ def write_report(folder: Path, facts: dict[str, Any], kind: str, result: dict[st
 
     Args:
         folder: the run folder.
-        facts: about the run, at the top.
+        facts: facts about the run, for the top.
         kind: the name of the evaluation.
-        result: what takes the place of its last result.
+        result: replaces its last result.
 
     Returns:
-        All that the file now holds.
+        The content of the file.
     """
     report = read_report(folder) | facts | {kind: result}
     write_atomically(folder / REPORT, json_lines(report))

@@ -31,7 +31,7 @@ def export(config: DictConfig) -> None:
         config: the composed configuration of `configs/export.yaml`.
 
     Raises:
-        UserError: if there is no run, or ONNX does not say what torch says.
+        UserError: if there is no run, or ONNX and torch disagree.
     """
     check_run(config.run)
     folder = Path(config.run)
@@ -52,7 +52,7 @@ def export(config: DictConfig) -> None:
 
 
 def _facts(run: TrainedRun) -> dict[str, Any]:
-    """What `load` needs beside the weights."""
+    """The facts that `load` needs beside the weights."""
     facts: dict[str, Any] = {
         "config": OmegaConf.to_container(run.config, resolve=True),
         "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.preprocess.size},
@@ -64,7 +64,7 @@ def _facts(run: TrainedRun) -> dict[str, Any]:
 
 
 def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
-    """Test images of the run's data; noise where there are none in memory."""
+    """Test images of the run's data; noise if there are none in memory."""
     changes = {} if config.data.root is None else {"root": config.data.root}
     try:
         data = load_data(run.config, config.trust_targets, **changes)

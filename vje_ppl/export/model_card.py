@@ -1,4 +1,4 @@
-"""What a stranger must know of an exported model, as the README.md of its folder."""
+"""The README.md of an exported model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vje_ppl.errors import UserError, printable
 from vje_ppl.files import read_json
 from vje_ppl.runs.trained_run import TrainedRun
 
-#: Groups of the configuration that say what the model is, in the order of reading.
+#: Groups of the configuration that the card shows, in reading order.
 SHOWN = ("method", "encoder", "guide", "prior", "likelihood", "model", "objective", "optimizer", "trainer", "seed")
 
 #: Final figures of training that the card shows.
@@ -34,12 +34,12 @@ LIMITS = (
 
 
 def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], differences: Mapping[str, float]) -> str:
-    """Markdown with a header that model hubs read.
+    """The model card, in Markdown with a header for model hubs.
 
     Args:
         run: the run.
-        folder: its folder, whose `metrics.json` and `evaluation.json` are quoted where they are.
-        outputs: of the ONNX graph.
+        folder: its folder; `metrics.json` and `evaluation.json` are quoted if they exist.
+        outputs: outputs of the ONNX graph.
         differences: of each output from torch's, as a share of its largest magnitude.
     """
     config: Any = OmegaConf.to_container(run.config, resolve=True)
@@ -99,7 +99,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
 
 
 def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    """Rows of what was measured: while training, and by `vje_ppl.evaluate`."""
+    """Rows of figures, from training and from `vje_ppl.evaluate`."""
     try:
         rows = _rows(metrics, evaluation)
     except (TypeError, ValueError, KeyError, AttributeError) as error:

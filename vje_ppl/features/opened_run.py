@@ -31,18 +31,18 @@ from vje_ppl.terminal.progress import progress
 
 @dataclass(frozen=True, eq=False)
 class OpenedRun:
-    """What every kind of evaluation starts from.
+    """A run, its data and its features, for all evaluations.
 
     Attributes:
         folder: the run folder.
         options: the configuration of `configs/evaluate.yaml`.
         run: the trained run, in evaluation mode.
-        data: the images that it was trained and is tested on.
-        augment: how its views are made.
-        device: where to compute.
+        data: the images for training and testing.
+        augment: its augmentation.
+        device: the device to compute on.
         embedder: its encoder and program.
-        shards: the processes that share the work on images; only the first one gets results.
-        changes: how the images differ from those that it was trained and tested on, in a sentence; None: in nothing.
+        shards: the processes that share the work on images; only the first gets results.
+        changes: a sentence if the images differ from those that it was trained and tested on; else None.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ class OpenedRun:
 
     @property
     def root(self) -> object:
-        """Where its images lie; None where they lie in no folder."""
+        """The folder of its images, or None."""
         return data_root(self.run.config) if self.options.data.root is None else self.options.data.root
 
     def prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
@@ -101,10 +101,10 @@ class OpenedRun:
         """Features of labelled training images and of test images: trained, untrained, raw pixels.
 
         Args:
-            kind: the evaluation that asks, for the error.
+            kind: the evaluation, for the error.
 
         Yields:
-            Each of them in the first process, none in the others, which take part in computing them.
+            Each of them in the first process; nothing in the others, which help to compute them.
 
         Raises:
             UserError: if there are no labels.
@@ -149,11 +149,11 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
 
     Args:
         options: the configuration of `configs/evaluate.yaml`.
-        device: where to compute; by default, what the options say.
+        device: the device; by default, that of the options.
         shards: the processes that share the work on images.
 
     Raises:
-        UserError: if there is no run, its data are not where they were, or they are of another size.
+        UserError: if there is no run, or its data are missing or of another size.
     """
     folder = Path(options.run)
     device = chosen_device(options.device) if device is None else device

@@ -24,16 +24,16 @@ from vje_ppl.settings.build import build
 
 
 def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tuple[str, ImageSet, str]:
-    """A data set by the name of its configuration, or a mapping with `name` and options: {name: cifar10, root: data}.
+    """Open a data set by the name of its configuration, or by a mapping such as {name: cifar10, root: data}.
 
     Args:
         wanted: the data set.
         evaluated: the run.
-        known: by name, what images other data sets are of; to which this one is added.
+        known: digests of other data sets by name; this one is added.
 
     Returns:
-        Its name, its test images (or training images, where there are no others) as the run's images are, and how they
-        were converted. The name is that of the data set; where another set of images has it already, with a digest.
+        Its name, its test images (or training images if there are none) in the form of the run's, and how they were
+        converted. If other images have the name already, a digest is appended.
     """
     config = other_config(wanted, evaluated.options.ood.root)
     data: ImageData = build(config, "ood.data")
@@ -41,7 +41,7 @@ def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tupl
     found = digest(images)
     own = evaluated.data.train if evaluated.data.test is None else evaluated.data.test
     same_name = data.name == evaluated.data.name
-    # The name of a user's own images is their folder's, which says little.
+    # A user's own images have the name of their folder, which may be the same for others.
     same_place = images.files is None or _folder(config.get("root")) == _folder(evaluated.root)
     if found == digest(own) or (same_name and same_place):
         raise UserError(f"ood.data={data.name} is what the run was trained on; give another data set.")

@@ -1,4 +1,4 @@
-"""Raw pixels as features: the floor that embeddings have to beat."""
+"""Raw pixels as features, a baseline for embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vje_ppl.data.image_set import ImageSet, InMemoryImages
 from vje_ppl.data.preprocess import Normalize, Preprocess
 from vje_ppl.features.shards import WHOLE, Shards
 
-#: Larger images are resized to this side, in pixels, before they are compared.
+#: Larger images are resized to this side, in pixels.
 PIXEL_SIDE = 32
 _BATCH = 256
 
@@ -19,14 +19,14 @@ _BATCH = 256
 def raw_pixels(
     images: ImageSet, image_size: int, shards: Shards = WHOLE
 ) -> tuple[Int64[Tensor, " N"], UInt8[Tensor, "N C S S"]]:
-    """Which image each row is, and its pixels as bytes on the CPU: the central square, resized where it is too large.
+    """The image of each row, and its pixels as bytes on the CPU: the central square, resized if it is too large.
 
-    Images in memory and images from files come out alike.
+    Images in memory and from files give the same result.
 
     Args:
         images: the images.
         image_size: side in pixels of the data set's images; S = min(image_size, 32).
-        shards: the processes that share the reading; only the first one gets what has to be read or resized.
+        shards: the processes that share the reading; only the first gets images that are read or resized.
     """
     side = min(image_size, PIXEL_SIDE)
     if isinstance(images, InMemoryImages) and images.images.shape[2:] == (side, side):

@@ -134,10 +134,10 @@ def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = 
 
 
 def whole_batch(share: Float[Tensor, "n D"]) -> Float[Tensor, "N D"]:
-    """The rows of all processes, in order; the share itself where there is one process.
+    """Gather the rows of all processes, in order; a single process keeps its own.
 
-    Gradients flow to the rows of every process and are summed over the losses of all, as distributed training, which
-    divides by their number, expects of a loss that every process computes of the whole batch.
+    Gradients flow to the rows of every process and are summed over the losses of all processes, as distributed training
+    expects of a loss that every process computes on the whole batch: it divides by their number.
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return share

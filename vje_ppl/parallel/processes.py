@@ -79,7 +79,7 @@ def _slurm_tasks(tasks: int) -> Processes:
 
 
 def single_process_environment() -> list[ClusterEnvironment]:
-    """What tells Fabric that this process was started by itself, where SLURM is there; elsewhere Fabric sees it."""
+    """Plugins that tell Fabric, where SLURM is installed, that this process runs alone; empty elsewhere."""
     if "SLURM_NTASKS" not in os.environ and not shutil.which("srun"):
         return []
     from lightning.fabric.plugins.environments import LightningEnvironment

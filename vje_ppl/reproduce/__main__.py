@@ -40,13 +40,13 @@ TABLES: dict[str, Callable[[Results], Product]] = {
 
 
 def reproduce(config: DictConfig) -> int:
-    """Compute what is missing of a figure or table, and draw it.
+    """Compute the missing cells of a figure or table, and draw it.
 
     Args:
         config: the composed configuration of `configs/reproduce.yaml`.
 
     Returns:
-        Exit code: 0, 1 where a cell failed, or 128 plus a signal's number when interrupted.
+        Exit code: 0, 1 if a cell failed, or 128 plus a signal's number when interrupted.
 
     Raises:
         UserError: for an invalid option.
@@ -96,7 +96,7 @@ def _overrides(config: DictConfig, key: str) -> dict[str, Any]:
 
 
 def _share(part: int | None, parts: int) -> Callable[[int], bool]:
-    """Whether a cell, by its number, is this machine's."""
+    """A function that tells whether a cell, by its number, belongs to this machine."""
     if part is None:
         return lambda number: True
     if not (is_whole(part) and is_whole(parts) and 0 <= part < parts):
@@ -116,7 +116,7 @@ def _workers(config: DictConfig) -> Workers:
 
 
 def _reporter(total: int) -> Callable[[Done], None]:
-    """Prints a line for each cell, below which a bar on a terminal says how many are left."""
+    """Print a line for each cell; on a terminal, a bar below shows how many are left."""
     bar = tqdm(total=total, unit="cell", disable=None)
 
     def report(done: Done) -> None:
@@ -152,12 +152,12 @@ def _markdown(product: Product, about: Sequence[str]) -> str:
 
 
 def _tables(product: Product) -> list[list[Mapping[str, Any]]]:
-    """The table, in as many parts as it has kinds of lines."""
+    """The table in parts with the same columns."""
     return [list(alike) for _, alike in groupby(product.table, key=tuple)]
 
 
 def _exact(results: Results, config: DictConfig) -> str:
-    """What was asked for, and what one would type for every run."""
+    """The options, and the commands of every run, as YAML."""
 
     def described(cell: Cell) -> dict[str, Any]:
         state = "finished" if results.has(cell) else NOT_RUN

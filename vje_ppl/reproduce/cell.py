@@ -1,4 +1,4 @@
-"""A cell: one run, its evaluation, and the record that says it is done."""
+"""A cell: one run, its evaluation, and the record of its results."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ KEPT = ("epoch", "knn/z", "knn/mu", "knn/k", "knn/temperature", "knn/pixels", "k
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study and how it is evaluated; plain containers, so that it can go to another process.
+    """One run of a study and its evaluation, in plain containers that another process can receive.
 
     Attributes:
         block: the data set's name in the study.
         variant: the method's name.
         point: swept values by key.
-        seed: of the run.
-        train: overrides of `vje_ppl.train`, as one would type them.
-        evaluate: overrides of `vje_ppl.evaluate`; empty: the run is not evaluated.
+        seed: the run's seed.
+        train: overrides of `vje_ppl.train`, as typed.
+        evaluate: overrides of `vje_ppl.evaluate`; if empty, the run is not evaluated.
         config: the resolved configuration of the run.
-        asked: the resolved configuration of the evaluation, less the run; empty as `evaluate` is.
+        asked: the resolved configuration of the evaluation without the run; empty if `evaluate` is.
     """
 
     block: str
@@ -59,12 +59,12 @@ class Cell:
 
     @cached_property
     def run_name(self) -> str:
-        """The folder of its run: cells that train alike share it."""
+        """The folder of its run, shared by cells with the same training."""
         return f"{self.block}-{self.variant}-{self.seed}-{config_digest(self.config)}"
 
     @cached_property
     def file_name(self) -> str:
-        """The name of its record: by what is computed, not by where the data lie or which device computes."""
+        """The name of its record, which depends on the computation, not on folders or devices."""
         kinds = self.asked.get("eval", ())
         asked = {key: self.asked[key] for kind in kinds for key in DEPENDS[kind]}
         text = canonical_json([config_digest(self.config), sorted(kinds), asked])
@@ -72,7 +72,7 @@ class Cell:
 
     @property
     def commands(self) -> list[str]:
-        """What one would type for the same."""
+        """The commands that do the same."""
         lines = [f"python -m vje_ppl.train {_quoted(self.train)}"]
         return lines + ([f"python -m vje_ppl.evaluate run=<its folder> {_quoted(self.evaluate)}"] * bool(self.evaluate))
 
@@ -80,16 +80,16 @@ class Cell:
 def cells_of(
     study: Study, sources: Mapping[str, Any], train: Mapping[str, Any], evaluate: Mapping[str, Any], device: str
 ) -> list[Cell]:
-    """Every cell of a study, in the order in which they are worth having: all variants at the first seed first.
+    """All cells of a study, the most useful first: all variants at the first seed.
 
     Hydra must be initialized; a configuration is composed once a variant.
 
     Args:
         study: the study.
-        sources: by block, overrides by key that say where its images come from; None: `data` is the block's name.
+        sources: for each block, overrides that choose its images; None: `data` is the block's name.
         train: further overrides of all runs, by key.
         evaluate: further overrides of all evaluations, by key.
-        device: where to compute.
+        device: the device.
     """
     further, asking = typed(train), typed(evaluate)
     by_seed: dict[int, list[Cell]] = {}
@@ -130,7 +130,7 @@ def _cell(
 
 
 def typed(overrides: Mapping[str, Any]) -> list[str]:
-    """Overrides as one would type them, text in quotes where Hydra needs them."""
+    """Overrides as typed, with quotes where Hydra needs them."""
 
     def value(one: Any) -> str:
         plain = isinstance(one, str) and one.isidentifier()
@@ -140,7 +140,7 @@ def typed(overrides: Mapping[str, Any]) -> list[str]:
 
 
 def read_record(cells: Path, cell: Cell) -> dict[str, Any] | None:
-    """The record of a finished cell; None where it is not finished.
+    """Read the record of a finished cell; None if it is not finished.
 
     Raises:
         UserError: if the file is damaged.
@@ -149,16 +149,16 @@ def read_record(cells: Path, cell: Cell) -> dict[str, Any] | None:
 
 
 def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse records that are of other images than those that now lie where a source says; one record a block.
+    """Refuse records of other images than those that a source now gives; checks one record per block.
 
-    Older records, which do not say what images they are of, and images that are not there are left alone.
+    Records without a fingerprint, and missing images, are accepted.
 
     Args:
-        cells: of a study.
-        records: of finished cells, by file name.
+        cells: the cells of a study.
+        records: records of finished cells, by file name.
 
     Raises:
-        UserError: for the first block whose records are of other images.
+        UserError: for the first block with records of other images.
     """
     seen = set()
     for cell in cells:
@@ -179,15 +179,15 @@ def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
 
 
 def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> int:
-    """Train and evaluate one cell, or go on with it, and write its record.
+    """Train and evaluate one cell, or resume it, and write its record.
 
-    Nothing is printed; what training and evaluation say goes to `log.txt` in the run folder.
+    All output goes to `log.txt` in the run folder.
 
     Returns:
         Exit code: 0, or 128 plus a signal's number when interrupted.
 
     Raises:
-        UserError: for anything that the person who typed can mend.
+        UserError: for anything that the user can fix.
     """
     from vje_ppl.evaluate.__main__ import evaluate
     from vje_ppl.train.run import train
@@ -221,7 +221,7 @@ def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> i
 
 
 def _evaluation(folder: Path, cell: Cell) -> dict[str, Any]:
-    """The rows of each kind of evaluation that was asked for."""
+    """The rows of each requested kind of evaluation."""
     if not cell.evaluate:
         return {}
     report = read_json(folder / "evaluation.json") or {}
@@ -237,7 +237,7 @@ def _history(path: Path) -> Iterator[dict[str, float]]:
 
 
 def _portable(overrides: Sequence[str]) -> Iterator[str]:
-    """Without the folder that images lie in, which is nobody else's."""
+    """Overrides without the local folder of the images."""
     return (one for one in overrides if not one.startswith("data.root="))
 
 

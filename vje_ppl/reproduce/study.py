@@ -1,4 +1,4 @@
-"""A study as its configuration says: blocks of runs that differ in variant, swept values and seed."""
+"""A study from its configuration: blocks of runs that differ in variant, swept values and seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vje_ppl.settings.checks import check_names, one_of
 
 SCALES = ("small", "paper")
 
-#: The overrides of each method and of its variants, as frozen after tuning.
+#: The file with the overrides of each method and its variants, as frozen after tuning.
 VARIANTS = "variants"
 
 
@@ -24,12 +24,12 @@ class Block:
     """Runs on one data set.
 
     Attributes:
-        name: of the data set; a key of `sources`.
-        train: overrides of `vje_ppl.train` that all of them have.
-        evaluate: overrides of `vje_ppl.evaluate` that all of them have; none: they are not evaluated.
+        name: the data set; a key of `sources`.
+        train: common overrides of `vje_ppl.train`.
+        evaluate: common overrides of `vje_ppl.evaluate`; if empty, runs are not evaluated.
         variants: overrides by name.
         sweep: lists of values by dotted key.
-        seeds: of the runs.
+        seeds: the seeds.
         about: the budget in a few words.
     """
 
@@ -42,7 +42,7 @@ class Block:
     about: str = ""
 
     def points(self) -> list[dict[str, Any]]:
-        """All combinations of swept values; one without values where nothing is swept."""
+        """All combinations of swept values; a single empty one without a sweep."""
         return [dict(zip(self.sweep, values, strict=True)) for values in product(*self.sweep.values())]
 
 
@@ -53,8 +53,8 @@ class Study:
     Attributes:
         name: `knn_linear`, `figure_3` and so on.
         scale: `small` or `paper`.
-        title: of what is drawn.
-        blocks: none for a figure without runs.
+        title: title of the figure or table.
+        blocks: empty for a figure without runs.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Study:
     blocks: tuple[Block, ...]
 
     def only(self, blocks: Sequence[str] | None, variants: Sequence[str] | None, seeds: Sequence[int] | None) -> Study:
-        """The part of the study with these blocks and variants, and with these seeds in place of its own.
+        """Restrict the study to some blocks and variants, and replace its seeds.
 
         Raises:
             UserError: for a block or variant that the study does not have.
@@ -92,7 +92,7 @@ def read_study(name: str, scale: str) -> Study:
     """Read `configs/study/<scale>/<name>.yaml`.
 
     Raises:
-        UserError: if there is no such study, or not at this scale.
+        UserError: if there is no such study at this scale.
     """
     one_of(*SCALES).require("scale", scale)
     found = _read(f"{scale}/{name}")
@@ -107,7 +107,7 @@ def read_study(name: str, scale: str) -> Study:
 
 
 def _like(other: Study, chosen: Mapping[str, Sequence[str]]) -> list[Block]:
-    """Blocks of another study, with some of its variants: the same runs serve both."""
+    """Blocks and variants of another study, whose runs serve both."""
     return [block for name, variants in chosen.items() for block in other.only([name], variants, None).blocks]
 
 

@@ -28,13 +28,13 @@ from vje_ppl.settings.groups import groups, method_name
 
 
 class Embedding(NamedTuple):
-    """What a run knows of N images.
+    """Embeddings of N images, with the moments of their posteriors.
 
     Attributes:
         z: the encoder's embeddings, shape (N, D).
         mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow;
-            None for a method without a posterior, as all baselines are.
-        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow; None likewise.
+            None for a method without a posterior, such as the baselines.
+        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow; or None.
     """
 
     z: Float[Tensor, "N D"]
@@ -76,11 +76,11 @@ class TrainedRun:
         return program
 
     def data_changes(self, data: ImageData, root: str | None = None) -> str | None:
-        """A sentence on how images differ from those that the run was trained and tested on; None if they do not.
+        """How images differ from those that the run was trained and tested on, in a sentence; None if they do not.
 
         Args:
             data: the images.
-            root: where they lie, if not where they were.
+            root: their folder, if it is not the run's own.
         """
         place = data_root(self.config)
         lines = differences(self.fingerprint, fingerprint(data), place, root or place)
@@ -132,7 +132,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     """Load a run from its folder.
 
     Args:
-        run: the run folder, such as `runs/digits-1a2b3c4d`; or what `vje_ppl.export` made of one, the folder or its
+        run: the run folder, such as `runs/digits-1a2b3c4d`; or an export of `vje_ppl.export`, the folder or its
             `model.safetensors`.
         device: where to put it.
         trust_targets: whether the configuration may name classes outside `vje_ppl`. A configuration is code: say yes

@@ -1,4 +1,4 @@
-"""Tables of a finished run: plain text to print, and Markdown."""
+"""Tables as plain text and as Markdown."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from vje_ppl.settings.checks import is_number
 
 
 def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
-    """Aligns rows under a header: numbers to the right, text to the left, a dash for what is missing.
+    """Align rows under a header: numbers to the right, text to the left, a dash for missing values.
 
     Args:
-        rows: A mapping a line; the columns are all their keys, in order of first appearance.
-        right: Columns of text that are numbers nevertheless.
+        rows: a mapping a line; the columns are all their keys, in order of first appearance.
+        right: columns of text that are numbers nevertheless.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -30,11 +30,11 @@ def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = 
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
-    """The same rows as a table in Markdown.
+    """Format rows as a table in Markdown.
 
     Args:
-        rows: A mapping a line; the columns are all their keys, in order of first appearance.
-        right: Columns that stand to the right.
+        rows: a mapping a line; the columns are all their keys, in order of first appearance.
+        right: columns that stand to the right.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -48,7 +48,7 @@ def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] 
 
 
 def format_pairs(pairs: Mapping[str, object]) -> str:
-    """Aligns names and values, a pair a line, without a header."""
+    """Align names and values, a pair a line, without a header."""
     width = max(map(len, pairs), default=0)
     return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in pairs.items())
 

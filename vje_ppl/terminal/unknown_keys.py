@@ -19,13 +19,13 @@ from vje_ppl.settings.identity import new_address
 from vje_ppl.terminal.mistyped import shell
 from vje_ppl.terminal.text_keys import defaults, groups, options
 
-#: Hydra's words for a key that is to be added and exists.
+#: Hydra's messages for adding a key that exists.
 _THERE_ALREADY = (
     r"An item is already at '([^']*)'|^(\S+) appears more than once in the final|"
     r"^Multiple values for (\S+?)\. To override"
 )
 
-#: Mappings whose keys are the user's to choose.
+#: Mappings with keys of the user's choice.
 OPEN = frozenset({"sources", "train", "evaluate", "uncertainty.corruptions"})
 
 
@@ -185,7 +185,7 @@ def _takes(part: DictConfig, name: str) -> bool:
     """Whether the class that a part builds has an argument of that name."""
     try:
         parameters = inspect.signature(hydra.utils.get_object(new_address(part._target_))).parameters
-    except Exception:  # of importing the user's own module
+    except Exception:  # from importing the user's module
         return False
     return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 

@@ -69,7 +69,7 @@ class AccumulatedTerms:
 
 
 def parts_of(views: Sequence[Tensor], count: int) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-    """Cuts a batch of views into parts of equally many images.
+    """Cut a batch of views into parts of equally many images.
 
     Args:
         views: V batches, each (n, C, H, W).
@@ -84,7 +84,7 @@ def parts_of(views: Sequence[Tensor], count: int) -> Iterator[tuple[int, tuple[T
 
 
 def check_accumulation(accumulate: int, batch_size: int, world_size: int, method: Method) -> None:
-    """Refuses a division of the batch that would not be the same step.
+    """Refuse a division of the batch that would not be the same step.
 
     Args:
         accumulate: parts of a step.

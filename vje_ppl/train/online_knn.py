@@ -1,4 +1,4 @@
-"""k-NN accuracy while training: on z, on μ, and on raw pixels beside them."""
+"""k-NN accuracy while training: on z, on μ, and on raw pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Batches = Callable[[ImageSet, Share], Iterable[tuple[Tensor, Tensor]]]
 class OnlineKNN:
     """Weighted k-NN of test images among labelled training images, both capped by a fixed random choice.
 
-    The chosen images are copied out when they are needed and not kept meanwhile.
+    The chosen images are copied for each evaluation and not kept in between.
 
     Args:
         data: a data set with a labelled bank and a labelled test set.

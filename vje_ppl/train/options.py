@@ -11,7 +11,7 @@ from vje_ppl.settings.checks import AUTO, NULL, POSITIVE, number, one_of, whole
 
 MOST_VIEWS = 64  # pairs of views grow with the square
 
-#: What the training loop itself uses; the parts check their own.
+#: Options of the training loop; the parts check their own.
 OPTIONS = {
     "seed": whole(0),
     "batch_size": whole(1),
@@ -55,5 +55,5 @@ def check_batch_size(config: DictConfig, module: Method) -> None:
 
 
 def has_batch_statistics(module: nn.Module) -> bool:
-    """Whether a batch's other images count in what becomes of an image."""
+    """Whether the other images of a batch influence an image's embedding."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())

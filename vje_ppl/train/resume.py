@@ -17,8 +17,7 @@ def saved_state(session: Session) -> dict[str, Any] | None:
     """The state to resume from, or None to start from scratch, as `resume` says.
 
     Raises:
-        UserError: if there is no checkpoint where `resume` points, or it belongs to another configuration or to other
-            images.
+        UserError: if there is no checkpoint at `resume`, or it belongs to another configuration or other images.
     """
     resume, folder = session.config.resume, session.folder
     if resume == "never":

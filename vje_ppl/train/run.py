@@ -21,7 +21,7 @@ def train(config: DictConfig) -> int:
         Exit code: 0 when finished, 128 plus the signal's number when interrupted.
 
     Raises:
-        UserError: for anything that the person who typed can mend.
+        UserError: for anything that the user can fix.
     """
     with local_parameters(validate=config.debug), Session.open(config) as session:
         return _train(session)
@@ -43,7 +43,7 @@ def _train(session: Session) -> int:
     code = 0 if finished else loop.fit()
     if code == 0 and session.is_first:
         metrics = final_metrics(session, loop.history)
-        if not (finished and session.folder.metrics_json.exists()):  # which names the versions it was made with
+        if not (finished and session.folder.metrics_json.exists()):  # it names the versions of its own training
             session.folder.write_metrics(metrics)
         print(closing_table(metrics, session.folder.path))
     return code

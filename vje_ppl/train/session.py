@@ -1,4 +1,4 @@
-"""What training one run needs, put together once from the configuration."""
+"""The parts that training one run needs, built once from the configuration."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Session:
         folder = RunFolder(config.run.root, name, create=fabric.is_global_zero)
         if fabric.is_global_zero:
             folder.lock()
-        fabric.barrier()  # from here on the folder is there, and nobody else's
+        fabric.barrier()  # from here on the folder exists and is locked
         try:
             # The first process reads the files, so that all processes decide alike.
             known = fabric.broadcast(fingerprint(data) if fabric.is_global_zero else {})
@@ -93,7 +93,7 @@ class Session:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the first of the processes, which alone prints and writes."""
+        """Whether this is the first process, the only one that prints and writes."""
         return self.fabric.is_global_zero
 
     @property
@@ -129,7 +129,7 @@ class Session:
         )
 
     def _description(self) -> dict[str, Any]:
-        """The facts about the run that go into every checkpoint."""
+        """Facts about the run for every checkpoint."""
         return {
             "config": self.resolved,
             "versions": versions(*PACKAGES),
@@ -156,7 +156,7 @@ def _readable_name(data: ImageData) -> str:
     """The experiment, or the data set (of a user's own images, their folder's name); method and ablation, if any."""
     choices = HydraConfig.get().runtime.choices
     experiment, ablation = choices.get("experiment") or "", choices.get("experiment/ablation")
-    if experiment.startswith("ablation/"):  # another way to say the same, which names the same run
+    if experiment.startswith("ablation/"):  # different overrides for the same run
         experiment, ablation = "", ablation or experiment.removeprefix("ablation/")
     method = choices.get("method")
     parts = [experiment or data.name, None if method == VJE else method, ablation]

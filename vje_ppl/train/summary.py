@@ -1,4 +1,4 @@
-"""What a run prints before its first step and after its last, and its final figures."""
+"""The lines that a run prints before its first step and after its last, and its final figures."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def headline(session: Session, state: Mapping[str, Any] | None) -> str:
 
 
 def final_metrics(session: Session, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The final figures, and what they were made with; `history` has a row an epoch."""
+    """The final figures with the versions behind them; `history` has a row per epoch."""
     return {
         **history[-1],
         "seconds": sum(row.get("seconds", 0.0) for row in history),

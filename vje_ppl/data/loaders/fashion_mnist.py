@@ -21,7 +21,7 @@ _PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 def fashion_mnist(
     root: str, download: bool = False, subset: int | None = None, only_class: str | int | None = None
 ) -> ImageData:
-    """Loads Fashion-MNIST.
+    """Load Fashion-MNIST.
 
     Args:
         root: the folder that holds torchvision's `FashionMNIST/raw`, or the four `-ubyte` files themselves, compressed
@@ -69,7 +69,7 @@ _UNSIGNED_BYTES = 0x08
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, " ..."]:
-    """Reads an array of bytes.
+    """Read an array of bytes.
 
     Args:
         path: the file; a name that ends in `.gz` is decompressed.

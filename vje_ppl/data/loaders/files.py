@@ -39,7 +39,7 @@ class FileOptions:
 
 
 def file_options(channels: int, workers: int, on_error: str, memory_mb: float, bits: int | None = None) -> FileOptions:
-    """Checks the options of the command line."""
+    """Check the options of the command line."""
     if on_error not in ("raise", "skip"):
         raise UserError(f"data.on_error must be raise or skip, got {on_error}.")
     if channels not in (1, 3):
@@ -61,7 +61,7 @@ def first_size(found: FoundImages, options: FileOptions) -> tuple[int, int]:
 
 
 def open_images(found: FoundImages, options: FileOptions) -> ImageSet:
-    """Makes an image set of files.
+    """Make an image set of files.
 
     Images of one size, of at most 96 pixels a side, that fit into the memory allowed are decoded now (0.1 ms for a
     32×32 JPEG); any others are streamed.
@@ -74,7 +74,7 @@ def open_images(found: FoundImages, options: FileOptions) -> ImageSet:
 
 
 def stream_images(found: FoundImages, options: FileOptions) -> StreamedImages:
-    """Makes an image set that is decoded as it is used."""
+    """Make an image set that is decoded as it is used."""
     labels = None if found.labels is None else torch.from_numpy(found.labels)
     return StreamedImages(
         found.paths,
@@ -126,7 +126,7 @@ _USUAL = (8, 10, 12, 14)
 
 
 def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
-    """Looks at up to 16 of the images, where `data.bits` does not say how many bits they have.
+    """Look at up to 16 of the images, where `data.bits` does not say how many bits they have.
 
     Those of 16 bits are taken to fill their range. If none reaches a quarter of it a warning says so.
 

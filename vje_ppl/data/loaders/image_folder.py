@@ -33,7 +33,7 @@ def image_folder(
     only_class: str | int | None = None,
     bits: int | None = None,
 ) -> ImageData:
-    """Finds the images below a folder.
+    """Find the images below a folder.
 
     The folder holds images, or a folder of images per class, or `train` and perhaps `test` (or `val`), each of one of
     these two forms and spelled as `Training`, `test_set` or the like; of `test` and `val`, the former is tested on,
@@ -146,7 +146,7 @@ def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
 
 
 def _check_classes(found: FoundImages, opened: ImageSet) -> None:
-    """Refuses a class of which every image was skipped; of images that are streamed, none is as yet."""
+    """Refuse a class of which every image was skipped; of images that are streamed, none is as yet."""
     if found.labels is None or opened.labels is None or found.classes is None:
         return
     lost = sorted(set(found.labels.tolist()) - set(opened.labels.tolist()) - {UNLABELLED})

@@ -41,7 +41,7 @@ class Ranks:
     among: int
 
     def uniform(self, quantity: str) -> Float[np.ndarray, " M"]:
-        """Ranks on (0, 1), where they are uniform for a correct posterior; each is spread over its place at random."""
+        """The ranks on (0, 1), uniform for a correct posterior; each is spread over its place at random."""
         spread = np.random.default_rng(0).random(len(self.ranks[quantity]))
         return (self.ranks[quantity] + spread) / (self.among + 1)
 

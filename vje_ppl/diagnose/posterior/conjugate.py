@@ -1,4 +1,4 @@
-"""A synthetic case where everything is known: Normal prior, Normal likelihood, and the exact posterior as guide."""
+"""A synthetic case with a known answer: Normal prior, Normal likelihood, and the exact posterior as guide."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ConjugateCase:
 
         q(s | z) = Normal(z / (1 + σ²), diag(σ² / (1 + σ²)))
 
-    so that k-hat, gap and calibration have nothing to complain of, unless a fault is planted.
+    so that k-hat, gap and calibration find nothing unless a fault is planted.
 
     Args:
         images: N.
         dim: D.
-        seed: of everything drawn.
-        draws: of the guide, S.
-        fault: what is planted.
+        seed: seed of all draws.
+        draws: number S of draws of the guide.
+        fault: the planted fault.
 
     Raises:
         UserError: for less than one image or feature.
@@ -84,7 +84,7 @@ class ConjugateCase:
 
 @dataclass(frozen=True)
 class _Moments:
-    """What faults change."""
+    """The moments that faults change."""
 
     mean: Any
     scale: Any

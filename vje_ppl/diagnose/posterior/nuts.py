@@ -127,7 +127,7 @@ def _rhat_and_ess(latent: Float[np.ndarray, "C S D"]) -> tuple[np.ndarray, np.nd
 
 
 def _normal_scores(values: Float[np.ndarray, "C S D"]) -> Float[np.ndarray, "C S D"]:
-    """Ranks among all draws, as quantiles of Normal(0, 1)."""
+    """The ranks among all draws, as quantiles of Normal(0, 1)."""
     flat = values.reshape(-1, values.shape[-1])
     return ndtri((rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25)).reshape(values.shape)
 

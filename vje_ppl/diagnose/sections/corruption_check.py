@@ -14,7 +14,7 @@ from vje_ppl.diagnose.statistics.corruptions import Corruption
 from vje_ppl.diagnose.statistics.posterior_scale import pixels_of, scale_under_corruption, severity_correlation
 from vje_ppl.settings.build import build
 
-#: Mean rank correlation of scale and severity from which the scale counts as growing.
+#: The scale grows from this mean rank correlation of scale and severity.
 GROWS = 0.5
 
 
@@ -32,7 +32,7 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
     if not chosen:
         return Part()
     index, first = next(iter(diagnosed.evaluated.prepared(images)))
-    place = int(first.flatten(1).std(1).argmax())  # a blank image would not show what is done to it
+    place = int(first.flatten(1).std(1).argmax())  # a blank image would not show the corruption
     richest = slice(place, place + 1)
     pixels = pixels_of(first[richest], normalize)
     scales, examples = {}, {}
@@ -72,10 +72,10 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
 
 
 def trend_verdict(name: str, values: Float64[np.ndarray, "levels N"]) -> Verdict:
-    """Whether scale grows with the severity of a corruption.
+    """Judge whether scale grows with the severity of a corruption.
 
     Args:
-        name: of the corruption.
+        name: the corruption.
         values: mean log σ at rising severity, level 0 without corruption.
     """
     threshold = f"caution where the mean rank correlation (Spearman) of scale and severity is below {GROWS}"

@@ -16,19 +16,19 @@ from vje_ppl.features.other_data import open_other
 from vje_ppl.measures.detection import detection
 from vje_ppl.settings.checks import as_list
 
-#: AUROC from which the scale counts as larger on other data.
+#: The scale is larger on other data from this AUROC.
 TELLS_APART = 0.75
 
 
 def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) -> Part:
-    """Posterior scale on the data sets of `ood.data`, the run's own left out.
+    """Compare posterior scale with that on the data sets of `ood.data`, without the run's own.
 
     Args:
         diagnosed: the run.
         scale: mean log σ of its held-out images.
 
     Raises:
-        UserError: for a data set that is unknown or not there.
+        UserError: for an unknown or missing data set.
     """
     evaluated, own = diagnosed.evaluated, diagnosed.data.name
     wanted = [one for one in as_list(diagnosed.options.ood.data) if one != own]
@@ -64,12 +64,12 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
 
 
 def other_data_verdict(name: str, own: str, auroc: float) -> Verdict:
-    """Whether scale is larger on another data set.
+    """Judge whether scale is larger on another data set.
 
     Args:
-        name: of the other data set.
-        own: of the run's data set.
-        auroc: of telling the other one's images by their larger scale.
+        name: the other data set.
+        own: the run's data set.
+        auroc: AUROC of larger scale as a sign of the other data set.
     """
     larger = auroc >= TELLS_APART
     word = "is larger" if larger else "is hardly larger" if auroc > 0.5 else "is not larger"

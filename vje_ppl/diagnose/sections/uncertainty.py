@@ -29,7 +29,7 @@ NOTES = (
 
 
 def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
-    """Compares the guide's posterior scale with what should make it large.
+    """Compare the guide's posterior scale with what should make it large.
 
     Raises:
         UserError: for an unknown corruption or data set.
@@ -52,7 +52,7 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def unusable_verdict(scale: Float64[np.ndarray, " N"]) -> Verdict:
-    """What is said of scales that cannot be compared.
+    """The verdict on scales that cannot be compared.
 
     Args:
         scale: mean log σ of each image, at least one of which is not finite.

@@ -60,7 +60,7 @@ def predictive_draws(
     samples: int,
     seed: int,
 ) -> PredictiveDraws:
-    """Draws s ~ q_a and y ~ p(· | s, σ_a) from the run's own program, whatever its likelihood, beside the observed z_b.
+    """Draw s ~ q_a and y ~ p(· | s, σ_a) from the run's own program, whatever its likelihood, beside the observed z_b.
 
     The cosine is that of the angle to the mean of q_a, one fixed direction an image; the radius is the length. A site
     `embedding` gives both by its polar form. A `direction` that is drawn off the sphere is projected on it.

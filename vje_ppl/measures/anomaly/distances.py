@@ -52,7 +52,7 @@ class Distances:
         self.neighbours, self.training_images = min(neighbours, len(flat)), len(flat)
 
     def __call__(self, features: Shaped[Tensor, "N ..."]) -> dict[str, Float[Tensor, " N"]]:
-        """Scores by name, on the device."""
+        """Compute the scores by name, on the device."""
         parts = [self._scores(chunk.flatten(1).float().to(self._unit.device)) for chunk in features.split(_CHUNK)]
         return {name: torch.cat([part[name] for part in parts]) for name in DISTANCES}
 

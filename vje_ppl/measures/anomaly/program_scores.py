@@ -1,4 +1,4 @@
-"""The anomaly scores that a probability model gives: see `kinds` for their names and formulas."""
+"""Anomaly scores of a probability model; `kinds` has their names and formulas."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class ProgramScores:
 
     Args:
         program: guide and model, in evaluation mode.
-        training: embeddings of training images without augmentation, (M, D), where the program is.
-        options: how many views and draws.
+        training: embeddings of training images without augmentation, (M, D), on the program's device.
+        options: numbers of views and draws.
     """
 
     @torch.no_grad()
     def __init__(self, program: JointEmbedding, training: Float[Tensor, "M D"], options: ScoreOptions) -> None:
         self._program, self._options, self._reported = program, options, options.kinds
-        # What is not reported is computed for the KL of the image without augmentation.
+        # Computed even if not reported, for the KL of the image without augmentation.
         missing = not any(kind.kind == CLEAN_CLEAN for kind in self._reported)
         self._kinds = [*(view_pairs([CLEAN_CLEAN], 1) if missing else ()), *self._reported]
         chosen = np.sort(np.random.default_rng(0).permutation(len(training))[: options.aggregate_images])
@@ -59,7 +59,7 @@ class ProgramScores:
         Args:
             z: embeddings of their views; the first one without augmentation.
             posterior: the views' posteriors, tensors of shape (V, N, ...).
-            images: which images they are, shape (N,).
+            images: their places in the set, shape (N,).
 
         Returns:
             Values (N,) in float64 by kind.
@@ -120,8 +120,8 @@ class DensityScores:
     """Scores of images under a predictive density.
 
     Args:
-        density: of the method, in evaluation mode.
-        options: how many views.
+        density: the method's, in evaluation mode.
+        options: numbers of views.
     """
 
     def __init__(self, density: PredictiveDensity, options: ScoreOptions) -> None:

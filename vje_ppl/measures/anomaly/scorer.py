@@ -1,4 +1,4 @@
-"""Scores every image of a set once, by program or density, and by distances: see `kinds` for the names."""
+"""Anomaly scores of a set of images, by program or density, and by distances; `kinds` has their names."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from vje_ppl.randomness import Stream, stream_seed
 class AnomalyScorer:
     """Scores images by the training images of one embedder.
 
-    A score of an image depends on the seed and on the image's place in its set, and not on the images beside it.
+    A score depends on the seed and the image's place in its set, not on other images.
 
     Args:
         embedder: encoder and, if the method has one, program or density.
-        augment: how views are made.
+        augment: makes the views.
         training: features of M training images without augmentation by name, (M, D) each.
-        options: how scores are computed.
-        device: where.
-        shards: the processes that share the images; only the first one gets scores.
+        options: numbers of views, draws and neighbours.
+        device: the device.
+        shards: the processes that share the images; only the first gets scores.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AnomalyScorer:
         """Score images.
 
         Returns:
-            Which images were scored, [N], each once, and their scores; in other processes than the first, none.
+            The places of the scored images, [N], and their scores; empty in other processes than the first.
 
         Raises:
             UserError: if a score is not finite.
@@ -91,7 +91,7 @@ class AnomalyScorer:
         return None if posterior is None else map_posterior(posterior, lambda one: one.unflatten(0, z.shape[:2]))
 
     def _batches(self, images: ImageSet) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """This process's share of the images, as many blocks together as `batch_size` and memory have room for."""
+        """This process's share, in groups of blocks that `batch_size` and memory allow."""
         views, options = 1 + self._options.augmentations, self._options
         room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._embedder.dim))
         together = max(1, room // BLOCK)
@@ -122,13 +122,13 @@ def distance_scores(
     neighbours: int,
     device: torch.device,
 ) -> list[Score]:
-    """Scores by distance alone, of features that are there already: raw pixels, an untrained encoder.
+    """Score features by distance alone: raw pixels, or those of an untrained encoder.
 
     Args:
         training: features of M training images.
         images: features of the images to score.
-        features: what they are called.
-        encoder: whose they are.
+        features: their name.
+        encoder: their encoder.
         neighbours: k of k-NN distances.
         device: where to compute.
     """
