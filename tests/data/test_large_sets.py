@@ -12,7 +12,7 @@ import pytest
 import torch
 import webdataset as library
 
-from vje_ppl.benchmark.photographs import write_photographs
+from vje_ppl.benchmark.decoding import write_photographs
 from vje_ppl.data import TrainingBatches
 from vje_ppl.data.loaders.hf_dataset import hf_dataset
 from vje_ppl.data.loaders.imagenet import imagenet

@@ -15,8 +15,7 @@ from tests.helpers.together import together
 from vje_ppl.data.batches import BLOCK, Share, evaluation_batches
 from vje_ppl.data.image_set import ImageData, InMemoryImages, StreamedImages
 from vje_ppl.features.embedder import Embedder
-from vje_ppl.features.extract import extract
-from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.extract import extract, raw_pixels
 from vje_ppl.features.shards import Shards
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions

@@ -19,8 +19,7 @@ from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
-from vje_ppl.features.extract import Features, Representation, extract
-from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.extract import Features, Representation, extract, raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
 from vje_ppl.parallel.devices import chosen_device
 from vje_ppl.runs.trained_run import TrainedRun, load

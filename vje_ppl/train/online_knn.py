@@ -13,8 +13,7 @@ from vje_ppl.data.batches import Share
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.features.embedder import Embedder
-from vje_ppl.features.extract import extract
-from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.extract import extract, raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
 from vje_ppl.measures.knn import Features, accuracy, knn_ranks
 from vje_ppl.methods.method import Method
