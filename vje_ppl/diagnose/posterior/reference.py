@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from vje_ppl.diagnose.posterior.gap import Gap, compiled_measure, measure, split
 from vje_ppl.diagnose.posterior.gaussians import compiled
 from vje_ppl.diagnose.posterior.importance import bounds, khat
 from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap, in_blocks, repeated
-from vje_ppl.diagnose.posterior.nuts import NUTS, Chains, Convergence, NUTSOptions, convergence, sampler_of
+from vje_ppl.diagnose.posterior.nuts import Chains, Convergence, NUTSOptions, convergence, sampler_of
 from vje_ppl.diagnose.posterior.problem import LatentTerms, PosteriorProblem, Power, powers
 from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.terminal.progress import progress
@@ -114,19 +114,6 @@ class Reference:
         """Lanes at a time: chains of all images."""
         return self.problem.images * self.options.chains
 
-    @property
-    def sampler(self) -> NUTS:
-        """The sampler, compiled at its first call."""
-        return sampler_of(self.problem.program, self.options)
-
-    @property
-    def _searches(self) -> tuple[Callable, Callable]:
-        return compiled(self.problem.program)
-
-    @property
-    def _measure(self) -> Callable:
-        return compiled_measure(self.problem.program)
-
     @cached_property
     def guide_terms(self) -> LatentTerms:
         """Prior and likelihood at the guide's draws, (S, T, N)."""
@@ -134,7 +121,7 @@ class Reference:
 
     def whitening(self, lanes: Lanes) -> PosteriorMap:
         """The best diagonal Gaussians of lanes."""
-        search, _ = self._searches
+        search, _ = compiled(self.problem.program)
         key = random.key(stream_seed(self.problem.seed, Stream.GAUSSIAN_SEARCH) % 2**32)
         return in_blocks(lambda block: search(block, key), self.block, lanes)
 
@@ -155,7 +142,7 @@ class Reference:
                 shape = problem.start.shape[:2]
                 best = self.whitening(lanes)
                 best = PosteriorMap(**{name: one.reshape(*shape, *one.shape[1:]) for name, one in vars(best).items()})
-                _, search = self._searches
+                _, search = compiled(problem.program)
                 observed = {name: jnp.asarray(value) for name, value in problem.observed.items()}
                 key = random.key(stream_seed(problem.seed, Stream.GAUSSIAN_SEARCH, 1) % 2**32)
                 start = jnp.asarray(best.loc.mean(0))
@@ -189,7 +176,7 @@ class Reference:
             self.stage("nuts", what),
             tqdm(total=total, desc="nuts", unit="transitions", leave=False, disable=self.quiet or None) as bar,
         ):
-            return self.sampler(*lanes, seed, bar.update)
+            return sampler_of(self.problem.program, self.options)(*lanes, seed, bar.update)
 
     def comparison(self, power: Power) -> Comparison:
         """The guide against a target density."""
@@ -198,7 +185,7 @@ class Reference:
             with self.stage("gap", power.label):
                 shared = gaussians.shared_mean, gaussians.shared_scale
                 draws = len(problem.guide_draws)
-                measured = measure(self._measure, problem, power, gaussians.best, shared, draws)
+                measured = measure(compiled_measure(problem.program), problem, power, gaussians.best, shared, draws)
                 weights = self.guide_terms.joint(power) - problem.guide_log_prob[:, None]
                 plain = None if problem.guide_is_diagonal else weights
                 gap = split(problem, measured, gaussians.best.scale, gaussians.shared_scale, plain)
