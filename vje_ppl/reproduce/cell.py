@@ -9,17 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from vje_ppl.data.fingerprint import data_root, fingerprint
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.options import DEPENDS
 from vje_ppl.files import read_json, write_atomically
-from vje_ppl.reproduce.study import Block, Study
+from vje_ppl.reproduce.study import Study
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.identity import canonical_json, config_digest
 
@@ -98,35 +99,21 @@ def cells_of(
             raise UserError(f"sources.{block.name} says where images come from; give it as {{data: <name>}}.")
         source = typed({"data": block.name} | dict(sources[block.name] or {}))
         asked: Any = {}
-        if block.evaluate:
-            asked = OmegaConf.to_container(compose("evaluate", [*block.evaluate, *asking]), resolve=True)
+        commands = (*block.evaluate, *asking) if block.evaluate else ()
+        if commands:
+            asked = OmegaConf.to_container(compose("evaluate", [*commands]), resolve=True)
         for variant, overrides in block.variants.items():
             shared = [*source, *block.train, *overrides, *further]
-            config = compose("train", [*shared, f"trainer.device={device}", "trainer.progress=false"])
-            for place, seed in enumerate(block.seeds):
-                by_seed.setdefault(place, []).extend(
-                    _cell(block, variant, point, seed, config, shared, (*block.evaluate, *asking), asked)
-                    for point in block.points()
-                )
+            composed = compose("train", [*shared, f"trainer.device={device}", "trainer.progress=false"])
+            for (place, seed), point in product(enumerate(block.seeds), block.points()):
+                config, own = composed.copy(), {**point, "seed": seed}
+                for key, value in own.items():
+                    OmegaConf.update(config, key, value)
+                resolved: Any = OmegaConf.to_container(config, resolve=True)
+                train_as_typed = (*shared, *typed(own))
+                cell = Cell(block.name, variant, dict(point), seed, train_as_typed, commands, resolved, asked)
+                by_seed.setdefault(place, []).append(cell)
     return [cell for same in by_seed.values() for cell in same]
-
-
-def _cell(
-    block: Block,
-    variant: str,
-    point: Mapping[str, Any],
-    seed: int,
-    composed: DictConfig,
-    shared: Sequence[str],
-    evaluate: tuple[str, ...],
-    asked: Mapping[str, Any],
-) -> Cell:
-    config = composed.copy()
-    for key, value in {**point, "seed": seed}.items():
-        OmegaConf.update(config, key, value)
-    resolved: Any = OmegaConf.to_container(config, resolve=True)
-    train = (*shared, *typed({**point, "seed": seed}))
-    return Cell(block.name, variant, dict(point), seed, train, evaluate * bool(block.evaluate), resolved, asked)
 
 
 def typed(overrides: Mapping[str, Any]) -> list[str]:

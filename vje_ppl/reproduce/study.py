@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from itertools import product
 from typing import Any
@@ -73,19 +73,15 @@ class Study:
         if variants is not None:
             check_names("variants", variants, dict.fromkeys(name for block in self.blocks for name in block.variants))
         chosen = [
-            Block(
-                block.name,
-                block.train,
-                block.evaluate,
-                {name: one for name, one in block.variants.items() if variants is None or name in variants},
-                block.sweep,
-                block.seeds if seeds is None else tuple(seeds),
-                block.about,
+            replace(
+                block,
+                variants={name: one for name, one in block.variants.items() if variants is None or name in variants},
+                seeds=block.seeds if seeds is None else tuple(seeds),
             )
             for block in self.blocks
             if blocks is None or block.name in blocks
         ]
-        return Study(self.name, self.scale, self.title, tuple(chosen))
+        return replace(self, blocks=tuple(chosen))
 
 
 def read_study(name: str, scale: str) -> Study:
