@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 #: Line breaks and tabulators, which text of several lines has; a name on a line of its own has none.
 LAYOUT = "\n\t"
@@ -17,6 +19,12 @@ class UserError(ValueError):
 
     The command line prints it without a traceback (with one under `debug=true`) and exits with 2.
     """
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """A question for the nearest known name; empty if none is near."""
+    near = get_close_matches(str(given), list(known), n=1)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def printable(text: str, keep: str = "") -> str:

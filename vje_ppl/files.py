@@ -1,16 +1,17 @@
-"""Files that are there whole or not at all, and what to say where they cannot be written.
+"""Reading and writing of whole files, and sentences for what goes wrong.
 
-A file is written beside its final name and moved there whole, so that a reader, or a process killed while it writes,
-never leaves half a file behind.
+A file is written under another name and then renamed, so that no reader sees half a file, even after a kill.
 """
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -19,17 +20,17 @@ from vje_ppl.errors import UserError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file so that, at any moment, `path` holds either what it held before or all of `data`.
+    """Write a file so that, at any moment, `path` holds either what it held before or all of `data`.
 
-    One process at a time may write a given path.
+    Only one process at a time may write a path.
 
     Raises:
-        UserError: If it cannot be written; what was there before is untouched and no temporary file is left.
+        UserError: if it cannot be written; the old file is untouched, and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         try:
-            temporary.unlink(missing_ok=True)  # of a process killed here
+            temporary.unlink(missing_ok=True)  # left by a killed process
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
@@ -44,7 +45,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def open_no_link(path: Path, mode: str) -> TextIO:
-    """Opens a file of ours for writing; a link in its place, as a folder from elsewhere may hold, is not followed.
+    """Open a file for writing, without following a link in its place.
 
     Args:
         path: the file.
@@ -61,7 +62,7 @@ def open_no_link(path: Path, mode: str) -> TextIO:
 
 
 def explain(error: OSError) -> str:
-    """What is wrong with a place for files, and what to do, as the end of a sentence."""
+    """What is wrong with a place for files, and what to do, to end a sentence with."""
     fault = (error.strerror or str(error)).lower()
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
@@ -77,19 +78,46 @@ def explain(error: OSError) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder, as after a rename, have reached the disk."""
+    """Wait until the names in a folder, such as after a rename, are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks have no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks cannot do it
             raise
     finally:
         os.close(descriptor)
 
 
+def read_json(path: Path, remedy: str = "move it away") -> dict[str, Any] | None:
+    """Read a JSON file that holds a mapping; None if there is no file.
+
+    Raises:
+        UserError: if it cannot be read, or holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); {remedy}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping, got a {type(content).__name__}; {remedy}.")
+    return content
+
+
+def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as CSV under all their keys, in order of first appearance; what a row lacks or holds as None is empty."""
+    text = io.StringIO(newline="")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
 def json_lines(value: Any) -> bytes:
-    """Indented JSON; infinities and NaN, which JSON lacks, become null, and NumPy's numbers Python's.
+    """Indented JSON; infinities and NaN become null, and NumPy's numbers Python's.
 
     Args:
         value: nested mappings, sequences, texts and numbers.

@@ -1,22 +1,26 @@
 """Random streams by name, and the global random states.
 
-Every draw of the data pipeline comes from a generator keyed by what it is for.
-A generator is made where numbers are needed and thrown away, so no order of calls, number of workers or number of
-processes can shift another draw, and the global generators of Python, NumPy and PyTorch are neither read nor moved.
+Every draw of the data pipeline, of an evaluation and of a diagnosis is keyed by its purpose. A generator is made where
+numbers are needed and thrown away, so no order of calls, number of workers or number of processes can shift another
+draw, and the global generators of Python, NumPy and PyTorch are neither read nor moved.
 """
 
 from __future__ import annotations
 
 import random
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Any
 
 import numpy as np
 import torch
 
 
+@unique
 class Stream(IntEnum):
-    """What a generator is for; part of its key, so that two purposes never share numbers."""
+    """What a generator is for; part of its key, so that two purposes never share numbers.
+
+    The values decide the numbers drawn: never change one.
+    """
 
     EPOCH_ORDER = 1
     BATCH_BOXES = 2
@@ -27,10 +31,30 @@ class Stream(IntEnum):
     PROBE_ORDER = 7
     CORRUPTION = 8
     TEST_SPLIT = 9
+    # Evaluation
+    SCORE_DRAWS = 0x65766C01
+    AGGREGATE_DRAWS = 0x65766C02
+    SCORE_VIEWS = 0x65766C03
+    # Diagnosis
+    DIAGNOSIS_VIEWS = 0x64696101
+    DIAGNOSIS_DRAWS = 0x64696102
+    GAUSSIAN_SEARCH = 0x64696103
+    CHAINS = 0x64696104
+    OFFSETS = 0x64696105
+    SIMULATION = 0x64696106
+    SIMULATED_GUIDE = 0x64696107
+    DATATREE_PRIOR = 0x64696108
+    DATATREE_PREDICTIVE = 0x64696109
+    TIES = 0x6469610A
+    PREDICTIVE_LATENTS = 0x70726401
+    PREDICTIVE_OBSERVATIONS = 0x70726402
+    PREDICTIVE_VIEWS = 0x70726403
+    PREDICTIVE_DRAWS = 0x70726404
+    PREDICTIVE_RANKS = 0x70726405
 
 
 def keyed_generator(stream: Stream, *key: int) -> np.random.Generator:
-    """Makes the generator that belongs to a purpose and a key.
+    """Make the generator that belongs to a purpose and a key.
 
     Args:
         stream: what the numbers are for.

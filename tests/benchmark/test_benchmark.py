@@ -10,8 +10,7 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 
 from vje_ppl.benchmark import __main__ as command
-from vje_ppl.benchmark.decoding import TwoViews, decoding_pieces, usual_transform
-from vje_ppl.benchmark.photographs import SIZES, write_photographs
+from vje_ppl.benchmark.decoding import SIZES, TwoViews, decoding_pieces, usual_transform, write_photographs
 from vje_ppl.benchmark.step import objective_pieces
 from vje_ppl.data import StreamedImages, TrainingBatches
 from vje_ppl.settings.build import build

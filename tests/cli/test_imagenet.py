@@ -11,7 +11,7 @@ import torch
 from tests.cli.test_kill import finish, signal_once_under_way
 from tests.helpers.cases import composed
 from tests.helpers.states import assert_same, compare, final_state
-from vje_ppl.benchmark.photographs import write_photographs
+from vje_ppl.benchmark.decoding import write_photographs
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.train.step import TrainingStep
 

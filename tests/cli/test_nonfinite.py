@@ -13,7 +13,7 @@ import torch
 
 from tests.helpers.commands import SMALL, environment, one_sentence
 from tests.helpers.states import compare, final_state
-from vje_ppl.runs import save_clock
+from vje_ppl.runs import checkpoint
 
 #: Parts of a user's own that are in order but for one step, or from one step on.
 PARTS = """
@@ -153,7 +153,7 @@ def test_the_count_outlives_an_interruption(train, tmp_path):
 
 
 def test_a_run_in_which_every_step_is_skipped_stops(train, tmp_path, monkeypatch):
-    monkeypatch.setattr(save_clock, "PATIENCE", 0)  # a checkpoint an epoch, however short
+    monkeypatch.setattr(checkpoint, "PATIENCE", 0)  # a checkpoint an epoch, however short
     said = one_sentence(train(*RUN, *encoder("gradient", range(4, 8)), small=False))
     assert "the last 4 steps were all skipped" in said.lower()
     assert "since step 4, first at the gradient" in said

@@ -63,13 +63,6 @@ def train(*overrides):
     return command(train_main, "vje_ppl.train", *FOLDER, *overrides)
 
 
-def change(folder, **changes):
-    """Alters what the checkpoint says of the data; None takes an entry away."""
-    state = checkpoint.load(folder / "checkpoints" / "last.pt")
-    state["data"] = {key: value for key, value in (state["data"] | changes).items() if value is not None}
-    checkpoint.save(folder / "checkpoints" / "last.pt", state)
-
-
 def test_classes_and_test_images_are_said(cats):
     folder, said = cats
     assert "images: 12 images to learn from, in memory; 12 to test on\nclasses 2: a, b\n" in said
@@ -100,26 +93,11 @@ def test_a_run_goes_on_with_moved_images_and_with_no_others(tmp_path, cats):
     assert result.returncode == 0, result.stderr
     assert "finished already" in result.stdout
 
-    change(folder, fingerprint=None)  # as an older version left it
-    assert train("data.root=dogs/images").returncode == 0
-
 
 def test_a_changed_test_set_alone_is_no_ground_to_go_on(cats):
     write(cats[0].parent.parent / "cats" / "images", "test/a", seed=5)
     said = one_sentence(train("data.root=cats/images"))
     assert "was trained on other images (test images: 12 in cats/images -> 12 others in cats/images)" in said
-
-
-def test_an_older_run_that_held_out_other_images_is_told_from_a_newer_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "images", "a", "b")
-    assert train("data.root=images", "run.name=a").returncode == 0
-    folder = tmp_path / "runs" / "a"
-    change(folder, fingerprint=None)
-    said = one_sentence(train("data.root=images", "run.name=a"))
-    assert "by an earlier version of vje_ppl, which held out other images" in said
-    said = evaluate(f"run={folder}", "eval=knn", *SCORES).stdout
-    assert "warning: The run is of an earlier version of vje_ppl, which held out other images to test on" in said
 
 
 def test_an_evaluation_says_which_images_are_others(cats):

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from vje_ppl.errors import UserError
 from vje_ppl.terminal.command import run_command
-from vje_ppl.terminal.mistyped import OPEN, read_arguments
+from vje_ppl.terminal.mistyped import read_arguments
 from vje_ppl.terminal.text_keys import (
     LISTS,
     NAMES,
@@ -32,6 +32,7 @@ from vje_ppl.terminal.text_keys import (
     split,
     text_keys,
 )
+from vje_ppl.terminal.unknown_keys import OPEN
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ def test_a_mistake_gets_a_sentence_and_no_traceback(run_in, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"precision": ["float16"]}, "precision expects float64, float32 or both, got float16"),
-        ({"widths": [1]}, "widths expects whole numbers of at least 2"),
+        ({"precision": ["float16"]}, r"precision expects a list of float64, float32 or both, got \['float16'\]"),
+        ({"widths": [1]}, "widths expects a list of whole numbers of at least 2"),
         ({"images": 1}, "images expects a whole number of at least 2"),
     ],
 )

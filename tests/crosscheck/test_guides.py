@@ -48,14 +48,14 @@ def checks(run: TrainedRun, exported: trained.Exported, precision: str) -> dict[
 @pytest.mark.parametrize("guide", ONE_EACH)
 def test_every_row_passes_image_by_image(guide, precision):
     run = untrained(guide)
-    found = checks(run, trained.export(run, IMAGES, seed=0), precision)
+    found = checks(run, trained.embed_views(run, IMAGES, seed=0), precision)
     assert found[q.KL].cases == found[q.OBJECTIVE].cases == 2 * IMAGES
     assert [quantity for quantity, check in found.items() if not check.passed] == []
 
 
 def test_kl_of_the_export_is_that_of_the_run():
     run = untrained("flow")
-    exported = trained.export(run, IMAGES, seed=0)
+    exported = trained.embed_views(run, IMAGES, seed=0)
     found = trained.in_pyro(run, exported, "float64", "cpu")[q.KL]
     guide, prior = run.module.guide.double(), run.module.model.double().prior()
     latent = torch.as_tensor(exported.latent).double()
@@ -75,7 +75,7 @@ def test_a_mistake_in_the_flows_twin_fails(monkeypatch):
     monkeypatch.setattr(flow_twin.CouplingFlow, "inverse", planted)
     monkeypatch.setattr(flow_twin.CouplingFlow, "__call__", lambda self, noise, context: (noise, jnp.sum(noise, -1)))
     run = untrained("flow")
-    found = checks(run, trained.export(run, IMAGES, seed=0), "float64")
+    found = checks(run, trained.embed_views(run, IMAGES, seed=0), "float64")
     assert not found[q.KL].passed
     assert found["site direction"].passed
 
@@ -88,12 +88,12 @@ def test_a_mistake_in_the_low_rank_twin_fails(monkeypatch):
 
     monkeypatch.setattr(low_rank_twin.LowRankNormalPosterior, "distribution", planted)
     run = untrained("low_rank_normal")
-    assert not checks(run, trained.export(run, IMAGES, seed=0), "float64")[q.KL].passed
+    assert not checks(run, trained.embed_views(run, IMAGES, seed=0), "float64")[q.KL].passed
 
 
 def test_modules_are_saved_by_their_parameters(tmp_path):
     run = untrained("flow")
-    exported = trained.export(run, IMAGES, seed=0)
+    exported = trained.embed_views(run, IMAGES, seed=0)
     assert set(exported.parameters) == {"mean", "scale"}
     exported.save(tmp_path / "arrays.npz")
     with np.load(tmp_path / "arrays.npz") as arrays:
@@ -103,7 +103,7 @@ def test_modules_are_saved_by_their_parameters(tmp_path):
 
 def test_fields_of_any_shape_are_exported():
     run = untrained("low_rank_normal")
-    exported = trained.export(run, IMAGES, seed=0)
+    exported = trained.embed_views(run, IMAGES, seed=0)
     assert exported.posterior_type is LowRankNormalPosterior
     assert exported.parameters["loadings"].shape == (2, IMAGES, DIM, 4)
     assert exported.learned() == {}

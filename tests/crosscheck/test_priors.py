@@ -29,7 +29,7 @@ def untrained(*overrides: str) -> TrainedRun:
 @pytest.mark.parametrize("guide", ONE_EACH)
 def test_kl_from_the_vamp_prior_is_that_of_both_backends_and_of_the_run_itself(guide):
     run = untrained(f"guide={guide}")
-    exported = trained.export(run, images=8, seed=0)
+    exported = trained.embed_views(run, images=8, seed=0)
     assert exported.asked["mean"].shape == (32, 4)
     ours, theirs = (one(run, exported, "float64", "cpu")[q.KL] for one in (trained.in_pyro, trained.in_numpyro))
     np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
@@ -45,7 +45,7 @@ def test_what_the_prior_asked_for_is_saved_and_the_run_stays_bound(tmp_path):
     run = untrained()
     value = torch.randn(3, 4)
     before = run.module.model.prior().log_prob(value)
-    exported = trained.export(run, images=8, seed=0)
+    exported = trained.embed_views(run, images=8, seed=0)
     trained.in_pyro(run, exported, "float64", "cpu")
     assert torch.equal(run.module.model.prior().log_prob(value), before)
     exported.save(tmp_path / "arrays.npz")
@@ -57,4 +57,4 @@ def test_what_the_prior_asked_for_is_saved_and_the_run_stays_bound(tmp_path):
 def test_a_prior_that_asks_for_nothing_exports_nothing():
     run = untrained("prior=standard_normal")
     assert isinstance(run.module.model.prior, StandardNormal)
-    assert trained.export(run, images=8, seed=0).asked == {}
+    assert trained.embed_views(run, images=8, seed=0).asked == {}

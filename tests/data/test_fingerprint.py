@@ -11,11 +11,11 @@ from PIL import Image
 
 from vje_ppl.data import ImageData, InMemoryImages, StreamedImages
 from vje_ppl.data.fingerprint import differences, digest, fingerprint
-from vje_ppl.data.hold_out import hold_out
 from vje_ppl.data.loaders.digits import digits
 from vje_ppl.data.loaders.hf_dataset import hf_dataset
 from vje_ppl.data.loaders.image_folder import image_folder
 from vje_ppl.data.loaders.webdataset import webdataset
+from vje_ppl.data.selection import hold_out
 
 
 def write(root, extension, seed=0, count=4):
@@ -124,7 +124,6 @@ def test_shards_and_tables_are_known_again(tmp_path, make):
     load = make(tmp_path / "cats", 0)
     make(tmp_path / "dogs", 1)
     cats, dogs = (load(tmp_path / name) for name in ("cats", "dogs"))
-    assert cats.held_out
     assert cats.test.keys.tolist() == dogs.test.keys.tolist()  # the same names, on the same sides
     assert fingerprint(cats)["train"] != fingerprint(dogs)["train"]
     shutil.copytree(tmp_path / "cats", tmp_path / "moved")

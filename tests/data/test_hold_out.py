@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 from tests.helpers.cases import composed
-from vje_ppl.data.hold_out import hold_out
 from vje_ppl.data.image_set import ImageData, InMemoryImages
 from vje_ppl.data.loaders.digits import digits
+from vje_ppl.data.selection import hold_out
 from vje_ppl.errors import UserError
 from vje_ppl.settings.data import load_data
 
@@ -72,15 +72,10 @@ def test_images_with_names_stay_on_their_side_when_others_come(tmp_path):
     add(0)
     few = load()
     assert len(few.train) + len(few.test) < 30  # the rest is held out by the loader, and is no part of this
-    assert few.held_out
     add(15)
     many = load()
     for part in ("train", "test"):
         assert set(map(str, getattr(few, part).files)) < set(map(str, getattr(many, part).files))
-
-
-def test_images_without_names_are_drawn_as_ever():
-    assert not load_data(composed("hold_out=0.25")).held_out
 
 
 def test_a_single_class_gets_a_sentence():

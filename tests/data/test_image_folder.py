@@ -223,7 +223,6 @@ def test_an_image_stays_on_its_side_when_others_come(fill, write_image, tmp_path
         before, after = (set(map(str, getattr(data, part).files)) for data in (few, many))
         assert before < after
     assert len(many.train) + len(many.test) == 96
-    assert few.held_out
 
 
 def test_sides_are_the_same_wherever_the_folder_lies(fill, tmp_path):

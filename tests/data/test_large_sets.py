@@ -12,7 +12,7 @@ import pytest
 import torch
 import webdataset as library
 
-from vje_ppl.benchmark.photographs import write_photographs
+from vje_ppl.benchmark.decoding import write_photographs
 from vje_ppl.data import TrainingBatches
 from vje_ppl.data.loaders.hf_dataset import hf_dataset
 from vje_ppl.data.loaders.imagenet import imagenet
@@ -125,7 +125,7 @@ def test_shards_are_indexed_once_and_anew_when_they_change(roots, tmp_path, monk
     first = webdataset(str(tmp_path))
     assert len(list(tmp_path.glob(".vje_ppl-index-*.npz"))) == 2
     with monkeypatch.context() as patch:
-        patch.setattr("vje_ppl.data.loaders.webdataset._index", None)  # must not be called
+        patch.setattr("vje_ppl.data.loaders.shard_index._index", None)  # must not be called
         again = webdataset(str(tmp_path))
     assert again.train.files[3].read() == first.train.files[3].read()
     (tmp_path / "p-train-002.tar").unlink()

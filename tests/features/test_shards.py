@@ -14,11 +14,9 @@ from tests.helpers.cases import built, composed
 from tests.helpers.together import together
 from vje_ppl.data.batches import BLOCK, Share, evaluation_batches
 from vje_ppl.data.image_set import ImageData, InMemoryImages, StreamedImages
-from vje_ppl.features.extract import extract
-from vje_ppl.features.in_memory import extract_features
-from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.features.extract import extract, raw_pixels
 from vje_ppl.features.shards import Shards
-from vje_ppl.features.subject import Subject
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
@@ -94,14 +92,14 @@ def results(rank: int, processes: int, paths: list) -> dict:
 
     knn = OnlineKNN(data, composed("knn.k=5", "knn.bank=80").knn, batches, shards)
     found = {"knn": knn.embeddings(program), "pixels": knn.pixels()}
-    found["features"] = extract_features(program, batches(test, shards.share()), shards)
     streamed = StreamedImages(paths, workers=0, channels=1, skip_unreadable=True)
     found["files"] = raw_pixels(streamed, SIZE, shards)
-    subject = Subject.of(program.eval())
-    stored = extract(subject, batches(bank, shards.share()), len(bank), 0.0, paths[0].parent, shards)
-    found["stored"] = (stored.images, stored.by_name)
+    embedder = Embedder.of(program.eval())
+    for name, memory_mb in {"features": math.inf, "stored": 0.0}.items():
+        features = extract(embedder, batches(test, shards.share()), len(test), memory_mb, paths[0].parent, shards)
+        found[name] = (features.images, features.by_name)
     options = ScoreOptions(samples=3, pairs=2, batch_size=BLOCK)
-    for name, one in {"vje": subject, "vi_simsiam": Subject.of(baselines.built("vi_simsiam").eval())}.items():
+    for name, one in {"vje": embedder, "vi_simsiam": Embedder.of(baselines.built("vi_simsiam").eval())}.items():
         training = one.features(augment.evaluation(bank.images))
         scorer = AnomalyScorer(one, augment, training, options, CPU, shards)
         for source, images in {"memory": test, "files": streamed}.items():
@@ -167,5 +165,4 @@ def test_every_image_is_scored_once_and_in_one_place(measured):
     assert len(first["vje memory"][1]) == len(alone["vje memory"][1]) > 10
     assert second["knn"] == {}
     assert second["pixels"] is None
-    assert second["features"] is None
-    assert all(len(second[what][0]) == 0 for what in ("files", "stored", "vje memory", "vje files"))
+    assert all(len(second[what][0]) == 0 for what in ("files", "features", "stored", "vje memory", "vje files"))

@@ -97,7 +97,7 @@ def test_one_view_is_refused(method):
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in ("vicreg", "barlow_twins")])
 def test_a_batch_of_one_has_a_loss(method):
     module = built(method, "norm=group")
-    assert module.least_images == 1
+    assert module.min_batch_size == 1
     loss = module(*views(images=1)).loss
     loss.backward()
     assert torch.isfinite(loss)
@@ -105,7 +105,7 @@ def test_a_batch_of_one_has_a_loss(method):
 
 @pytest.mark.parametrize("method", ["vicreg", "barlow_twins"])
 def test_a_loss_between_images_says_how_many_it_needs(method):
-    assert built(method).least_images == 2
+    assert built(method).min_batch_size == 2
     assert torch.isfinite(built(method)(*views(images=2)).loss)
 
 

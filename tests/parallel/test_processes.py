@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.together import together
 from vje_ppl.errors import UserError
-from vje_ppl.parallel.processes import alone, is_first, started_processes
+from vje_ppl.parallel.processes import is_first, single_process_environment, started_processes
 
 #: What an allocation of two nodes with four tasks each puts into every shell in it.
 ALLOCATION = {
@@ -143,7 +143,7 @@ def test_an_allocation_alone_is_not_several_processes(surroundings, variables):
     """There, Fabric is told that the process is by itself: else it would wait for seven others."""
     surroundings(variables)
     assert started_processes() is None
-    (environment,) = alone()
+    (environment,) = single_process_environment()
     assert (environment.world_size(), environment.global_rank()) == (1, 0)
     assert not environment.creates_processes_externally
 

@@ -131,7 +131,7 @@ def test_an_interrupted_study_goes_on(tmp_path):
     [
         ((), "reproduce expects one of figure=2|3|4 and table=knn_linear|one_class|ablation|tuning, got neither."),
         (("figure=2", "table=ablation"), "got both."),
-        (("figure=5",), "figure expects 2 or 3 or 4, got 5."),
+        (("figure=5",), "figure expects 2, 3 or 4, got 5."),
         (("figure=2", "jobs=0"), "jobs expects auto or a whole number of at least 1, got 0."),
         (("table=ablation", "part=3", "parts=3"), "part expects a whole number from 0 to below parts"),
         (("table=ablation", "train=[x]"), "train expects overrides as a mapping"),

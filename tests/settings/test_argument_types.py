@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from vje_ppl.settings.argument_types import unfit
+from vje_ppl.settings.argument_types import first_mismatch
 
 
 class Part:
@@ -77,18 +77,18 @@ UNFIT = [
 
 @pytest.mark.parametrize(("name", "value"), FITS, ids=[f"{name}={value}" for name, value in FITS])
 def test_unfit_takes_what_the_annotation_says(name, value):
-    assert unfit(Part, {name: value}) is None
+    assert first_mismatch(Part, {name: value}) is None
 
 
 @pytest.mark.parametrize(("name", "value", "words"), UNFIT, ids=[f"{name}={value}" for name, value, _ in UNFIT])
-def test_unfit_names_the_argument_and_what_it_expects(name, value, words):
-    assert unfit(Part, {"word": "x", name: value}) == (name, words)
+def test_first_mismatch_names_the_argument_and_what_it_expects(name, value, words):
+    assert first_mismatch(Part, {"word": "x", name: value}) == (name, words)
 
 
 def test_unfit_leaves_alone_what_has_no_annotations_that_can_be_read():
     def later(x: NotThere) -> None: ...  # noqa: F821
 
-    assert unfit(later, {"x": 1}) is None
-    assert unfit(dict, {"x": 1}) is None
-    assert unfit(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}) is None
-    assert unfit(torch.optim.AdamW, {"lr": 0.1, "betas": [0.9, 0.95]}) is None
+    assert first_mismatch(later, {"x": 1}) is None
+    assert first_mismatch(dict, {"x": 1}) is None
+    assert first_mismatch(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}) is None
+    assert first_mismatch(torch.optim.AdamW, {"lr": 0.1, "betas": [0.9, 0.95]}) is None

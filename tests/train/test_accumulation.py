@@ -91,7 +91,7 @@ def test_number_that_is_not_finite_is_found_in_whichever_part_it_is():
     monitor, batch = Monitor(module), views(config)
     batch[1][IMAGES // 2] = torch.nan
     monitor.update(STEP, take_step(STEP, batch))
-    assert monitor.trouble() == f"the objective became non-finite in step {STEP}, first at the embedding"
+    assert monitor.failure_reason() == f"the objective became non-finite in step {STEP}, first at the embedding"
 
 
 def saved_for_backward(accumulate: int) -> tuple[int, int]:

@@ -14,8 +14,8 @@ import vje_ppl
 from tests.helpers.commands import one_sentence
 from tests.helpers.states import assert_same, final_state
 from vje_ppl.runs import checkpoint
+from vje_ppl.runs.checkpoint import PATIENCE, CheckpointInterval
 from vje_ppl.runs.folder import RunFolder
-from vje_ppl.runs.save_clock import PATIENCE, SaveClock
 from vje_ppl.train import loop as training_loop
 
 
@@ -47,7 +47,7 @@ def test_run_leaves_what_it_names(train, tmp_path):
 
 def test_short_epochs_share_a_checkpoint_and_the_last_is_saved(train, tmp_path, monkeypatch):
     # On a clock that moves by one whenever it is read, writing takes 1 and every epoch after it another.
-    monkeypatch.setattr(training_loop, "SaveClock", partial(SaveClock, count().__next__))
+    monkeypatch.setattr(training_loop, "CheckpointInterval", partial(CheckpointInterval, count().__next__))
     assert train("trainer.epochs=30", "data.subset=64", "run.name=a").returncode == 0
     folder = tmp_path / "runs" / "a"
     assert final_state(folder)["epoch"] == 30

@@ -12,6 +12,7 @@ from typing import Any
 from vje_ppl.compare.columns import class_name
 from vje_ppl.errors import UserError
 from vje_ppl.runs.folder import read_config
+from vje_ppl.settings.checks import is_number, is_whole
 from vje_ppl.settings.groups import METHOD, method_name
 from vje_ppl.settings.identity import canonical_json, leaves, with_effect
 
@@ -66,8 +67,8 @@ def read_record(path: Path, name: str) -> Record:
     parts = (*PARTS, "likelihood" if config.get(METHOD) is None else METHOD)
     missing = [part for part in parts if not isinstance(config.get(part), dict)]
     epochs = None if missing else config["trainer"].get("epochs")
-    if missing or not _is_whole(epochs) or not _is_whole(config.get("seed")):
-        lacking = missing or (["trainer.epochs"] if not _is_whole(epochs) else ["seed"])
+    if missing or not is_whole(epochs) or not is_whole(config.get("seed")):
+        lacking = missing or (["trainer.epochs"] if not is_whole(epochs) else ["seed"])
         raise UserError(f"config.yaml is not one of vje_ppl.train: it lacks {lacking[0]}")
     metrics = _read_metrics(path)
     if metrics is None:
@@ -111,7 +112,7 @@ def _named(flat: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Put the data set's name under `data`, since the loader's class does not tell folders of images apart."""
     loader = flat.pop("data._target_", None)
     data = metrics.get("data")
-    if isinstance(data, Mapping) and isinstance(data.get("name"), str) and _is_whole(data.get("images")):
+    if isinstance(data, Mapping) and isinstance(data.get("name"), str) and is_whole(data.get("images")):
         flat.pop("data.subset", None)
         return {"data": data["name"], "data.images": data["images"], **flat}
     return {"data": class_name(loader), **flat}
@@ -133,7 +134,7 @@ def _read_metrics(path: Path) -> dict[str, Any] | None:
 
 def _number(metrics: Mapping[str, Any], key: str) -> float | None:
     value = metrics.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+    if value is not None and not is_number(value):
         raise UserError(f"metrics.json holds no number as {key}: {value!r}")
     return value
 
@@ -144,7 +145,3 @@ def _epochs_done(path: Path) -> str:
         return str(rows[-1]["epoch"])
     except (OSError, ValueError, LookupError, csv.Error):
         return "none"
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from vje_ppl.compare.columns import class_name, differences, shown
 from vje_ppl.compare.measure import comparable
 from vje_ppl.compare.rows import Row, Statistic
 from vje_ppl.errors import UserError
+from vje_ppl.files import csv_bytes
 from vje_ppl.settings.groups import METHOD, VJE
 from vje_ppl.terminal.table import format_table, markdown_table
 
@@ -69,11 +68,7 @@ class Table:
                 if several and name in figures:
                     cells[f"{name} sd"] = cell.spread if isinstance(cell, Statistic) else None
             rows.append(cells | {"folders": ";".join(str(record.path) for record in row.records)})
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().encode()
+        return csv_bytes(rows)
 
     def _texts(self) -> list[dict[str, str | None]]:
         return [{name: _text(cell, name) for name, cell in line.items()} for line in self.lines]

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from vje_ppl.errors import UserError
 from vje_ppl.files import json_lines, write_atomically
+from vje_ppl.settings.checks import as_list, check_table, list_of, one_of, whole
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table
+from vje_ppl.terminal.versions import versions
 
 FAILED = 1
-PRECISIONS = ("float64", "float32")
-VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "jax", "numpyro", "scipy", "mpmath", "numpy")
+OPTIONS = {
+    "precision": list_of("float64, float32 or both", one_of("float64", "float32")),
+    "widths": list_of("whole numbers of at least 2", whole(2)),
+    "images": whole(2),
+}
 
 
 def crosscheck(config: DictConfig) -> int:
@@ -31,9 +33,9 @@ def crosscheck(config: DictConfig) -> int:
         0 if every row passes, 1 if one fails.
 
     Raises:
-        UserError: for options that are none, a missing run, or a part of the run without a NumPyro twin.
+        UserError: for an invalid option, a missing run, or a part of the run without a NumPyro twin.
     """
-    _check(config)
+    check_table(config, OPTIONS)
     _configure_jax(config.jax_device)
     torch.set_num_threads(1)  # small arrays; the other core compiles
     start = time.perf_counter()
@@ -43,7 +45,7 @@ def crosscheck(config: DictConfig) -> int:
     report |= {
         "passed": all(row["passed"] for rows in report.values() for row in rows),
         "seconds": seconds,
-        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "versions": versions("jax", "numpyro", "scipy", "mpmath", "numpy", "python"),
     }
     write_atomically(output, json_lines(report))
     print(f"\n{'every row passes' if report['passed'] else 'FAILED'} after {seconds:.0f} s; written to {output}")
@@ -53,7 +55,8 @@ def crosscheck(config: DictConfig) -> int:
 def _synthetic(config: DictConfig) -> dict[str, Any]:
     from vje_ppl.crosscheck import certificate, normalization  # JAX is configured first
 
-    batches = certificate.batches(config.precision, config.widths, config.seed, config.device, config.jax_device)
+    precisions, widths = as_list(config.precision), as_list(config.widths)
+    batches = certificate.batches(precisions, widths, config.seed, config.device, config.jax_device)
     checks = certificate.certify(batches, _progress)
     _print_checks(checks)
     integrals = normalization.study()
@@ -71,14 +74,14 @@ def _trained(config: DictConfig) -> dict[str, Any]:
     from vje_ppl.crosscheck import trained
 
     checks = trained.certify(
-        Path(config.run), config.images, config.precision, config.seed, config.device, config.jax_device
+        Path(config.run), config.images, as_list(config.precision), config.seed, config.device, config.jax_device
     )
     _print_checks(checks)
     return {"checks": [check.as_dict() for check in checks]}
 
 
 def _print_checks(checks: Sequence[Any]) -> None:
-    """A row a quantity, with both precisions in it, and a line for each failure that says where and who."""
+    """Print a row per quantity, with both precisions, and a line for each failure."""
     rows: dict[str, dict[str, Any]] = {}
     for check in checks:
         row = rows.setdefault(check.quantity, {"quantity": check.quantity})
@@ -100,18 +103,8 @@ def _print_checks(checks: Sequence[Any]) -> None:
             print(f"FAIL {check.quantity} in {check.precision}: {check.suspect} disagrees; worst at {where}")
 
 
-def _check(config: DictConfig) -> None:
-    unknown = [precision for precision in config.precision if precision not in PRECISIONS]
-    if unknown or not config.precision:
-        raise UserError(f"precision expects float64, float32 or both, got {', '.join(unknown) or 'none'}.")
-    if not config.widths or not all(isinstance(dim, int) and dim >= 2 for dim in config.widths):
-        raise UserError(f"widths expects whole numbers of at least 2, got {list(config.widths)}.")
-    if not isinstance(config.images, int) or config.images < 2:
-        raise UserError(f"images expects a whole number of at least 2, got {config.images}.")
-
-
 def _configure_jax(device: str) -> None:
-    """Before JAX starts: which platforms it may open, and that it reserves no memory of a GPU in advance."""
+    """Before JAX starts, set its platforms, and keep it from reserving GPU memory in advance."""
     os.environ["JAX_PLATFORMS"] = device if device == "cpu" else f"{device},cpu"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 

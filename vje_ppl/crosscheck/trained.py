@@ -31,23 +31,23 @@ from vje_ppl.program.objective import SymmetricConditionalELBO
 from vje_ppl.runs.trained_run import TrainedRun, load
 from vje_ppl.settings.build import build_augment
 from vje_ppl.settings.data import load_data
-from vje_ppl.settings.twins import asked_posterior, build_model, twin
+from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What a run makes of two augmented views of N real images, as NumPy arrays.
+    """Embeddings and posteriors of two augmented views of N real images, as NumPy arrays.
 
     Attributes:
-        index: which images of the data set, shape (N,).
+        index: the images' places in the data set, shape (N,).
         embedding: z, shape (2, N, D).
         parameters: fields of the posterior by name, each (2, N, ...).
         latent: one posterior draw, shape (2, N, D).
         scale: the likelihood's scale as float64 evaluates it from the other arrays, shape (2, N, D).
         posterior_type: the class in torch that `parameters` and `modules` are fields of.
         modules: fields that are torch modules, one for all views and images, by name; with learned parameters.
-        asked: fields of the posterior that the prior asks the inference network for, such as that of pseudo-embeddings,
-            each (K, ...); none for a prior without `bind`.
+        asked: fields of the posterior that the prior requests, such as that of pseudo-embeddings, each (K, ...); empty
+            for a prior without `bind`.
     """
 
     index: np.ndarray
@@ -80,7 +80,7 @@ def certify(
 ) -> list[Check]:
     """Embed real images with a trained run, evaluate its objective in both backends, and compare.
 
-    The arrays go to `crosscheck.npz` in the run folder.
+    The arrays are written to `crosscheck.npz` in the run folder.
 
     Args:
         folder: the run folder.
@@ -91,10 +91,10 @@ def certify(
         jax_device: JAX's.
 
     Raises:
-        UserError: if there is no run, its method is no probabilistic program, or a part of it has no twin.
+        UserError: if there is no run, or its method has no program, or a part has no twin.
     """
     run = load(folder, device)
-    exported = export(run, images, seed)
+    exported = embed_views(run, images, seed)
     exported.save(folder / "crosscheck.npz")
     checks: dict[tuple[str, str], Check] = {}
     for precision in precisions:
@@ -109,7 +109,7 @@ def certify(
 
 
 @torch.no_grad()
-def export(run: TrainedRun, images: int, seed: int) -> Exported:
+def embed_views(run: TrainedRun, images: int, seed: int) -> Exported:
     """Two augmented views of the run's own images, embedded in evaluation mode."""
     config, guide = run.config, run.program.guide
     device = next(guide.parameters()).device
@@ -130,7 +130,7 @@ def export(run: TrainedRun, images: int, seed: int) -> Exported:
     in_double = deepcopy(run.program.model.scale).double()
     scale = [in_double(posterior.scale.double()) for posterior in posteriors]
     values = {one.name: [getattr(posterior, one.name) for posterior in posteriors] for one in fields(posteriors[0])}
-    asked = asked_posterior(run.program.model.prior, guide.infer)
+    asked = posterior_for_prior(run.program.model.prior, guide.infer)
     return Exported(
         batch.index.cpu().numpy(),
         _stacked(embeddings),
@@ -197,7 +197,7 @@ def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str)
 
 
 def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> tuple[dict[str, Rounded], bool]:
-    """Closed form, and whether there is one for this model; where there is none, magnitudes alone.
+    """The closed form, and whether this model has one; if not, only magnitudes.
 
     A magnitude is then estimated from below: the value itself and a term of order one a feature, of each part.
     """

@@ -103,14 +103,14 @@ class Augment:
         self.evaluation = Preprocess(self.size, center_fraction, self._normalize)
 
     def draw_boxes(self, rng: np.random.Generator, count: int, height: int, width: int) -> Float64[np.ndarray, "N 4"]:
-        """Draws where to cut `count` images of one size: top, left, height, width; negative: read backwards."""
+        """Draw where to cut `count` images of one size: top, left, height, width; negative: read backwards."""
         boxes = np.tile(np.array([0, 0, height, width], dtype=np.float64), (count, 1))
         for transform in self._geometry:
             boxes = transform(rng, boxes)
         return boxes
 
     def view(self, images: UInt8[Tensor, "n C H W"], key: ViewKey) -> Float[Tensor, "n C size size"]:
-        """Makes one view of each image of a batch.
+        """Make one view of each image of a batch.
 
         Args:
             images: pixel values 0 to 255 of the rows that `key` names, [n, C, H, W].
@@ -134,7 +134,7 @@ class Augment:
     def finish(
         self, pixels: Float[Tensor, "n C size size"] | UInt8[Tensor, "n C size size"], key: ViewKey
     ) -> Float[Tensor, "n C size size"]:
-        """Does everything but the geometry, for cuts with values of 0 to 255; otherwise as `view`."""
+        """Do everything but the geometry, for cuts with values of 0 to 255; otherwise as `view`."""
         rng = keyed_generator(Stream.APPEARANCE, key.seed, key.step, key.view)
         color = ColorMap.identity(key.batch_size, self.channels)
         for transform in self._color:

@@ -39,14 +39,12 @@ class TrainingBatch:
         index: which images these are, [n].
         views: V batches of views, each [n, C, size, size], normalized.
         wait_s: seconds spent waiting for the images: indexing, decoding, moving to the device.
-        augment_s: seconds that the CPU then spent on making the views.
     """
 
     step: int
     index: Int64[Tensor, " n"]
     views: tuple[Float[Tensor, "n C size size"], ...]
     wait_s: float
-    augment_s: float
 
 
 class TrainingBatches:
@@ -108,7 +106,7 @@ class TrainingBatches:
         self._reader = _reader(images, augment, seed, views, device)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[TrainingBatch]:
-        """Goes through an epoch; one epoch at a time.
+        """Go through an epoch; one epoch at a time.
 
         Args:
             epoch: its number, from 0.
@@ -121,11 +119,11 @@ class TrainingBatches:
             for place in places:
                 start = time.perf_counter()
                 raw = next(batches)
-                arrived = time.perf_counter()
+                waited = time.perf_counter() - start
                 step = epoch * self.steps_per_epoch + place
                 keys = [ViewKey(self._seed, step, view, self._rows, self._batch_size) for view in range(self._views)]
                 views = tuple(raw.view(self._augment, key) for key in keys)
-                yield TrainingBatch(step, raw.index, views, arrived - start, time.perf_counter() - arrived)
+                yield TrainingBatch(step, raw.index, views, waited)
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ class Share:
 def evaluation_batches(
     images: ImageSet, preprocess: Preprocess, *, batch_size: int, device: torch.device, share: Share = Share()
 ) -> Iterator[tuple[Int64[Tensor, " n"], Float[Tensor, "n C size size"]]]:
-    """Goes through all images once, in order, without randomness.
+    """Go through all images once, in order, without randomness.
 
     Args:
         images: the images.
@@ -185,7 +183,7 @@ def evaluation_batches(
 def evaluation_views(
     images: ImageSet, augment: Augment, *, views: int, seed: int, device: torch.device, share: Share = Share()
 ) -> Iterator[tuple[Int64[Tensor, " n"], list[Float[Tensor, "n C size size"]]]]:
-    """Goes through all images once, in order, a block at a time: the prepared image first, then its random views.
+    """Go through all images once, in order, a block at a time: the prepared image first, then its random views.
 
     A random view depends on the seed, the image's place in the set and the view's number alone.
 

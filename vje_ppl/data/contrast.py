@@ -18,7 +18,7 @@ _LOOKED_AT = 16
 
 
 def contrast_warning(images: ImageSet, preprocess: Preprocess) -> str | None:
-    """Looks at up to 16 images, evenly spread over the set.
+    """Look at up to 16 images, evenly spread over the set.
 
     Args:
         images: the training images.

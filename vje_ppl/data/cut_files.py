@@ -74,7 +74,7 @@ class RandomCuts(Dataset[FileCuts]):
         return self._images.known_skips["training"]
 
     def __getitem__(self, key: tuple[int, int]) -> FileCuts:
-        """Reads an image; where unreadable files are skipped, the next readable one after it takes its place."""
+        """Read an image; where unreadable files are skipped, the next readable one after it takes its place."""
         epoch, wanted = key
         skipped: list[str] = []
         for offset in range(min(len(self._images), self.MAX_SKIPPED_IN_A_ROW)):
@@ -114,7 +114,7 @@ class CentralCuts(Dataset[FileCuts]):
         return self._images.known_skips["evaluation"]
 
     def __getitem__(self, index: int) -> FileCuts:
-        """Reads an image, or says that it was skipped."""
+        """Read an image, or say that it was skipped."""
         path, channels, size = self._images.files[index], self._images.channels, self._preprocess.size
         try:
             pixels = read_cuts(path, channels, size, self._center_box, self._images.bits)
@@ -140,7 +140,7 @@ def collate_cuts(items: list[FileCuts]) -> BatchOfCuts:
 
 
 def start_worker(_: int) -> None:
-    """Leaves stopping to the training process, which must be able to save before its workers are gone."""
+    """Leave stopping to the training process, which must be able to save before its workers are gone."""
     for number in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), signal.SIG_IGN)

@@ -40,7 +40,7 @@ class UnreadableImageError(Exception):
 
 
 def read_image(path: ImageFile, channels: int, bits: int | None = None) -> UInt8[np.ndarray, "C H W"]:
-    """Decodes a whole image; of a file with several, the first.
+    """Decode a whole image; of a file with several, the first.
 
     Values of 8 bits or fewer are read as Pillow reads them, without transparency. Grey values of more bits are
     shifted right to 8 bits, and floats scaled and rounded: see `bits`.
@@ -72,7 +72,7 @@ def largest_sixteen_bits(path: ImageFile) -> int | None:
 
 
 def read_size(path: ImageFile) -> tuple[int, int]:
-    """Reads the height and width of an image from its header.
+    """Read the height and width of an image from its header.
 
     Raises:
         UnreadableImageError: if the file is missing or no image.
@@ -90,7 +90,7 @@ def read_cuts(
     choose_boxes: Callable[[int, int], Sequence[Box]],
     bits: int | None = None,
 ) -> UInt8[np.ndarray, "V C size size"]:
-    """Decodes an image once and cuts boxes out of it, each resized with antialiasing.
+    """Decode an image once and cut boxes out of it, each resized with antialiasing.
 
     A JPEG is decoded at a half, a quarter or an eighth of its resolution where every box keeps at least `size` pixels.
 
@@ -134,7 +134,7 @@ def _source(path: ImageFile) -> str | BytesIO:
 
 
 def _cut(image: Image.Image, box: Box, size: int, share: float) -> np.ndarray:
-    """Cuts a box, given in pixels of the full resolution, of which the image has a share each way."""
+    """Cut a box, given in pixels of the full resolution, of which the image has a share each way."""
     top, left, height, width = (share * side for side in box)
     low_x, high_x = sorted((left, left + width))
     low_y, high_y = sorted((top, top + height))
@@ -223,7 +223,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _naming(path: ImageFile) -> Iterator[None]:
-    """Turns whatever Pillow stumbles on into a sentence that names the file; what it only warns of is no trouble."""
+    """Turn Pillow's errors into a sentence that names the file; its warnings are ignored."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -46,7 +46,7 @@ class FileLoader:
         atexit.register(self._at_exit)
 
     def read(self, batches: Iterable[list]) -> Iterator[BatchOfCuts]:
-        """Yields what the files gave, one batch for each list of keys; one pass at a time.
+        """Yield what the files gave, one batch for each list of keys; one pass at a time.
 
         Raises:
             UserError: if a file cannot be used and is not to be skipped, or if a worker dies.
@@ -69,7 +69,7 @@ class FileLoader:
             self._known_skips.update(skipped)
 
     def close(self) -> None:
-        """Ends the workers; nothing can be read any more."""
+        """End the workers; nothing can be read afterwards."""
         atexit.unregister(self._at_exit)
         # Left to the garbage collector, workers may miss the message and be waited for.
         shut_down = getattr(getattr(self._loader, "_iterator", None), "_shutdown_workers", None)
@@ -85,7 +85,7 @@ def _worker_died(error: RuntimeError) -> str:
 
 
 def warn_of_skips(messages: list[str], shown: int = 3) -> None:
-    """Says in one line how many files were left out, and why the first of them."""
+    """Say in one line how many files were left out, and why the first of them."""
     if messages:
         more = f", and {len(messages) - shown} more" if len(messages) > shown else ""
         _log.warning("left out %d unusable image file(s): %s%s", len(messages), "; ".join(messages[:shown]), more)

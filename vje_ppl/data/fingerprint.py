@@ -1,4 +1,4 @@
-"""What images a data set holds, in a few characters, so that other images under the same name are noticed."""
+"""Short digests of the images of a data set, to notice other images under the same name."""
 
 from __future__ import annotations
 
@@ -21,23 +21,20 @@ from vje_ppl.errors import printable
 #: The parts of a data set, in words.
 PARTS = {"train": "training images", "bank": "labelled images", "test": "test images"}
 
-#: What an older run without a fingerprint did where names now decide.
-HELD_OUT_BEFORE = "which held out other images to test on than this one does"
-
-MOST_FILES, MOST_BYTES = 32, 1 << 16  # that are read of a set of files, and of each of them
-MOST_PIXELS = 1 << 28  # bytes that are read of a set in memory, evenly spread
+MOST_FILES, MOST_BYTES = 32, 1 << 16  # files read of a set, and bytes of each
+MOST_PIXELS = 1 << 28  # bytes read of a set in memory, evenly spread
 
 
 class NamedFiles(ImageFiles):
-    """Image files inside larger ones that know their names and sizes without being read."""
+    """Image files inside larger ones whose names and sizes are known without reading them."""
 
     @abstractmethod
     def keys(self) -> UInt64[np.ndarray, " N"]:
-        """A hash of each one's name, wherever the larger file lies."""
+        """A hash of each image's name, independent of the folder of the larger file."""
 
     @abstractmethod
     def sizes(self) -> Int64[np.ndarray, " N"]:
-        """Bytes of each of them."""
+        """Bytes of each image."""
 
 
 def name_keys(names: Iterable[str]) -> UInt64[np.ndarray, " N"]:
@@ -47,10 +44,10 @@ def name_keys(names: Iterable[str]) -> UInt64[np.ndarray, " N"]:
 
 
 def image_keys(images: ImageSet) -> UInt64[np.ndarray, " N"] | None:
-    """A hash of each image's name; None for images without names, as those that came in one array.
+    """A hash of each image's name; None for images without names, such as those of one array.
 
-    Where nobody has said what the files are called below their data set's folder, they go by their own name and that of
-    their folder, which a move leaves as they are.
+    If the names below the data set's folder are not known, the name of a file and of its folder are used, which stay
+    the same when the data set moves.
     """
     if images.keys is not None or images.files is None:
         return images.keys
@@ -60,17 +57,17 @@ def image_keys(images: ImageSet) -> UInt64[np.ndarray, " N"] | None:
 
 
 def fingerprint(data: ImageData) -> dict[str, str]:
-    """What each part of a data set is: `train`, and `bank` and `test` where it has them."""
+    """A digest of each part of a data set: `train` and, if present, `bank` and `test`."""
     parts = {"train": data.train, "bank": None if data.bank is data.train else data.bank, "test": data.test}
     return {name: digest(images) for name, images in parts.items() if images is not None}
 
 
 def digest(images: ImageSet) -> str:
-    """How many images these are, and a digest that tells them from others, wherever they lie: `180-3f2a...`.
+    """The number of images and a digest that is independent of their folder: `180-3f2a...`.
 
-    Of files: their names below the folder of the data set, their sizes and labels, in order, and the beginnings of a
-    few of them, evenly spread, because uncompressed images of one shape are of one size. Of images without files: their
-    pixels, up to 256 MB evenly spread, and labels.
+    For files, it covers names below the data set's folder, sizes and labels in order, and the beginnings of a few,
+    evenly spread, because uncompressed images of one shape have one size. For images without files, it covers labels
+    and pixels, up to 256 MB evenly spread.
     """
     found = hashlib.sha256(b"labels" if images.labels is None else images.labels.numpy().astype("<i8").tobytes())
     keys = image_keys(images)
@@ -87,13 +84,13 @@ def digest(images: ImageSet) -> str:
 
 
 def differences(saved: object, now: Mapping[str, str], place: object, place_now: object) -> list[str]:
-    """How the parts of a data set differ from what was saved, a line each.
+    """How the parts of a data set differ from a saved fingerprint, a line each.
 
     Args:
-        saved: the earlier `fingerprint`; anything else, as None of an older run, differs in nothing.
-        now: the present one.
-        place: where the images lay, or None.
-        place_now: where they lie.
+        saved: the earlier `fingerprint`; anything else, such as None, gives no differences.
+        now: the present fingerprint.
+        place: the earlier folder of the images, or None.
+        place_now: the present folder.
     """
     if not isinstance(saved, Mapping):
         return []
@@ -106,7 +103,7 @@ def differences(saved: object, now: Mapping[str, str], place: object, place_now:
 
 
 def data_root(config: Mapping[str, Any]) -> object:
-    """Where a configuration says that its images lie; None if it does not."""
+    """The folder of the images in a configuration; None if it names none."""
     data = config.get("data")
     return data.get("root") if isinstance(data, Mapping) else None
 
@@ -127,7 +124,7 @@ def _sizes(files: ImageFiles) -> Int64[np.ndarray, " N"]:
 def _size(file: ImageFile) -> int:
     if isinstance(file, StoredFile):
         return 0
-    with suppress(OSError):  # reading it will say what is wrong with it
+    with suppress(OSError):  # reading the file will report the error
         return os.stat(file).st_size
     return -1
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import override
 
 import numpy as np
 import torch
@@ -35,15 +37,13 @@ class ImageSet(ABC):
     @abstractmethod
     def __len__(self) -> int: ...
 
-    @abstractmethod
-    def select(self, indices: Int64[np.ndarray, " M"]) -> ImageSet:
-        """Returns the images at `indices`, in that order, with their labels."""
-
-    def _select_labels(self, indices: Int64[np.ndarray, " M"]) -> Tensor | None:
-        return None if self.labels is None else self.labels[torch.from_numpy(indices)]
-
-    def _select_keys(self, indices: Int64[np.ndarray, " M"]) -> UInt64[np.ndarray, " M"] | None:
-        return None if self.keys is None else self.keys[indices]
+    def select[T: ImageSet](self: T, indices: Int64[np.ndarray, " M"]) -> T:
+        """The images at `indices`, in that order, with their labels."""
+        selected = copy(self)
+        selected.labels = None if self.labels is None else self.labels[torch.from_numpy(indices)]
+        selected.files = None if self.files is None else self.files.select(indices)
+        selected.keys = None if self.keys is None else self.keys[indices]
+        return selected
 
     def _check(self) -> None:
         if self.labels is not None and len(self.labels) != len(self):
@@ -84,11 +84,11 @@ class InMemoryImages(ImageSet):
     def __len__(self) -> int:
         return len(self.images)
 
-    def select(self, indices: Int64[np.ndarray, " M"]) -> InMemoryImages:
-        """Returns a copy of the images at `indices`, in that order, with their labels."""
-        chosen = self.images.index_select(0, torch.from_numpy(indices))
-        files, keys = None if self.files is None else self.files.select(indices), self._select_keys(indices)
-        return InMemoryImages(chosen, self._select_labels(indices), self.classes, files=files, keys=keys)
+    @override
+    def select[T: InMemoryImages](self: T, indices: Int64[np.ndarray, " M"]) -> T:
+        selected = super().select(indices)
+        selected.images = self.images.index_select(0, torch.from_numpy(indices))
+        return selected
 
 
 class StreamedImages(ImageSet):
@@ -139,23 +139,8 @@ class StreamedImages(ImageSet):
         return len(self.files)
 
     def path(self, index: int) -> str:
-        """Returns the file name of image `index`, or what else it is called."""
+        """The file name of image `index`, or another name if it has none."""
         return str(self.files[index])
-
-    def select(self, indices: Int64[np.ndarray, " M"]) -> StreamedImages:
-        """Returns the files at `indices`, in that order, with their labels."""
-        selected = StreamedImages(
-            self.files.select(indices),
-            self._select_labels(indices),
-            self.classes,
-            channels=self.channels,
-            workers=self.workers,
-            skip_unreadable=self.skip_unreadable,
-            keys=self._select_keys(indices),
-            bits=self.bits,
-        )
-        selected.known_skips = self.known_skips
-        return selected
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +156,6 @@ class ImageData:
         image_size: side in pixels of the views, unless `augment.size` says otherwise.
         num_classes: number of classes, or None where there are no labels.
         notes: what the person who typed should know of how the images were found, a sentence each.
-        held_out: whether the test images are a share of the training images that their names decide.
     """
 
     name: str
@@ -182,7 +166,6 @@ class ImageData:
     image_size: int
     num_classes: int | None
     notes: tuple[str, ...] = ()
-    held_out: bool = False
 
     @property
     def test_count(self) -> str:

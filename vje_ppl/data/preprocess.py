@@ -40,7 +40,7 @@ class Normalize:
     def __call__(
         self, images: Float[Tensor, "N C H W"], out: Float[Tensor, "N C H W"] | None = None
     ) -> Float[Tensor, "N C H W"]:
-        """Normalizes values in [0, 1]; overwrites its input, and writes the result into `out` where that is given."""
+        """Normalize values in [0, 1]; overwrite the input, and write the result into `out` if it is given."""
         # Channel by channel: broadcasting a tensor of three values over the batch is ten times slower on a CPU.
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             images[:, channel].sub_(mean).div_(std)
@@ -69,7 +69,7 @@ class Preprocess:
         return (height - side) // 2, (width - side) // 2, side, side
 
     def __call__(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N C size size"]:
-        """Prepares a batch of images of one size.
+        """Prepare a batch of images of one size.
 
         Args:
             images: pixel values 0 to 255, [N, C, H, W].
@@ -87,12 +87,12 @@ class Preprocess:
         return self.normalize(square)
 
     def finish(self, pixels: UInt8[Tensor, "N C size size"]) -> Float[Tensor, "N C size size"]:
-        """Normalizes squares that were cut and resized already; values of 0 to 255."""
+        """Normalize squares that were cut and resized already; values of 0 to 255."""
         return self.normalize(pixels.float().div_(255))
 
 
 def check_image_size(height: int, width: int, size: int) -> None:
-    """Refuses images that are smaller than the views cut from them."""
+    """Refuse images that are smaller than the views cut from them."""
     if min(height, width) < size:
         raise UserError(
             f"the images are {height}×{width} pixels, smaller than the views of {size}×{size} pixels to be cut from "

@@ -29,7 +29,7 @@ class RawBatch(ABC):
 
     @abstractmethod
     def view(self, augment: Augment, key: ViewKey) -> Float[Tensor, "n C size size"]:
-        """Makes one view of each image."""
+        """Make one view of each image."""
 
 
 class TrainingReader(ABC):
@@ -37,11 +37,11 @@ class TrainingReader(ABC):
 
     @abstractmethod
     def read(self, epoch: int, batches: Iterable[Int64[np.ndarray, " n"]]) -> Generator[RawBatch]:
-        """Yields the images of each list of indices, in order."""
+        """Yield the images of each list of indices, in order."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends what still runs; nothing can be read any more."""
+        """End what still runs; nothing can be read afterwards."""
 
 
 class InMemoryReader(TrainingReader):
@@ -60,7 +60,7 @@ class InMemoryReader(TrainingReader):
         self._images = images.images.to(device) if fits else images.images
 
     def read(self, epoch: int, batches: Iterable[Int64[np.ndarray, " n"]]) -> Generator[RawBatch]:
-        """Yields whole images."""
+        """Yield whole images."""
         for batch in batches:
             index = to_device(batch, self._images.device)
             pixels = self._images.index_select(0, index).to(self._device, non_blocking=True)
@@ -78,7 +78,7 @@ class WholeImages(RawBatch):
         self._pixels = pixels
 
     def view(self, augment: Augment, key: ViewKey) -> Float[Tensor, "n C size size"]:
-        """Cuts, maps colours, filters and normalizes."""
+        """Cut, map colours, filter and normalize."""
         return augment.view(self._pixels, key)
 
 
@@ -99,13 +99,13 @@ class StreamedReader(TrainingReader):
         self._loader = FileLoader(cuts, images.workers, pin=device.type == "cuda")
 
     def read(self, epoch: int, batches: Iterable[Int64[np.ndarray, " n"]]) -> Generator[RawBatch]:
-        """Yields cuts."""
+        """Yield cuts."""
         keys = ([(epoch, image) for image in batch.tolist()] for batch in batches)
         for batch in self._loader.read(keys):
             yield Cuts(batch.images, batch.pixels.to(self._device, non_blocking=True))
 
     def close(self) -> None:
-        """Ends the workers."""
+        """End the workers."""
         self._loader.close()
 
 
@@ -117,5 +117,5 @@ class Cuts(RawBatch):
         self._pixels = pixels
 
     def view(self, augment: Augment, key: ViewKey) -> Float[Tensor, "n C size size"]:
-        """Maps colours, filters and normalizes."""
+        """Map colours, filter and normalize."""
         return augment.finish(self._pixels[:, key.view], key)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from vje_ppl.data.image_set import ImageSet, InMemoryImages
-from vje_ppl.errors import UserError
+from vje_ppl.data.fingerprint import image_keys
+from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
+from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.randomness import Stream, keyed_generator
 
 
 def subset_indices(total: int, count: int | None) -> Int64[np.ndarray, " M"]:
-    """Chooses `count` of `total` images at random, in increasing order; None: all.
+    """Choose `count` of `total` images at random, in increasing order; None: all.
 
     A larger subset contains every smaller one.
 
@@ -29,19 +31,19 @@ def subset_indices(total: int, count: int | None) -> Int64[np.ndarray, " M"]:
 
 
 def at_most(images: ImageSet, most: int | None) -> ImageSet:
-    """Keeps at most `most` images, chosen at random, the same ones in every run; None: all."""
+    """Keep at most `most` images, chosen at random, the same in every run; None: all."""
     if most is None or len(images) <= most:
         return images
     return images.select(np.sort(np.random.default_rng(0).choice(len(images), most, replace=False)))
 
 
 def fixed_subset(images: InMemoryImages, count: int | None) -> InMemoryImages:
-    """Chooses `count` of the images, as `subset_indices` does; None: all."""
+    """Choose `count` of the images, as `subset_indices` does; None: all."""
     return images if count is None else images.select(subset_indices(len(images), count))
 
 
 def class_index(classes: Sequence[str], wanted: str | int, key: str = "data.only_class") -> int:
-    """Finds a class by its name or, where no class has such a name, by its number.
+    """Find a class by its name or, where no class has such a name, by its number.
 
     Args:
         classes: the names that labels index.
@@ -56,8 +58,7 @@ def class_index(classes: Sequence[str], wanted: str | int, key: str = "data.only
         return classes.index(text)
     if text.isdecimal() and int(text) < len(classes):
         return int(text)
-    near = get_close_matches(text, classes, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(classes[:10])}{', …' * (len(classes) > 10)}."
+    hint = did_you_mean(text, classes) or f"they are {', '.join(classes[:10])}{', …' * (len(classes) > 10)}."
     raise UserError(
         f"{key} expects one of the {len(classes)} classes, by name or by number from 0 to {len(classes) - 1}, got "
         f"{text}; {hint}"
@@ -65,7 +66,7 @@ def class_index(classes: Sequence[str], wanted: str | int, key: str = "data.only
 
 
 def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
-    """Keeps the images of one class; None: all of them.
+    """Keep the images of one class; None: all of them.
 
     Raises:
         UserError: if the images are unlabelled, or none of them is of this class.
@@ -86,16 +87,15 @@ def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
 def hold_out_by_name(
     labels: Int64[np.ndarray, " N"], keys: UInt64[np.ndarray, " N"], fraction: float, stream: Stream
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
-    """Splits images by their names: on which side one lies depends on no other image, so that more can come.
+    """Split images by their names, so that adding images moves no image to the other side.
 
-    A class of at least two images of which none would be held out, or none would be left, gives or keeps one. None
-    without a label is held out.
+    A class of at least two images keeps one or more on either side. No image without a label is held out.
 
     Args:
         labels: class indices, [N], −1 for none.
         keys: a hash of each image's name, [N].
         fraction: share to hold out, in (0, 1).
-        stream: what the split is for: splits for two purposes have nothing to do with each other.
+        stream: purpose of the split; splits for different purposes are independent.
 
     Returns:
         Indices to train on and indices held out, both increasing.
@@ -115,9 +115,9 @@ def hold_out_by_name(
 def stratified_hold_out(
     labels: Int64[np.ndarray, " N"], fraction: float
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
-    """Splits images so that each class gives the same share to the held-out part.
+    """Split images so that each class gives the same share to the held-out part.
 
-    Every class of at least two images keeps one image or more on either side. None without a label is held out.
+    Every class of at least two images keeps one or more on either side. No image without a label is held out.
 
     Args:
         labels: class indices, [N], −1 for none.
@@ -137,7 +137,7 @@ def stratified_hold_out(
 
 
 def _spread(bits: UInt64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
-    """Makes every bit depend on all others: the last steps of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    """Make every bit depend on all others: the last steps of SplitMix64 (Steele, Lea and Flood, 2014)."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
@@ -146,3 +146,40 @@ def _spread(bits: UInt64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
 def _check_fraction(fraction: float) -> None:
     if not 0 < fraction < 1:
         raise UserError(f"data.test_fraction must lie between 0 and 1, got {fraction}.")
+
+
+def hold_out(data: ImageData, fraction: Any) -> ImageData:
+    """Take a share of the training images of each class in place of the test images.
+
+    Images with names are chosen by them, each independently of the others: about the share of each class. Images in one
+    array without names are chosen by their places: exactly the share of each class.
+
+    Args:
+        data: with labelled training images.
+        fraction: the share, a number in (0, 1).
+
+    Returns:
+        The data with fewer training images, none of them a test image. They are the same in every run.
+
+    Raises:
+        UserError: for a share outside (0, 1), images without labels, or more training images than have labels.
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise UserError(f"hold_out expects a share of the training images, from 0 to below 1, got {fraction}.")
+    images = data.bank
+    if images is None and data.train.labels is not None:
+        raise UserError(f"hold_out={fraction} needs training images of several classes, and {data.name} has one alone.")
+    if images is None or images.labels is None:
+        raise UserError(f"hold_out={fraction} needs labels to split by, and the images of {data.name} have none.")
+    if data.train is not images:
+        raise UserError(
+            f"hold_out={fraction} needs labels for all training images, and not all of {data.name} have one."
+        )
+    labels, keys = images.labels.numpy(), image_keys(images)
+    split = (
+        stratified_hold_out(labels, fraction)
+        if keys is None
+        else hold_out_by_name(labels, keys, fraction, Stream.HOLD_OUT)
+    )
+    kept, test = (images.select(part) for part in split)
+    return replace(data, train=kept, bank=kept, test=test)

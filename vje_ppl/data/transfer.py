@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """Sends parameters to the device without making the CPU wait for it."""
+    """Send parameters to the device without making the CPU wait for it."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

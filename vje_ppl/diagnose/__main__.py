@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyro
 from omegaconf import DictConfig, OmegaConf
 
-from vje_ppl.diagnose.options import Request, check_memory, check_options
+from vje_ppl.diagnose.options import check_memory, check_options
 from vje_ppl.diagnose.posterior.conjugate import ConjugateCase
 from vje_ppl.diagnose.posterior.datatree import DataTreeOptions, write_datatree
 from vje_ppl.diagnose.posterior.nuts import NUTSOptions
 from vje_ppl.diagnose.posterior.offsets import Offsets, offsets_of_gaussians, offsets_of_training
 from vje_ppl.diagnose.posterior.problem import powers
 from vje_ppl.diagnose.posterior.reference import Reference
-from vje_ppl.diagnose.posterior.run_problem import RunPosteriors
+from vje_ppl.diagnose.posterior.run_problem import problem_of_run
 from vje_ppl.diagnose.report.page import write_report
 from vje_ppl.diagnose.report.section import Level, Section
 from vje_ppl.diagnose.run import DiagnosedRun, open_diagnosed_run
@@ -35,25 +32,28 @@ from vje_ppl.diagnose.sections.uncertainty import uncertainty_section
 from vje_ppl.errors import UserError
 from vje_ppl.files import json_lines, write_atomically
 from vje_ppl.pictures.style import save
+from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.settings.build import build
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.command import run_command
-from vje_ppl.terminal.say import say
+from vje_ppl.terminal.progress import progress
+from vje_ppl.terminal.versions import versions
 
 REPORT, NUMBERS, DATATREE = "diagnosis.html", "diagnosis.json", "diagnosis.nc"
-VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "numpyro", "jax", "arviz", "numpy")
+#: Further packages whose versions a diagnosis records.
+PACKAGES = ("numpyro", "jax", "arviz", "numpy", "python")
 
 WORDS = {Level.INFORMATION: "note", Level.GOOD: "good", Level.CAUTION: "caution", Level.BAD: "bad"}
 
 
 @dataclass(eq=False)
 class Diagnosis:
-    """What sections are made from.
+    """The inputs of all sections.
 
     Attributes:
         refer: makes `reference`, which only sections about posteriors need.
-        names: of the images.
-        facts: what is known of the case, by name.
+        names: names of the images.
+        facts: facts about the case, by name.
         run: the opened run; None for a synthetic case.
     """
 
@@ -67,7 +67,7 @@ class Diagnosis:
 
     @cached_property
     def reference(self) -> Reference:
-        """The posteriors and what they are compared with; their program is in NumPyro."""
+        """The posteriors and their comparisons; the program is in NumPyro."""
         return self.refer()
 
     @cached_property
@@ -108,17 +108,16 @@ def diagnose(config: DictConfig) -> int:
         Exit code 0, whatever the verdict.
 
     Raises:
-        UserError: for options that are none, a missing run, a part without a NumPyro twin, or too large a request.
+        UserError: for an invalid option, a missing run, a part without a NumPyro twin, or too large a request.
     """
     start = time.perf_counter()
     check_options(config, SECTIONS, tuple(OF_POSTERIORS))
-    pyro.enable_validation(config.debug)
-    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
-        wanted = listed(config.sections) if config.sections is not None else list(SECTIONS)
+    with local_parameters(validate=config.debug):
+        wanted = as_list(config.sections) if config.sections is not None else list(SECTIONS)
         diagnosis = _synthetic(config) if config.case == "conjugate" else _of_run(config)
         print("\n".join(f"{name:<10}{fact}" for name, fact in diagnosis.facts.items()), flush=True)
         if "predictive" in wanted and diagnosis.run is not None:
-            check_held_out(diagnosis.run)  # better known before the work than after it
+            check_held_out(diagnosis.run)  # before the long work
         folder = _folder(config)
         folder.mkdir(parents=True, exist_ok=True)
         for name in SECTIONS:
@@ -137,7 +136,7 @@ def diagnose(config: DictConfig) -> int:
 
 def _of_run(config: DictConfig) -> Diagnosis:
     run = open_diagnosed_run(config, 1 + config.targets)
-    _check_memory(config, run.dim, len(run.index), config.targets, len(powers(run.beta)))
+    check_memory(config, len(run.index), run.dim, config.targets, len(powers(run.beta)))
     labels = run.label_names
     index = [int(one) for one in run.index]
     trained = run.run
@@ -160,7 +159,7 @@ def _of_run(config: DictConfig) -> Diagnosis:
 
     def refer() -> Reference:
         try:
-            problem = RunPosteriors(run).problem()
+            problem = problem_of_run(run)
         except UserError as error:
             others = ",".join(OF_RUNS)
             raise UserError(f"{str(error).rstrip('.')}; sections=[{others}] need no twin.") from error
@@ -171,7 +170,7 @@ def _of_run(config: DictConfig) -> Diagnosis:
 
 def _synthetic(config: DictConfig) -> Diagnosis:
     images, dim = config.images.count, config.conjugate.dim
-    _check_memory(config, dim, images, 1, 1)
+    check_memory(config, images, dim, 1, 1)
     case = ConjugateCase(images, dim, config.seed, config.samples, build(config.fault, "fault"))
     facts = {
         "run": "Conjugate case",
@@ -189,12 +188,6 @@ def _synthetic(config: DictConfig) -> Diagnosis:
     return Diagnosis(refer, names, index, ["synthetic"] * images, facts)
 
 
-def _check_memory(config: DictConfig, dim: int, images: int, targets: int, densities: int) -> None:
-    chains, draws = config.nuts.chains, config.nuts.draws
-    request = Request(images, dim, targets, config.samples, chains, draws, densities)
-    check_memory(request, config.memory_mb)
-
-
 def _section(diagnosis: Diagnosis, name: str) -> Section:
     start = time.perf_counter()
     if name in OF_POSTERIORS:
@@ -202,7 +195,7 @@ def _section(diagnosis: Diagnosis, name: str) -> Section:
     else:
         assert diagnosis.run is not None
         section = OF_RUNS[name](diagnosis.run)
-    say("section", f"{name}: {time.perf_counter() - start:.1f} s")
+    progress("section", f"{name}: {time.perf_counter() - start:.1f} s")
     return section
 
 
@@ -212,17 +205,13 @@ def _folder(config: DictConfig) -> Path:
     return Path("diagnosis-conjugate") if config.case == "conjugate" else Path(config.run) / "diagnosis"
 
 
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in VERSIONS} | {"python": platform.python_version()}
-
-
 def _write_datatree(diagnosis: Diagnosis, path: Path, config: DictConfig) -> None:
     run = diagnosis.run
     attributes: dict[str, Any] = {
         "run": diagnosis.facts["run"] if run is None else str(run.evaluated.folder.resolve()),
         "seed": config.seed,
         "beta": float(diagnosis.reference.problem.beta),
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions(*PACKAGES)),
         "source_view": "a random view of each image; its posterior is the guide's",
         "target_view": "another random view of the same image, whose embedding is observed; detached, the first target",
         "likelihood_scale": "the trained guide's of the source view, through the model's scale, held fixed",
@@ -236,8 +225,8 @@ def _write_datatree(diagnosis: Diagnosis, path: Path, config: DictConfig) -> Non
 
 
 def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: float) -> None:
-    """The page, the numbers, and every picture by itself."""
-    facts = diagnosis.facts | {"versions": ", ".join(f"{name} {one}" for name, one in _versions().items())}
+    """Write the page, the numbers, and every picture."""
+    facts = diagnosis.facts | {"versions": ", ".join(f"{name} {one}" for name, one in versions(*PACKAGES).items())}
     write_report(folder / REPORT, facts, diagnosis.sections)
     for section in diagnosis.sections:
         for picture in section.pictures:
@@ -245,7 +234,7 @@ def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: floa
     numbers = {
         "facts": dict(diagnosis.facts),
         "options": OmegaConf.to_container(config, resolve=True),
-        "versions": _versions(),
+        "versions": versions(*PACKAGES),
         "seconds": seconds,
         "sections": {section.name: _plain(section) for section in diagnosis.sections},
     }
@@ -261,7 +250,7 @@ def _plain(section: Section) -> Mapping[str, Any]:
 
 
 def _summary(sections: Sequence[Section]) -> str:
-    """Every verdict in a line, the worst first, and the worst of all above them."""
+    """All verdicts, a line each, the worst first."""
     verdicts = sorted((one for section in sections for one in section.verdicts), key=lambda one: -one.level)
     lines = [f"  {WORDS[one.level]:<8} {one.name}: {one.sentence}" for one in verdicts]
     return "\n".join(["", "verdict", *lines])

@@ -1,13 +1,12 @@
-"""Faults that are planted on purpose, to see that a diagnosis notices them.
+"""Faults that can be planted, to see that a diagnosis notices them.
 
-What the likelihood is given of an image stays as trained; a fault changes the guide, or what the sampler is told.
+The scale that the likelihood gets stays as trained: a fault changes the guide, or calibration's sampler.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, override
 
 import torch
 from torch import Tensor
@@ -15,16 +14,32 @@ from torch import Tensor
 from vje_ppl.errors import UserError
 
 
-class Fault(ABC):
-    """A change of amortized posteriors, of the scale that calibration's sampler is given, or of nothing."""
+class Fault:
+    """A change of the guide's posteriors or of calibration's sampler.
+
+    Attributes:
+        words: what was done, for the report, as a format string over the fault's fields.
+        positive: the fields that have to be positive.
+
+    Raises:
+        UserError: if one of them is not.
+    """
+
+    words: ClassVar[str] = ""
+    positive: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.positive:
+            if not getattr(self, name) > 0:
+                raise UserError(f"fault.{name} expects a positive number, got {getattr(self, name)}.")
 
     @property
-    @abstractmethod
     def sentence(self) -> str:
-        """What was done, for the report; empty for nothing."""
+        """What was done, for the report."""
+        return self.words.format(**vars(self))
 
     def posterior(self, posterior: Any) -> Any:
-        """The guide's posterior with the fault.
+        """Change the guide's posterior.
 
         Args:
             posterior: a dataclass with `mean` and `scale`, shape (..., D).
@@ -32,7 +47,7 @@ class Fault(ABC):
         return posterior
 
     def sampler_scale(self, scale: Tensor) -> Tensor:
-        """The likelihood's scale, shape (..., D), as calibration's sampler is told."""
+        """Change the likelihood's scale, shape (..., D), that calibration's sampler gets."""
         return scale
 
     def sampler_power(self) -> float:
@@ -41,79 +56,54 @@ class Fault(ABC):
 
 
 class NoFault(Fault):
-    """Everything as it was trained."""
-
-    @property
-    def sentence(self) -> str:
-        """Nothing."""
-        return ""
+    """Everything as trained."""
 
 
+@dataclass(frozen=True)
 class ScaledScale(Fault):
-    """The guide's standard deviations times a factor.
+    """The guide's standard deviations times a positive factor."""
 
-    Args:
-        factor: positive.
+    words = "the guide's scale was multiplied by {factor:g}"
+    positive = ("factor",)
+    factor: float = 0.5
 
-    Raises:
-        UserError: for a factor that is not positive.
-    """
-
-    def __init__(self, factor: float = 0.5) -> None:
-        self.factor = _positive("factor", factor)
-
-    @property
-    def sentence(self) -> str:
-        """What was done."""
-        return f"the guide's scale was multiplied by {self.factor:g}"
-
+    @override
     def posterior(self, posterior: Any) -> Any:
-        """The posterior with its scale changed."""
         return replace(posterior, scale=posterior.scale * self.factor)
 
 
+@dataclass(frozen=True)
 class ShiftedMean(Fault):
-    """The guide's mean moved in every feature, in units of its standard deviation.
+    """The guide's mean moved in every feature, in units of its standard deviation."""
 
-    Args:
-        shift: by how many standard deviations.
-    """
+    words = "the guide's mean was moved by {shift:g} of its standard deviations in every feature"
+    shift: float = 1.0
 
-    def __init__(self, shift: float = 1.0) -> None:
-        self.shift = shift
-
-    @property
-    def sentence(self) -> str:
-        """What was done."""
-        return f"the guide's mean was moved by {self.shift:g} of its standard deviations in every feature"
-
+    @override
     def posterior(self, posterior: Any) -> Any:
-        """The posterior with its mean moved."""
         return replace(posterior, mean=posterior.mean + self.shift * posterior.scale)
 
 
+@dataclass(frozen=True)
 class CollapsedFeature(Fault):
-    """One feature of the guide says the same of every image, Normal(mean, scale²), as a collapsed one does.
+    """One feature of the guide has the same posterior for every image, Normal(mean, scale²).
+
+    With mean 0 and scale 1 it is the standard normal prior, as for a collapsed feature.
 
     Args:
-        feature: which, from 0.
-        mean: of all images.
-        scale: of all images, positive; with mean 0 and scale 1 it is the standard normal prior.
-
-    Raises:
-        UserError: for a scale that is not positive, or, when it is planted, a feature that is none.
+        feature: its index, from 0.
+        mean: for all images.
+        scale: for all images, positive.
     """
 
-    def __init__(self, feature: int = 0, mean: float = 0.0, scale: float = 1.0) -> None:
-        self.feature, self.mean, self.scale = feature, mean, _positive("scale", scale)
+    words = "the guide's feature {feature} was collapsed to Normal({mean:g}, {scale:g}²)"
+    positive = ("scale",)
+    feature: int = 0
+    mean: float = 0.0
+    scale: float = 1.0
 
-    @property
-    def sentence(self) -> str:
-        """What was done."""
-        return f"the guide's feature {self.feature} was collapsed to Normal({self.mean:g}, {self.scale:g}²)"
-
+    @override
     def posterior(self, posterior: Any) -> Any:
-        """The posterior with the feature collapsed."""
         dim = posterior.mean.shape[-1]
         if not 0 <= self.feature < dim:
             raise UserError(f"fault.feature expects a feature from 0 to {dim - 1}, got {self.feature}.")
@@ -125,53 +115,27 @@ class CollapsedFeature(Fault):
         )
 
 
+@dataclass(frozen=True)
 class SamplerScale(Fault):
-    """Calibration's sampler is given the likelihood's scale times a factor; the data are drawn with the right one.
+    """Calibration's sampler gets the likelihood's scale times a positive factor; data are drawn with the true one."""
 
-    Args:
-        factor: positive.
+    words = "calibration's sampler was given {factor:g} times the likelihood's scale"
+    positive = ("factor",)
+    factor: float = 0.5
 
-    Raises:
-        UserError: for a factor that is not positive.
-    """
-
-    def __init__(self, factor: float = 0.5) -> None:
-        self.factor = _positive("factor", factor)
-
-    @property
-    def sentence(self) -> str:
-        """What was done."""
-        return f"calibration's sampler was given {self.factor:g} times the likelihood's scale"
-
+    @override
     def sampler_scale(self, scale: Tensor) -> Tensor:
-        """The scale that it is given."""
         return scale * self.factor
 
 
+@dataclass(frozen=True)
 class SamplerPower(Fault):
-    """Calibration's sampler is given a tempered posterior, prior · likelihood^power, for the Bayesian one.
+    """Calibration's sampler gets a tempered posterior, prior · likelihood^power with a positive power."""
 
-    Args:
-        power: positive; 1 is no fault.
+    words = "calibration's sampler raised the likelihood to the power {power:g}"
+    positive = ("power",)
+    power: float = 2.0
 
-    Raises:
-        UserError: for a power that is not positive.
-    """
-
-    def __init__(self, power: float = 2.0) -> None:
-        self.power = _positive("power", power)
-
-    @property
-    def sentence(self) -> str:
-        """What was done."""
-        return f"calibration's sampler raised the likelihood to the power {self.power:g}"
-
+    @override
     def sampler_power(self) -> float:
-        """The power that it takes."""
         return self.power
-
-
-def _positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise UserError(f"fault.{name} expects a positive number, got {value}.")
-    return value

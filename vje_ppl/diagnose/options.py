@@ -3,135 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vje_ppl.diagnose.posterior.importance import FEWEST_DRAWS
 from vje_ppl.errors import UserError
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import NULL, as_list, check_names, check_run, check_table, number, one_of, whole
 
-_FLOAT, _DOUBLE = 4, 8
+_FLOAT, _DOUBLE = 4, 8  # bytes
 
-
-#: Whole numbers and their least value.
-_AT_LEAST = {
-    "seed": 0,
-    "batch_size": 1,
-    "samples": FEWEST_DRAWS,  # which k-hat needs
-    "targets": 1,
-    "conjugate.dim": 1,
-    "images.count": 1,
-    "nuts.chains": 2,
-    "nuts.warmup": 1,
-    "nuts.draws": 10,
-    "nuts.thin": 1,
-    "nuts.max_tree_depth": 1,
-    "datatree.samples": 1,
-    "datatree.nuts_draws": 1,
+OPTIONS = {
+    "case": one_of("run", "conjugate"),
+    "seed": whole(0),
+    "batch_size": whole(1),
+    "memory_mb": number("megabytes above 0", lambda size: size > 0),
+    "samples": whole(FEWEST_DRAWS),  # which k-hat needs
+    "targets": whole(1),
+    "conjugate.dim": whole(1),
+    "images.count": whole(1),
+    "nuts.chains": whole(2),
+    "nuts.warmup": whole(1),
+    "nuts.draws": whole(10),
+    "nuts.thin": whole(1),
+    "nuts.max_tree_depth": whole(1),
+    "nuts.target_accept": number("a probability between 0 and 1", lambda rate: 0 < rate < 1),
+    "datatree.samples": whole(1),
+    "datatree.nuts_draws": whole(1),
+    "datatree.features": whole(1) | NULL,
 }
 
 
 def check_options(config: DictConfig, sections: Sequence[str], synthetic: Sequence[str]) -> None:
-    """Refuse what cannot be meant, with one sentence.
+    """Check `configs/diagnose.yaml` as composed.
 
     Args:
-        config: the composed configuration of `configs/diagnose.yaml`.
-        sections: those that there are.
-        synthetic: those that a synthetic case has.
+        config: the configuration.
+        sections: the sections of a run.
+        synthetic: the sections of a synthetic case.
 
     Raises:
-        UserError: for the first mistake.
+        UserError: for the first invalid option.
     """
-    if config.case not in ("run", "conjugate"):
-        raise UserError(f"case expects run or conjugate, got {config.case}.")
-    if config.case == "run" and not config.run:
-        raise UserError("run expects the folder of a trained run; give run=runs/<name>, or case=conjugate.")
+    check_table(config, OPTIONS)
+    if config.case == "run":
+        check_run(config.run, ", or case=conjugate")
     if config.sections is not None:
-        _check_sections(listed(config.sections), sections if config.case == "run" else synthetic)
-    for key, least in _AT_LEAST.items():
-        value = OmegaConf.select(config, key)
-        if not (_is_whole(value) and value >= least):
-            raise UserError(f"{key} expects a whole number of at least {least}, got {value}.")
-    features = config.datatree.features
-    if features is not None and not (_is_whole(features) and features >= 1):
-        raise UserError(f"datatree.features expects a whole number of at least 1 or null, got {features}.")
-    if not (isinstance(config.nuts.target_accept, float) and 0 < config.nuts.target_accept < 1):
-        raise UserError(f"nuts.target_accept expects a probability between 0 and 1, got {config.nuts.target_accept}.")
-    if not (isinstance(config.memory_mb, int | float) and config.memory_mb > 0):
-        raise UserError(f"memory_mb expects megabytes above 0, got {config.memory_mb}.")
+        check_names("sections", as_list(config.sections), sections if config.case == "run" else synthetic)
 
 
-def _check_sections(wanted: Sequence[Any], known: Sequence[str]) -> None:
-    for section in wanted:
-        if section not in known:
-            near = get_close_matches(str(section), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"give sections=[{','.join(known)}] or some of them."
-            raise UserError(f"sections expects a list of {', '.join(known)}, got {section}; {hint}")
-    if not wanted:
-        raise UserError(f"sections expects one section or more, got none; give some of [{','.join(known)}].")
+def check_memory(config: DictConfig, images: int, dim: int, targets: int, powers: int) -> None:
+    """Refuse a request whose draws would not fit into memory.
 
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-@dataclass(frozen=True)
-class Request:
-    """How much is asked for.
-
-    Attributes:
+    Args:
+        config: the composed configuration.
         images: N.
         dim: D.
-        targets: observed views of an image.
-        samples: draws of the guide and the Gaussians.
-        chains: of each posterior.
-        draws: kept of each chain.
+        targets: observed views of each image.
         powers: number of target densities.
-    """
-
-    images: int
-    dim: int
-    targets: int
-    samples: int
-    chains: int
-    draws: int
-    powers: int
-
-    @property
-    def parts(self) -> dict[str, int]:
-        """Bytes by what takes them."""
-        chains = self.images * self.chains * self.draws * (self.dim + 5) * _FLOAT
-        return {
-            "draws of the guide": self.samples * self.images * self.dim * _FLOAT,
-            "log weights": self.powers * 9 * self.samples * self.targets * self.images * _DOUBLE,
-            "NUTS draws": (self.powers + 2)
-            * chains,  # one set more while simulations are, and one while it is put together
-        }
-
-    @property
-    def bytes(self) -> int:
-        """All of them."""
-        return sum(self.parts.values())
-
-
-def check_memory(request: Request, limit_mb: float) -> None:
-    """Refuse what would not fit, before it is worked on.
-
-    Args:
-        request: how much is asked for.
-        limit_mb: megabytes.
 
     Raises:
-        UserError: with the bytes that it would take.
+        UserError: if they would take more than `memory_mb`.
     """
-    if request.bytes <= limit_mb * 1e6:
-        return
-    parts = ", ".join(f"{size:,} for {name}" for name, size in request.parts.items())
-    raise UserError(
-        f"{request.images} images of {request.dim} features would take {request.bytes:,} bytes ({parts}), more than "
-        f"memory_mb={limit_mb:g} allows; lower images.count, targets, samples, nuts.chains or nuts.draws, or "
-        "raise memory_mb."
-    )
+    chain_sets = powers + 2  # one more while simulations are there, and one while it is put together
+    parts = {
+        "draws of the guide": config.samples * images * dim * _FLOAT,
+        "log weights": powers * 9 * config.samples * targets * images * _DOUBLE,
+        "NUTS draws": chain_sets * images * config.nuts.chains * config.nuts.draws * (dim + 5) * _FLOAT,
+    }
+    total = sum(parts.values())
+    if total > config.memory_mb * 1e6:
+        named = ", ".join(f"{size:,} for {name}" for name, size in parts.items())
+        raise UserError(
+            f"{images} images of {dim} features would take {total:,} bytes ({named}), more than "
+            f"memory_mb={config.memory_mb:g} allows; lower images.count, targets, samples, nuts.chains or nuts.draws, "
+            "or raise memory_mb."
+        )

@@ -1,8 +1,7 @@
-"""A trained run opened for diagnosis: a few held-out images, their views, and what the guide says of them."""
+"""A trained run opened for diagnosis: a few held-out images, their views, and their posteriors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,42 +16,35 @@ from vje_ppl.data.batches import evaluation_views
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.diagnose.faults import Fault, NoFault
 from vje_ppl.errors import UserError
-from vje_ppl.features.opened_run import EvaluatedRun, open_run
+from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, map_posterior
 from vje_ppl.methods.joint_embedding import JointEmbedding
-from vje_ppl.randomness import stream_seed
+from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.build import build
 
-#: From prepared images (N, C, S, S) to posteriors.
-Infer = Callable[[Tensor], Any]
-
-
-#: Streams of random views and of posterior draws, apart from training's and evaluation's.
-_VIEWS, _DRAWS = 0x64696101, 0x64696102
-
-#: Which view is which: the image without augmentation, the source a, and from here on the targets b.
+#: Numbers of views: the image without augmentation, the source a, and the first target b.
 CLEAN, SOURCE, FIRST_TARGET = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
 class DiagnosedRun:
-    """N held-out images under a trained run, and what is asked about them.
+    """N held-out images under a trained run.
 
-    The images are the first N of an order that depends on their number alone, so that a larger N contains a smaller
-    one. Views belong to (`seed`, place in that order, view) and posterior draws to (`seed`, image, view): nothing here
-    draws from the training stream, and no image depends on those beside it. View 0 is the image without augmentation,
-    1 the source a whose posterior is diagnosed, 2 the target b, and any beyond are further targets of the same source.
+    The images are the first N of an order that depends only on their number, so a larger N contains a smaller one.
+    Views are keyed by (`seed`, place in that order, view), posterior draws by (`seed`, image, view): no image depends
+    on others, and nothing is drawn from the training stream. View 0 is the image without augmentation, 1 the source a
+    whose posterior is diagnosed, and all others are targets b of that source.
 
     Attributes:
-        evaluated: the run, its data and its options; features of whole sets of images come from there.
+        evaluated: the opened run with its data and options.
         images: the chosen images.
-        index: which images of the held-out set they are, shape (N,).
+        index: their places in the held-out set, shape (N,).
         z: embeddings of their views, float32, shape (V, N, D).
-        fault: what was planted into the guide on purpose; none as a rule.
+        fault: the fault planted into the guide, usually none.
     """
 
-    evaluated: EvaluatedRun
+    evaluated: OpenedRun
     images: ImageSet
     index: Int64[np.ndarray, " N"]
     z: Float[Tensor, "V N D"]
@@ -70,13 +62,8 @@ class DiagnosedRun:
 
     @property
     def data(self) -> ImageData:
-        """The images that it was trained and is tested on."""
+        """The images for training and testing."""
         return self.evaluated.data
-
-    @property
-    def device(self) -> torch.device:
-        """Where torch computes."""
-        return self.evaluated.device
 
     @property
     def program(self) -> JointEmbedding:
@@ -90,7 +77,7 @@ class DiagnosedRun:
 
     @property
     def seed(self) -> int:
-        """Of views and draws; the run has its own for training."""
+        """The seed of views and draws; the run has its own for training."""
         return self.options.seed
 
     @property
@@ -99,19 +86,12 @@ class DiagnosedRun:
         return self.z.shape[-1]
 
     @property
-    def labels(self) -> Int64[np.ndarray, " N"] | None:
-        """The images' classes as numbers; None where they have none."""
-        held_out = held_out_images(self.data)
-        return None if held_out.labels is None else held_out.labels.cpu().numpy()[self.index]
-
-    @property
     def label_names(self) -> list[str]:
-        """The images' classes by name, `unlabelled` where they have none."""
-        labels, classes = self.labels, held_out_images(self.data).classes
+        """The images' classes by name, or `unlabelled`."""
+        labels, classes = self.images.labels, self.images.classes
         if labels is None:
             return ["unlabelled"] * len(self.index)
-        named = ("unlabelled" if one < 0 else str(one) if classes is None else classes[one] for one in labels)
-        return list(named)
+        return ["unlabelled" if one < 0 else str(one) if classes is None else classes[one] for one in labels.tolist()]
 
     @cached_property
     def trained_posterior(self) -> Any:
@@ -122,17 +102,12 @@ class DiagnosedRun:
 
     @cached_property
     def posterior(self) -> Any:
-        """The posteriors that are diagnosed: the trained guide's, with the fault where one is planted."""
+        """The diagnosed posteriors: the trained guide's, with the fault if one is planted."""
         return self.fault.posterior(self.trained_posterior)
 
     def posterior_of(self, view: int) -> Any:
         """The posterior of one view, tensors of shape (N, ...)."""
         return map_posterior(self.posterior, lambda one: one[view])
-
-    @property
-    def target(self) -> Float[Tensor, "N D"]:
-        """Embeddings of the target view: what is observed."""
-        return self.z[FIRST_TARGET]
 
     @property
     def targets(self) -> Float[Tensor, "T N D"]:
@@ -141,26 +116,29 @@ class DiagnosedRun:
 
     @cached_property
     def likelihood_scale(self) -> Float[Tensor, "N D"]:
-        """The scale that the likelihood is given with the source view: the trained guide's, through `model.scale`.
-
-        Held fixed in everything that is diagnosed.
-        """
+        """The likelihood's scale for the source view, from the trained guide by `model.scale`; always held fixed."""
         with torch.no_grad():
-            return self.program.model.scale(self.trained_posterior.scale[SOURCE]).detach().expand(self.target.shape)
+            return self.program.model.scale(self.trained_posterior.scale[SOURCE]).detach().expand(self.targets[0].shape)
+
+    @torch.no_grad()
+    def infer(self, prepared: Float[Tensor, "N C S S"]) -> Any:
+        """The guide's posteriors of prepared images, with the fault if one is planted."""
+        guide = self.program.guide
+        return self.fault.posterior(guide.infer(guide.embed(prepared)))
 
     def wider(self, count: int, views: int) -> DiagnosedRun:
         """The same run and fault with another number of images and of random views of each."""
         return embedded(self.evaluated, count, views, self.fault)
 
     def draws(self, samples: int, view: int = SOURCE) -> Float[Tensor, "S N D"]:
-        """Draws of the guide's latent for one view, keyed by (seed, view, image); a view has the same ones each time.
+        """Draws of the guide's latent for one view, keyed by (seed, view, image).
 
         Args:
             samples: S.
-            view: whose posterior.
+            view: number of the view.
         """
         alone = map_posterior(self.posterior, lambda one: one[view].unsqueeze(0))
-        seed = stream_seed(self.seed, _DRAWS, view)
+        seed = stream_seed(self.seed, Stream.DIAGNOSIS_DRAWS, view)
         with torch.no_grad():
             found = draw_latents(
                 self.program, alone, self.z[view].unsqueeze(0), samples, seed, torch.from_numpy(self.index)
@@ -169,7 +147,7 @@ class DiagnosedRun:
 
 
 def held_out_images(data: ImageData) -> ImageSet:
-    """The images to diagnose with: the test images, or those that the run was trained on where there are none."""
+    """The images to diagnose with: the test images or, if there are none, the training images."""
     return data.train if data.test is None else data.test
 
 
@@ -189,14 +167,14 @@ def open_diagnosed_run(options: DictConfig, views: int) -> DiagnosedRun:
 
 
 @torch.no_grad()
-def embedded(evaluated: EvaluatedRun, count: int, views: int, fault: Fault) -> DiagnosedRun:
+def embedded(evaluated: OpenedRun, count: int, views: int, fault: Fault) -> DiagnosedRun:
     """Choose images of an opened run and embed their views.
 
     Args:
         evaluated: the run and its data.
         count: images, at most.
         views: random views of an image.
-        fault: what is planted into the guide.
+        fault: planted into the guide.
 
     Raises:
         UserError: if no image can be read.
@@ -205,25 +183,14 @@ def embedded(evaluated: EvaluatedRun, count: int, views: int, fault: Fault) -> D
     count = min(count, len(held_out))
     order = np.random.default_rng(0).permutation(len(held_out))[:count]
     chosen = held_out.select(order)
-    seed = stream_seed(evaluated.options.seed, _VIEWS)
+    seed = stream_seed(evaluated.options.seed, Stream.DIAGNOSIS_VIEWS)
     places, embeddings = [], []
     for place, batch in evaluation_views(chosen, evaluated.augment, views=views, seed=seed, device=evaluated.device):
         places.append(place)
-        embeddings.append(torch.stack([evaluated.subject.embed(view).float() for view in batch]))
+        embeddings.append(torch.stack([evaluated.embedder.embed(view).float() for view in batch]))
     if not places:
         raise UserError(f"none of the {count} images of {evaluated.data.name} could be read; look at its files.")
     kept = torch.cat(places).numpy()
     if len(kept) < count:
         chosen = chosen.select(kept)
     return DiagnosedRun(evaluated, chosen, order[kept], torch.cat(embeddings, 1), fault)
-
-
-def inferring(diagnosed: DiagnosedRun) -> Infer:
-    """The way from prepared images to the guide's posteriors, with the fault where one is planted."""
-    guide = diagnosed.program.guide
-
-    @torch.no_grad()
-    def infer(prepared: Tensor) -> Any:
-        return diagnosed.fault.posterior(guide.infer(guide.embed(prepared)))
-
-    return infer

@@ -1,14 +1,11 @@
-"""python -m vje_ppl.evaluate: what a trained run is worth downstream, beside raw pixels and the untrained network."""
+"""python -m vje_ppl.evaluate: downstream measures of a trained run, beside raw pixels and the untrained network."""
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
-import pyro
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.evaluate.knn import evaluate_knn, evaluate_whitened_knn
@@ -18,28 +15,29 @@ from vje_ppl.evaluate.ood import evaluate_ood
 from vje_ppl.evaluate.options import DEPENDS, check_options
 from vje_ppl.evaluate.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluate.pictures import ACCURACIES, accuracy_figure
-from vje_ppl.features.opened_run import EvaluatedRun, open_run
+from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.features.shards import Shards
 from vje_ppl.files import write_atomically
 from vje_ppl.parallel.devices import chosen_device, start
 from vje_ppl.pictures.style import save
-from vje_ppl.settings.checks import listed
+from vje_ppl.program.parameter_store import local_parameters
+from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table, markdown_table
+from vje_ppl.terminal.versions import versions
 
-KINDS: dict[str, Callable[[EvaluatedRun], Outcome]] = {
+KINDS: dict[str, Callable[[OpenedRun], Outcome]] = {
     "knn": evaluate_knn,
     "whitened_knn": evaluate_whitened_knn,
     "linear": evaluate_linear,
     "one_class": evaluate_one_class,
     "ood": evaluate_ood,
 }
-VERSIONS = ("vje_ppl", "torch", "pyro-ppl", "scikit-learn", "numpy")
 
 
 def evaluate(config: DictConfig) -> int:
-    """Evaluate a run in one way after the other; each leaves its result before the next one starts.
+    """Run one evaluation after the other; each writes its result before the next one starts.
 
     Args:
         config: the composed configuration of `configs/evaluate.yaml`.
@@ -48,28 +46,27 @@ def evaluate(config: DictConfig) -> int:
         Exit code 0.
 
     Raises:
-        UserError: for options that are none, a missing run, or data that an evaluation cannot use.
+        UserError: for an invalid option, a missing run, or data that an evaluation cannot use.
     """
     check_options(config)
-    pyro.enable_validation(config.debug)
     fabric = start(chosen_device(config.device).type, config.devices)
-    with pyro.settings.context(module_local_params=True):  # parameters live in modules, never in Pyro's global store
+    with local_parameters(validate=config.debug):
         shards = Shards(fabric.global_rank, fabric.world_size)
         evaluated = open_run(config, fabric.device, shards)
-        read_report(evaluated.folder)  # a damaged one is better known before the work than after it
+        read_report(evaluated.folder)  # refuse a damaged report before the work
         if shards.is_first:
             print(_headline(evaluated), flush=True)
-        files = [name for kind in listed(config.eval) for name in _evaluate(evaluated, kind)]
+        files = [name for kind in as_list(config.eval) for name in _evaluate(evaluated, kind)]
     if shards.is_first:
         print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(files)])}")
     return 0
 
 
-def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
-    """One kind of evaluation, written, drawn and printed; returns the names of table and pictures."""
+def _evaluate(evaluated: OpenedRun, kind: str) -> list[str]:
+    """Run one kind of evaluation, write, draw and print it; return the names of table and pictures."""
     start = time.perf_counter()
     outcome = KINDS[kind](evaluated)
-    if not evaluated.shards.is_first:  # which has no results
+    if not evaluated.shards.is_first:
         return []
     told = [] if evaluated.changes is None else [evaluated.changes]
     result = {
@@ -78,7 +75,7 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
         "options": {key: _plain(evaluated.options[key]) for key in DEPENDS[kind]},
         "device": evaluated.device.type,
         "seconds": time.perf_counter() - start,
-        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "versions": versions("scikit-learn", "numpy", "python"),
         "notes": [*outcome.notes, *told],
         **outcome.facts,
         "rows": outcome.rows,
@@ -96,7 +93,7 @@ def _evaluate(evaluated: EvaluatedRun, kind: str) -> list[str]:
     return [table, *pictures]
 
 
-def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:
+def _facts(evaluated: OpenedRun) -> dict[str, Any]:
     config = evaluated.run.config
     return {
         "run": evaluated.folder.resolve().name,
@@ -106,7 +103,7 @@ def _facts(evaluated: EvaluatedRun) -> dict[str, Any]:
     }
 
 
-def _headline(evaluated: EvaluatedRun) -> str:
+def _headline(evaluated: OpenedRun) -> str:
     run, data = evaluated.run, evaluated.data
     lines = [
         f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, "

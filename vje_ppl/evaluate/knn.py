@@ -7,15 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from vje_ppl.evaluate.outcome import Outcome
-from vje_ppl.features.extract import Representation
-from vje_ppl.features.opened_run import EvaluatedRun
-from vje_ppl.features.stored_rows import stored_rows
-from vje_ppl.measures.knn import knn_accuracy
+from vje_ppl.features.extract import Representation, stored_rows
+from vje_ppl.features.opened_run import OpenedRun
+from vje_ppl.measures.knn import accuracy, knn_ranks
 from vje_ppl.measures.whitening import Whitening
-from vje_ppl.settings.checks import listed
-from vje_ppl.terminal.say import say
+from vje_ppl.settings.checks import as_list
+from vje_ppl.terminal.progress import progress
 
-#: Rows of bank and queries that are compared at once: 64 MB of similarities.
+#: Rows of bank and queries to compare at once: 64 MB of similarities.
 CHUNK = 4096
 
 COLUMNS = {
@@ -30,7 +29,7 @@ COLUMNS = {
 }
 
 
-def evaluate_knn(evaluated: EvaluatedRun) -> Outcome:
+def evaluate_knn(evaluated: OpenedRun) -> Outcome:
     """A row for each representation and k; k is at most half the smallest class (see `largest_k`).
 
     Returns:
@@ -38,20 +37,20 @@ def evaluate_knn(evaluated: EvaluatedRun) -> Outcome:
     """
     rows = []
     for one in evaluated.representations("knn"):
-        say("k-NN", one.label)
+        progress("k-NN", one.label)
         rows += _rows(evaluated, one, one.bank, one.test)
     return Outcome(rows, COLUMNS)
 
 
-def evaluate_whitened_knn(evaluated: EvaluatedRun) -> Outcome:
-    """The same on features that are whitened first, by the mean and covariance of the bank (see `Whitening`).
+def evaluate_whitened_knn(evaluated: OpenedRun) -> Outcome:
+    """The same on features whitened by the mean and covariance of the bank (see `Whitening`).
 
     Returns:
-        Rows as those of `evaluate_knn`, with the images whose covariance it is, and its participation ratio.
+        Rows like those of `evaluate_knn`, with the number of images behind the covariance, and its participation ratio.
     """
     rows = []
     for one in evaluated.representations("whitened_knn"):
-        say("k-NN", f"{one.label}, whitened")
+        progress("k-NN", f"{one.label}, whitened")
         whitening = Whitening.of(one.bank)
         facts = {"fitted_to": whitening.images, "participation_ratio": whitening.participation_ratio}
         bank, test = (_whitened(evaluated, features, whitening) for features in (one.bank, one.test))
@@ -59,8 +58,8 @@ def evaluate_whitened_knn(evaluated: EvaluatedRun) -> Outcome:
     return Outcome(rows, COLUMNS | {"participation_ratio": "participation ratio"})
 
 
-def _whitened(evaluated: EvaluatedRun, features: Tensor, whitening: Whitening) -> Tensor:
-    """All rows, in memory or in a nameless file as the features are."""
+def _whitened(evaluated: OpenedRun, features: Tensor, whitening: Whitening) -> Tensor:
+    """Whiten all rows, in memory or in a nameless file as the features."""
     columns = whitening.matrix.shape[1]
     rows = stored_rows(len(features), columns, evaluated.options.features_mb, evaluated.folder)
     for start in range(0, len(features), CHUNK):
@@ -68,10 +67,10 @@ def _whitened(evaluated: EvaluatedRun, features: Tensor, whitening: Whitening) -
     return rows
 
 
-def _rows(evaluated: EvaluatedRun, one: Representation, bank: Tensor, test: Tensor) -> list[dict[str, Any]]:
+def _rows(evaluated: OpenedRun, one: Representation, bank: Tensor, test: Tensor) -> list[dict[str, Any]]:
     options, rows = evaluated.options.knn, []
-    for k in listed(options.k):
-        result = knn_accuracy(
+    for k in as_list(options.k):
+        used, ranks = knn_ranks(
             bank,
             one.bank_labels,
             test,
@@ -85,13 +84,13 @@ def _rows(evaluated: EvaluatedRun, one: Representation, bank: Tensor, test: Tens
         rows.append(
             {
                 **one.row,
-                "k": result.k,
+                "k": used,
                 "k_asked": k,
-                "temperature": result.temperature,
-                "bank": result.bank_size,
-                "queries": result.queries,
-                "top1": result.top1,
-                "top5": result.top5,
+                "temperature": float(options.temperature),
+                "bank": len(bank),
+                "queries": len(test),
+                "top1": accuracy(ranks),
+                "top5": accuracy(ranks, best=5),
             }
         )
     return rows

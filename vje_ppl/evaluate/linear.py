@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vje_ppl.evaluate.outcome import Outcome
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.measures.linear_probe import MOMENTUM, LinearRecipe, linear_probe
-from vje_ppl.settings.checks import listed
-from vje_ppl.terminal.say import say
+from vje_ppl.settings.checks import as_list
+from vje_ppl.terminal.progress import progress
 
 COLUMNS = {
     "encoder": "encoder",
@@ -22,16 +22,15 @@ COLUMNS = {
 }
 
 
-def evaluate_linear(evaluated: EvaluatedRun) -> Outcome:
+def evaluate_linear(evaluated: OpenedRun) -> Outcome:
     """A row for each representation.
 
     Returns:
-        Rows with encoder, features, the recipe, the learning rate that was chosen and the accuracy of each on the
-        hold-out, top1 and top5.
+        Rows with encoder, features, recipe, chosen learning rate, accuracies on the hold-out, top1 and top5.
     """
     options, rows = evaluated.options.linear, []
     recipe = LinearRecipe(
-        tuple(float(rate) for rate in listed(options.lr)),
+        tuple(float(rate) for rate in as_list(options.lr)),
         options.epochs,
         options.batch_size,
         options.hold_out,
@@ -48,7 +47,7 @@ def evaluate_linear(evaluated: EvaluatedRun) -> Outcome:
             device=evaluated.device,
         )
         edge = ", an end of the grid: widen linear.lr to see whether it goes on" if result.at_edge else ""
-        say("linear", f"{one.label}: lr {result.learning_rate:g} of {list(recipe.learning_rates)}{edge}")
+        progress("linear", f"{one.label}: lr {result.learning_rate:g} of {list(recipe.learning_rates)}{edge}")
         rows.append(
             {
                 **one.row,

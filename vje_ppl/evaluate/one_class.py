@@ -1,4 +1,4 @@
-"""eval=one_class: a model a class, trained on that class alone; can it tell the others apart?"""
+"""eval=one_class: for each class, a model trained on that class alone; can it detect the others?"""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from vje_ppl.data.selection import class_index, select_class
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.files import open_no_link
-from vje_ppl.measures.anomaly.scored_images import scorer
+from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.measures.anomaly.tables import one_class_table
 from vje_ppl.measures.detection import auroc
 from vje_ppl.settings.build import build
-from vje_ppl.settings.checks import listed
-from vje_ppl.terminal.say import say
+from vje_ppl.settings.checks import as_list
+from vje_ppl.terminal.progress import progress
 from vje_ppl.train.run import train
 
 FOLDER = "one_class"
 
-#: An epoch of a small class has this many steps or more, unless `one_class.batch_size` says otherwise.
+#: Fewest steps in an epoch of a small class, unless `one_class.batch_size` is given.
 STEPS = 4
 
 NOTE = (
@@ -42,18 +42,18 @@ NOTE = (
 )
 
 
-def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
-    """Trains what is missing, scores every test image once under each model, and compares with the labels.
+def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
+    """Train missing models, score every test image once under each model, and compare with the labels.
 
-    A run that was itself trained on one class alone, because `data.only_class` says so or because there are training
-    images of no other, is scored as it is: further classes of test images are anomalies.
+    A run that was itself trained on one class (`data.only_class`, or training images of one class) is scored as it is:
+    other classes of test images are anomalies.
 
     Returns:
         A row for each score and class and, with class `mean`, for the mean over classes.
 
     Raises:
-        UserError: for images without labels or classes that are not there.
-        SystemExit: if training is interrupted; the same command goes on.
+        UserError: for images without labels, or missing classes.
+        SystemExit: if training is interrupted; the same command resumes it.
     """
     test = evaluated.test
     if test.labels is None or test.classes is None:
@@ -70,13 +70,13 @@ def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
         wanted = evaluated.options.one_class.classes
         chosen = [
             class_index(test.classes, one, "one_class.classes")
-            for one in (test.classes if wanted is None else listed(wanted))
+            for one in (test.classes if wanted is None else as_list(wanted))
         ]
         if not chosen:
             raise UserError("one_class.classes expects one class or more, got none; null is all of them.")
         _check_sizes(evaluated, test.classes, chosen)
         for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
-            say("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
+            progress("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
             rows += _rows(_trained_on(evaluated, test.classes[label], name), test, label)
     if not evaluated.shards.is_first:
         return Outcome([])
@@ -86,7 +86,7 @@ def evaluate_one_class(evaluated: EvaluatedRun) -> Outcome:
 
 
 def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
-    """Names of folders for classes: their own, less what a file name should not hold, and none of them twice."""
+    """Unique folder names for classes, without characters that file names should not have."""
     plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in classes]
     return [
         plain[label] if plain[label] and plain.count(plain[label]) == 1 else f"{plain[label]}-{label}".strip("-")
@@ -94,8 +94,8 @@ def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
     ]
 
 
-def _check_sizes(evaluated: EvaluatedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
-    """Refuses, before any training, a class of too few training images."""
+def _check_sizes(evaluated: OpenedRun, classes: Sequence[str], chosen: Sequence[int]) -> None:
+    """Refuse a class with too few training images before any training."""
     labels, batch_size = evaluated.data.train.labels, evaluated.options.one_class.batch_size
     counts = Counter([] if labels is None else labels.tolist())
     for label in chosen:
@@ -112,8 +112,8 @@ def _check_sizes(evaluated: EvaluatedRun, classes: Sequence[str], chosen: Sequen
             )
 
 
-def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: int) -> DictConfig:
-    """The run's own configuration, for one class alone and in a folder inside the run's."""
+def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) -> DictConfig:
+    """The run's configuration for one class, in a folder inside the run's."""
     options, config = evaluated.options, deepcopy(evaluated.run.config)
     if "only_class" not in config.data:
         raise UserError(
@@ -130,8 +130,7 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
         "trainer.device": options.device,
         "trainer.devices": options.devices,
         "trainer.num_nodes": 1,
-        "trainer.accumulate": math.gcd(batch_size, config.trainer.get("accumulate", 1)),
-        "trainer.on_nonfinite": config.trainer.get("on_nonfinite", "stop"),
+        "trainer.accumulate": math.gcd(batch_size, config.trainer.accumulate),
         "knn.every": 0,
         "logger": {},
         "resume": options.resume,
@@ -144,8 +143,8 @@ def class_config(evaluated: EvaluatedRun, only_class: str, name: str, images: in
     return config
 
 
-def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> EvaluatedRun:
-    """The run of one class, trained as far as it has to be; what the training says goes to `train.log`."""
+def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
+    """The run of one class, trained or resumed if needed; its output goes to `train.log`."""
     images = select_class(evaluated.data.train, only_class)
     config = class_config(evaluated, only_class, name, len(images))
     folder = evaluated.folder / FOLDER / name
@@ -155,12 +154,12 @@ def _trained_on(evaluated: EvaluatedRun, only_class: str, name: str) -> Evaluate
     with open_no_link(said, "a") as log, redirect_stdout(log):
         code = train(config)
     if code:
-        say("one class", f"interrupted: the same command goes on with {folder}")
+        progress("one class", f"interrupted: the same command goes on with {folder}")
         raise SystemExit(code)
     return replace(evaluated.of_class(folder), data=replace(evaluated.data, train=images))
 
 
-def _rows(evaluated: EvaluatedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
+def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
     """A row for each score: the class `label` against all others of the test set."""
     assert test.labels is not None
     assert test.classes is not None
@@ -195,7 +194,7 @@ def _rows(evaluated: EvaluatedRun, test: ImageSet, label: int) -> list[dict[str,
 
 
 def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mean over classes of each score; numbers that differ between classes are left out."""
+    """The mean of each score over classes, without the facts that differ between classes."""
     by_score: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         by_score.setdefault(tuple(row[key] for key in ("score", "encoder", "features", "views")), []).append(row)

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome, read_report
 from vje_ppl.evaluate.pictures import ood_figure
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.other_data import open_other
-from vje_ppl.measures.anomaly.scored_images import scorer
+from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.measures.anomaly.tables import ood_table
 from vje_ppl.measures.detection import DEFINITIONS, detection
-from vje_ppl.settings.checks import listed
-from vje_ppl.terminal.say import say
+from vje_ppl.settings.checks import as_list
+from vje_ppl.terminal.progress import progress
 
 
-def evaluate_ood(evaluated: EvaluatedRun) -> Outcome:
-    """Scores the run's test images, and test images of each other data set, and compares.
+def evaluate_ood(evaluated: OpenedRun) -> Outcome:
+    """Score the run's test images and those of each other data set, and compare them.
 
-    Nothing is chosen on either of them: scores and their options are fixed beforehand.
+    Nothing is chosen on these images: scores and their options are fixed beforehand.
 
     Returns:
         A row for each data set and score.
 
     Raises:
-        UserError: for a data set that is unknown, not there, or the run's own.
+        UserError: for a data set that is unknown, missing, or the run's own.
     """
     test = evaluated.test
     known = known_names(evaluated)
-    others = [open_other(one, evaluated, known) for one in listed(evaluated.options.ood.data)]
+    others = [open_other(one, evaluated, known) for one in as_list(evaluated.options.ood.data)]
     if not others:
         raise UserError("ood.data expects one data set or more, such as ood.data=[fashion_mnist], got none.")
-    say("OOD", f"in: {evaluated.data.name}, {len(test)} images")
+    progress("OOD", f"in: {evaluated.data.name}, {len(test)} images")
     score = scorer(evaluated)
     _, inside = score(test)
     rows: list[dict[str, Any]] = []
     pictures = {}
     for name, images, how in others:
-        say("OOD", f"out: {name}, {len(images)} images; {how}")
+        progress("OOD", f"out: {name}, {len(images)} images; {how}")
         _, outside = score(images)
         if not evaluated.shards.is_first:
             continue
@@ -53,14 +54,14 @@ def evaluate_ood(evaluated: EvaluatedRun) -> Outcome:
                     "converted": how,
                     **ours.kind.row,
                     "headline": ours.kind.is_headline,
-                    **detection(ours.values, theirs.values).row,
+                    **asdict(detection(ours.values, theirs.values)),
                 }
             )
     return Outcome(rows, table=ood_table(rows), notes=(DEFINITIONS,), pictures=pictures, facts={"names": known})
 
 
-def known_names(evaluated: EvaluatedRun) -> dict[str, str]:
-    """What earlier results and pictures in the run folder call other data sets, and the images that they are of."""
+def known_names(evaluated: OpenedRun) -> dict[str, str]:
+    """Names of other data sets in earlier results of the run folder, each with the digest of its images."""
     earlier = read_report(evaluated.folder).get("ood")
     names = earlier.get("names") if isinstance(earlier, Mapping) else None
     return {str(name): str(images) for name, images in names.items()} if isinstance(names, Mapping) else {}

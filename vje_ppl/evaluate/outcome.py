@@ -1,8 +1,7 @@
-"""What an evaluation leaves: rows in `evaluation.json`, a table, pictures."""
+"""The result of an evaluation: rows in `evaluation.json`, a table, pictures."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vje_ppl.errors import UserError
-from vje_ppl.files import write_atomically
+from vje_ppl.files import json_lines, read_json, write_atomically
 
 REPORT = "evaluation.json"
 
@@ -21,12 +19,12 @@ class Outcome:
     """The result of one kind of evaluation.
 
     Attributes:
-        rows: a mapping a line, with all that it was measured with.
-        columns: what the printed table shows: keys of the rows, each with its heading.
-        table: the rows of the printed table where they are not `rows` themselves.
-        notes: printed below it, and kept beside the rows.
+        rows: a mapping per row, with all settings.
+        columns: headings of the printed table by key of the rows.
+        table: the rows of the printed table, if they are not `rows` themselves.
+        notes: printed below the table and kept beside the rows.
         pictures: figures by file name.
-        facts: what else is kept of it beside the rows.
+        facts: other facts to keep beside the rows.
     """
 
     rows: list[dict[str, Any]]
@@ -44,36 +42,26 @@ class Outcome:
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """What `evaluation.json` holds; empty where there is none.
+    """Read `evaluation.json`; empty if there is none.
 
     Raises:
         UserError: if it is not JSON with a mapping at its top.
     """
-    path = folder / REPORT
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); move it away.") from error
-    if not isinstance(report, dict):
-        raise UserError(f"{path} must hold a mapping, got a {type(report).__name__}; move it away.")
-    return report
+    return read_json(folder / REPORT) or {}
 
 
 def write_report(folder: Path, facts: dict[str, Any], kind: str, result: dict[str, Any]) -> dict[str, Any]:
-    """Puts the result of one kind of evaluation into `evaluation.json`, beside those of the others.
+    """Put the result of one kind of evaluation into `evaluation.json`, beside those of the others.
 
     Args:
         folder: the run folder.
-        facts: about the run, at the top.
+        facts: facts about the run, for the top.
         kind: the name of the evaluation.
-        result: what takes the place of its last result.
+        result: replaces its last result.
 
     Returns:
-        All that the file now holds.
+        The content of the file.
     """
     report = read_report(folder) | facts | {kind: result}
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / REPORT, f"{text}\n".encode())
+    write_atomically(folder / REPORT, json_lines(report))
     return report

@@ -19,6 +19,7 @@ from vje_ppl.export.torchvision_names import torchvision_state
 from vje_ppl.files import write_atomically
 from vje_ppl.runs.saved_model import MODEL, write_model, write_tensors
 from vje_ppl.runs.trained_run import TrainedRun, load
+from vje_ppl.settings.checks import check_run
 from vje_ppl.settings.data import load_data
 from vje_ppl.terminal.command import run_command
 
@@ -30,10 +31,9 @@ def export(config: DictConfig) -> None:
         config: the composed configuration of `configs/export.yaml`.
 
     Raises:
-        UserError: if there is no run, or ONNX does not say what torch says.
+        UserError: if there is no run, or ONNX and torch disagree.
     """
-    if not config.run:
-        raise UserError("run expects the folder of a trained run; give run=runs/<name>.")
+    check_run(config.run)
     folder = Path(config.run)
     run = load(folder, trust_targets=config.trust_targets)
     out = Path(config.out) if config.out else folder / "export"
@@ -52,7 +52,7 @@ def export(config: DictConfig) -> None:
 
 
 def _facts(run: TrainedRun) -> dict[str, Any]:
-    """What `load` needs beside the weights."""
+    """The facts that `load` needs beside the weights."""
     facts: dict[str, Any] = {
         "config": OmegaConf.to_container(run.config, resolve=True),
         "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.preprocess.size},
@@ -64,7 +64,7 @@ def _facts(run: TrainedRun) -> dict[str, Any]:
 
 
 def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
-    """Test images of the run's data; noise where there are none in memory."""
+    """Test images of the run's data; noise if there are none in memory."""
     changes = {} if config.data.root is None else {"root": config.data.root}
     try:
         data = load_data(run.config, config.trust_targets, **changes)

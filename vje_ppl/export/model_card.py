@@ -1,8 +1,7 @@
-"""What a stranger must know of an exported model, as the README.md of its folder."""
+"""The README.md of an exported model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError, printable
+from vje_ppl.files import read_json
 from vje_ppl.runs.trained_run import TrainedRun
 
-#: Groups of the configuration that say what the model is, in the order of reading.
+#: Groups of the configuration that the card shows, in reading order.
 SHOWN = ("method", "encoder", "guide", "prior", "likelihood", "model", "objective", "optimizer", "trainer", "seed")
 
 #: Final figures of training that the card shows.
@@ -34,16 +34,16 @@ LIMITS = (
 
 
 def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], differences: Mapping[str, float]) -> str:
-    """Markdown with a header that model hubs read.
+    """The model card, in Markdown with a header for model hubs.
 
     Args:
         run: the run.
-        folder: its folder, whose `metrics.json` and `evaluation.json` are quoted where they are.
-        outputs: of the ONNX graph.
+        folder: its folder; `metrics.json` and `evaluation.json` are quoted if they exist.
+        outputs: outputs of the ONNX graph.
         differences: of each output from torch's, as a share of its largest magnitude.
     """
     config: Any = OmegaConf.to_container(run.config, resolve=True)
-    metrics = _read(folder / "metrics.json")
+    metrics = read_json(folder / "metrics.json") or {}
     data = metrics.get("data")
     data = data if isinstance(data, Mapping) else {}
     about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
@@ -82,7 +82,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
         "",
         "## Figures",
         "",
-        *_figures(metrics, _read(folder / "evaluation.json")),
+        *_figures(metrics, read_json(folder / "evaluation.json") or {}),
         "",
         "## Limits",
         "",
@@ -99,7 +99,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
 
 
 def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    """Rows of what was measured: while training, and by `vje_ppl.evaluate`."""
+    """Rows of figures, from training and from `vje_ppl.evaluate`."""
     try:
         rows = _rows(metrics, evaluation)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -133,15 +133,3 @@ def _setting(metrics: Mapping[str, Any], key: str) -> str:
     if not key.startswith("knn/"):
         return ""
     return f"k = {metrics['knn/k']:d}, T = {metrics['knn/temperature']:g}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({type(error).__name__}); move it away.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} must hold a mapping, got a {type(found).__name__}; move it away.")
-    return found

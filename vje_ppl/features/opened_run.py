@@ -18,31 +18,30 @@ from vje_ppl.data.fingerprint import data_root
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
-from vje_ppl.features.extract import Features, Representation, extract
-from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.features.extract import Features, Representation, extract, raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
-from vje_ppl.features.subject import Subject, trained_subject, untrained_subject
 from vje_ppl.parallel.devices import chosen_device
 from vje_ppl.runs.trained_run import TrainedRun, load
-from vje_ppl.settings.build import build_augment
+from vje_ppl.settings.build import build_augment, build_method
 from vje_ppl.settings.data import load_data
-from vje_ppl.terminal.say import say
+from vje_ppl.terminal.progress import progress
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluatedRun:
-    """What every kind of evaluation starts from.
+class OpenedRun:
+    """A run, its data and its features, for all evaluations.
 
     Attributes:
         folder: the run folder.
         options: the configuration of `configs/evaluate.yaml`.
         run: the trained run, in evaluation mode.
-        data: the images that it was trained and is tested on.
-        augment: how its views are made.
-        device: where to compute.
-        subject: its encoder and program.
-        shards: the processes that share the work on images; only the first one gets results.
-        changes: how the images differ from those that it was trained and tested on, in a sentence; None: in nothing.
+        data: the images for training and testing.
+        augment: its augmentation.
+        device: the device to compute on.
+        embedder: its encoder and program.
+        shards: the processes that share the work on images; only the first gets results.
+        changes: a sentence if the images differ from those that it was trained and tested on; else None.
     """
 
     folder: Path
@@ -51,15 +50,19 @@ class EvaluatedRun:
     data: ImageData
     augment: Augment
     device: torch.device
-    subject: Subject
+    embedder: Embedder
     shards: Shards = WHOLE
     changes: str | None = None
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def untrained(self) -> Subject:
-        """What the run started from."""
-        return untrained_subject(self.run, self.data.channels, self.device, self.options.trust_targets)
+    def untrained(self) -> Embedder:
+        """The same parts with the initial weights of the run's seed; the CPU's random state stays as it is."""
+        config, size = self.run.config, self.run.preprocess.size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            module = build_method(config, self.data.channels, size, self.options.trust_targets)
+        return Embedder.of(module.to(self.device).eval())
 
     @cached_property
     def test(self) -> ImageSet:
@@ -70,7 +73,7 @@ class EvaluatedRun:
 
     @property
     def root(self) -> object:
-        """Where its images lie; None where they lie in no folder."""
+        """The folder of its images, or None."""
         return data_root(self.run.config) if self.options.data.root is None else self.options.data.root
 
     def prepared(self, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
@@ -83,10 +86,10 @@ class EvaluatedRun:
             share=self.shards.share(),
         )
 
-    def features(self, subject: Subject, images: ImageSet) -> Features:
+    def features(self, embedder: Embedder, images: ImageSet) -> Features:
         """Features of a set of images."""
         megabytes = self.options.features_mb
-        return extract(subject, self.prepared(images), len(images), megabytes, self.folder, self.shards)
+        return extract(embedder, self.prepared(images), len(images), megabytes, self.folder, self.shards)
 
     def pixels(self, images: ImageSet) -> Features:
         """Raw pixels of a set of images, as features."""
@@ -97,10 +100,10 @@ class EvaluatedRun:
         """Features of labelled training images and of test images: trained, untrained, raw pixels.
 
         Args:
-            kind: the evaluation that asks, for the error.
+            kind: the evaluation, for the error.
 
         Yields:
-            Each of them in the first process, none in the others, which take part in computing them.
+            Each of them in the first process; nothing in the others, which help to compute them.
 
         Raises:
             UserError: if there are no labels.
@@ -121,12 +124,12 @@ class EvaluatedRun:
     def _representations(self, encoder: str) -> list[Representation]:
         if encoder not in self._cache:
             bank, test = at_most(self.data.bank, self.options.images.bank), self.test  # type: ignore[arg-type]
-            say("features", f"{encoder if encoder != 'none' else 'pixels'}: {len(bank)} + {len(test)} images")
+            progress("features", f"{encoder if encoder != 'none' else 'pixels'}: {len(bank)} + {len(test)} images")
             if encoder == "none":
                 ours, theirs = self.pixels(bank), self.pixels(test)
             else:
-                subject = self.subject if encoder == "trained" else self.untrained
-                ours, theirs = self.features(subject, bank), self.features(subject, test)
+                embedder = self.embedder if encoder == "trained" else self.untrained
+                ours, theirs = self.features(embedder, bank), self.features(embedder, test)
             labels = bank.labels[ours.images], test.labels[theirs.images]  # type: ignore[index]
             self._cache[encoder] = [
                 Representation(encoder, name, ours.by_name[name], labels[0], theirs.by_name[name], labels[1])
@@ -134,22 +137,22 @@ class EvaluatedRun:
             ]
         return self._cache[encoder]
 
-    def of_class(self, folder: Path) -> EvaluatedRun:
+    def of_class(self, folder: Path) -> OpenedRun:
         """The run of one class in `folder`, on the same data."""
         run = load(folder, str(self.device), self.options.trust_targets)
-        return replace(self, folder=folder, run=run, subject=trained_subject(run), _cache={})
+        return replace(self, folder=folder, run=run, embedder=Embedder.of(run.module), _cache={})
 
 
-def open_run(options: DictConfig, device: torch.device | None = None, shards: Shards = WHOLE) -> EvaluatedRun:
+def open_run(options: DictConfig, device: torch.device | None = None, shards: Shards = WHOLE) -> OpenedRun:
     """Load the run and its data.
 
     Args:
         options: the configuration of `configs/evaluate.yaml`.
-        device: where to compute; by default, what the options say.
+        device: the device; by default, that of the options.
         shards: the processes that share the work on images.
 
     Raises:
-        UserError: if there is no run, its data are not where they were, or they are of another size.
+        UserError: if there is no run, or its data are missing or of another size.
     """
     folder = Path(options.run)
     device = chosen_device(options.device) if device is None else device
@@ -166,7 +169,7 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
     if trained_on != found:
         raise UserError(f"The run was trained on images of {trained_on}, and its data are now of {found}.")
     changed = run.data_changes(data, options.data.root) if shards.is_first else None
-    return EvaluatedRun(folder, options, run, data, augment, device, trained_subject(run), shards, changed)
+    return OpenedRun(folder, options, run, data, augment, device, Embedder.of(run.module), shards, changed)
 
 
 def _shape(channels: list[float], size: int) -> str:

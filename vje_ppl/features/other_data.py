@@ -1,4 +1,4 @@
-"""Data sets other than a run's own, as its images are."""
+"""Data sets other than a run's own, converted to the form of its images."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from vje_ppl.data.conform import conform
 from vje_ppl.data.fingerprint import digest
-from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.selection import at_most
+from vje_ppl.data.transforms.color_map import LUMA
 from vje_ppl.errors import UserError
-from vje_ppl.features.opened_run import EvaluatedRun
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.settings.build import build
 
 
-def open_other(wanted: Any, evaluated: EvaluatedRun, known: dict[str, str]) -> tuple[str, ImageSet, str]:
-    """A data set by the name of its configuration, or a mapping with `name` and options: {name: cifar10, root: data}.
+def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tuple[str, ImageSet, str]:
+    """Open a data set by the name of its configuration, or by a mapping such as {name: cifar10, root: data}.
 
     Args:
         wanted: the data set.
         evaluated: the run.
-        known: by name, what images other data sets are of; to which this one is added.
+        known: digests of other data sets by name; this one is added.
 
     Returns:
-        Its name, its test images (or training images, where there are no others) as the run's images are, and how they
-        were converted. The name is that of the data set; where another set of images has it already, with a digest.
+        Its name, its test images (or training images if there are none) in the form of the run's, and how they were
+        converted. If other images have the name already, a digest is appended.
     """
     config = other_config(wanted, evaluated.options.ood.root)
     data: ImageData = build(config, "ood.data")
@@ -37,7 +41,7 @@ def open_other(wanted: Any, evaluated: EvaluatedRun, known: dict[str, str]) -> t
     found = digest(images)
     own = evaluated.data.train if evaluated.data.test is None else evaluated.data.test
     same_name = data.name == evaluated.data.name
-    # The name of a user's own images is their folder's, which says little.
+    # A user's own images have the name of their folder, which may be the same for others.
     same_place = images.files is None or _folder(config.get("root")) == _folder(evaluated.root)
     if found == digest(own) or (same_name and same_place):
         raise UserError(f"ood.data={data.name} is what the run was trained on; give another data set.")
@@ -78,3 +82,59 @@ def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
     if isinstance(resolved.get("root"), str):
         resolved["root"] = os.path.expanduser(resolved["root"])
     return {str(key): value for key, value in resolved.items()}
+
+
+_CHUNK = 4096
+
+
+def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
+    """Give images the number of channels and, if they are in memory, the size of another data set.
+
+    Colours become grey by luma; grey is repeated in red, green and blue. Images in memory are cut to their central
+    square and resized (bilinear, with antialiasing) before any augmentation. Image files only change their channels:
+    decoding changes their size.
+
+    Args:
+        images: the images.
+        channels: 1 or 3.
+        side: side in pixels.
+
+    Returns:
+        The images, unlabelled, and what was done, in words.
+    """
+    if isinstance(images, StreamedImages):
+        same = StreamedImages(
+            images.files,
+            channels=channels,
+            workers=images.workers,
+            skip_unreadable=images.skip_unreadable,
+            bits=images.bits,
+        )
+        return same, f"read with {channels} channel(s)"
+    assert isinstance(images, InMemoryImages)
+    pixels = images.images
+    done = []
+    if pixels.shape[1] != channels:
+        done.append("colour to grey" if channels == 1 else "grey to three equal channels")
+    height, width = pixels.shape[2:]
+    if (height, width) != (side, side):
+        done.append(f"{height}×{width} to {side}×{side} pixels")
+    if not done:
+        return InMemoryImages(pixels), "as they are"
+    converted = torch.cat([_converted(chunk, channels, side) for chunk in pixels.split(_CHUNK)])
+    return InMemoryImages(converted), ", ".join(done)
+
+
+def _converted(pixels: UInt8[Tensor, "N C H W"], channels: int, side: int) -> UInt8[Tensor, "N K S S"]:
+    values = pixels.float()
+    if channels == 1 and pixels.shape[1] == 3:
+        values = (values * torch.from_numpy(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    elif channels == 3 and pixels.shape[1] == 1:
+        values = values.expand(-1, 3, -1, -1)
+    height, width = values.shape[2:]
+    square = min(height, width)
+    top, left = (height - square) // 2, (width - square) // 2
+    values = values[:, :, top : top + square, left : left + square]
+    if square != side:
+        values = F.interpolate(values, size=(side, side), mode="bilinear", antialias=True)
+    return values.round().clamp(0, 255).to(torch.uint8)

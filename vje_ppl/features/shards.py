@@ -1,4 +1,4 @@
-"""Work on images that several processes share: each takes whole batches in turn, and the first gets all results."""
+"""Work on images shared by processes: each takes whole batches in turn, and the first gets all results."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor, distributed
 
 from vje_ppl.data.batches import Share
 
-#: Which images a batch holds, (n,), and what was computed of them: tensors with a row for each of them, by some key.
+#: The images of a batch, (n,), and results by key: tensors with a row per image.
 Part = tuple[Int64[Tensor, " n"], dict[Any, Tensor]]
 
-#: For the others, while the first process computes what it does not share.
+#: How long others wait while the first process computes by itself.
 _PATIENCE = timedelta(days=7)
 
 
 class Shards:
-    """The processes that evaluate one run, or the only one.
+    """The processes that evaluate one run.
 
-    Batches are those that a single process would make, so a number computed of an image is the same to the last bit,
-    whatever the number of processes (on the same kind of processor, with as many threads). None is padded and none is
-    computed twice. Results travel between CPUs, a batch of each process at a time.
+    Batches are those of a single process, so results are the same to the last bit for any number of processes (on the
+    same kind of processor, with as many threads). No batch is padded or computed twice. Results travel between CPUs, a
+    batch of each process at a time.
 
     Args:
         rank: this process, from 0.
         world_size: number of processes; all of them create it at the same time.
 
     Attributes:
-        is_first: whether this is the process that gets the results.
+        is_first: whether this process gets the results.
     """
 
     def __init__(self, rank: int = 0, world_size: int = 1) -> None:
@@ -40,18 +40,17 @@ class Shards:
         self.is_first = rank == 0
 
     def share(self, together: int = 1) -> Share:
-        """The batches that are this process's, `together` consecutive ones at a time."""
+        """This process's batches, `together` consecutive ones at a time."""
         return Share(self._rank, self._world_size, together)
 
     def gathered(self, parts: Iterable[Part]) -> Iterator[Part]:
-        """Exhausts the parts that every process has of a whole; all processes have to go through it to the end.
+        """Exhaust the parts of all processes; every process has to iterate to the end.
 
         Args:
-            parts: of this process's share of the batches, in order; batches may be missing.
+            parts: this process's share, in order; batches may be missing.
 
         Yields:
-            In the first process the parts of all of them, on the CPU and in order of their images, as a single process
-            would have had them; in the others nothing.
+            In the first process all parts, on the CPU and in the order of a single process; in the others nothing.
         """
         if self._group is None:
             yield from ((index.cpu(), _on_cpu(values)) for index, values in parts)
@@ -70,7 +69,7 @@ class Shards:
             yield from _in_order(ahead, open_)
 
     def everywhere(self, tensors: dict[str, Tensor] | None) -> dict[str, Tensor]:
-        """Gives the first process's tensors to all of them; the others may call it with anything."""
+        """Give the first process's tensors to all processes; the others may pass anything."""
         if self._group is None:
             assert tensors is not None
             return tensors
@@ -85,7 +84,7 @@ class Shards:
 
 
 def _in_order(ahead: list[list[Part]], open_: list[bool]) -> Iterator[Part]:
-    """Takes the earliest part as long as no process can still have an earlier one."""
+    """Yield the earliest part while no process can still have an earlier one."""
     while any(ahead) and all(queue or not more for queue, more in zip(ahead, open_, strict=True)):
         earliest = min((queue for queue in ahead if queue), key=lambda queue: int(queue[0][0][0]))
         yield earliest.pop(0)

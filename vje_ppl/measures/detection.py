@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
@@ -38,11 +37,6 @@ class Detection:
     fpr95: float
     n_in: int
     n_out: int
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """Columns of a table."""
-        return asdict(self)
 
 
 def auroc(normal: Float64[np.ndarray, " N"], anomalous: Float64[np.ndarray, " A"]) -> float:

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
-from sklearn.metrics import accuracy_score
 from torch import Tensor
 
 from vje_ppl.errors import UserError
 
-Features = Float[Tensor, "_ _ ..."] | UInt8[Tensor, "_ _ ..."] | Callable[[int, int], Tensor]
-
-
-@dataclass(frozen=True)
-class KNNResult:
-    """Accuracy, and what it was measured with.
-
-    Attributes:
-        top1: Share of queries whose class has the most votes, in [0, 1].
-        top5: Share of queries whose class is among the five with the most votes, in [0, 1].
-        k: Neighbours that voted; less than asked for where the bank is small.
-        temperature: Of the votes' weights.
-        bank_size: Labelled examples to choose neighbours from.
-        queries: Examples classified.
-    """
-
-    top1: float
-    top5: float
-    k: int
-    temperature: float
-    bank_size: int
-    queries: int
+Features = Float[Tensor, "_ _ ..."] | UInt8[Tensor, "_ _ ..."]
 
 
 def largest_k(labels: Int64[Tensor, " M"], k: int) -> int:
-    """Bounds k by half the smallest class, so that each class can win a vote among its own; at least 1.
+    """Bound k by half the smallest class, so that each class can win a vote among its own; at least 1.
 
     Args:
-        labels: Classes of the bank. Classes without an example do not count.
-        k: Neighbours asked for, at least 1.
+        labels: classes of the bank. Classes without an example do not count.
+        k: neighbours asked for, at least 1.
 
     Returns:
         `k`, or half the size of the smallest class if that is less.
 
     Raises:
-        UserError: If `k` is below 1 or there are no labels.
+        UserError: if `k` is below 1 or there are no labels.
     """
     if k < 1:
         raise UserError(f"k-NN needs k of at least 1, got {k}.")
@@ -58,64 +34,14 @@ def largest_k(labels: Int64[Tensor, " M"], k: int) -> int:
     return min(k, max(1, smallest // 2))
 
 
-@torch.no_grad()
-def knn_accuracy(
-    bank: Features,
-    bank_labels: Int64[Tensor, " M"],
-    queries: Features,
-    query_labels: Int64[Tensor, " N"],
-    *,
-    k: int,
-    temperature: float | int,
-    num_classes: int,
-    chunk: int = 1024,
-    device: torch.device | None = None,
-) -> KNNResult:
-    """Classifies each query by a weighted vote of its k nearest neighbours in the bank.
-
-    With cosine similarity c_i to neighbour i of class y_i, class y gets Σ_i exp((c_i − 1) / T) [y_i = y] votes.
-    Among equal similarities the neighbour that comes first in the bank is nearer, and among equal votes the lower
-    class wins. A class that no neighbour has is not among the five best, however few have votes.
-
-    Each row is flattened and scaled to length one, in float32 whatever its type; a row of zeros has similarity 0 to
-    all. At no time are more than `chunk` rows of bank and queries held in float32, nor more than chunk² similarities.
+def accuracy(ranks: Int64[Tensor, " N"], best: int = 1) -> float:
+    """Share of queries whose class is among the `best` with the most votes, in [0, 1].
 
     Args:
-        bank: Features or images of the labelled examples, (M, ...); or a function of (start, stop) that returns such
-            rows, where not all of them fit in memory at once.
-        bank_labels: Their classes, in [0, num_classes).
-        queries: Features or images to classify, (N, ...), or such a function.
-        query_labels: Their classes; one that the bank lacks is never found.
-        k: Neighbours that vote, at least 1; see `largest_k` for the bound.
-        temperature: T above, positive. The field uses 0.07 to 0.1.
-        num_classes: Number of classes.
-        chunk: Rows of bank and queries to compare at once.
-        device: Where to compute; by default, where each chunk of queries lies.
-
-    Returns:
-        The accuracy with the k that was used.
-
-    Raises:
-        UserError: If sizes, classes, k or T do not fit together, or a feature is not finite.
-
-    Source:
-        Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018,
-        section 3.4; the bound on k and the handling of ties are ours.
+        ranks: from `knn_ranks`.
+        best: how many classes count; 1 is top-1 accuracy.
     """
-    k, ranks = knn_ranks(
-        bank,
-        bank_labels,
-        queries,
-        query_labels,
-        k=k,
-        temperature=temperature,
-        num_classes=num_classes,
-        chunk=chunk,
-        device=device,
-    )
-    found = [((ranks >= 0) & (ranks < best)).numpy() for best in (1, 5)]
-    top1, top5 = (float(accuracy_score(np.ones_like(hit), hit)) for hit in found)
-    return KNNResult(top1, top5, k, float(temperature), len(bank_labels), len(query_labels))
+    return float(((ranks >= 0) & (ranks < best)).double().mean())
 
 
 @torch.no_grad()
@@ -131,11 +57,36 @@ def knn_ranks(
     chunk: int = 1024,
     device: torch.device | None = None,
 ) -> tuple[int, Int64[Tensor, " N"]]:
-    """Where each query's own class comes in the vote of `knn_accuracy`; arguments and errors are the same.
+    """Classify each query by a weighted vote of its k nearest neighbours in the bank, and rank its own class.
+
+    With cosine similarity c_i to neighbour i of class y_i, class y gets Σ_i exp((c_i − 1) / T) [y_i = y] votes.
+    Among equal similarities the neighbour that comes first in the bank is nearer, and among equal votes the lower
+    class wins. A class that no neighbour has is not among the five best, however few have votes.
+
+    Each row is flattened and scaled to length one, in float32 whatever its type; a row of zeros has similarity 0 to
+    all. At no time are more than `chunk` rows of bank and queries held in float32, nor more than chunk² similarities.
+
+    Args:
+        bank: features or images of the labelled examples, (M, ...).
+        bank_labels: their classes, in [0, num_classes).
+        queries: features or images to classify, (N, ...).
+        query_labels: their classes; a class that the bank lacks is never found.
+        k: neighbours that vote, at least 1; `largest_k` bounds it.
+        temperature: T above, positive. The field uses 0.07 to 0.1.
+        num_classes: number of classes.
+        chunk: rows of bank and queries to compare at once.
+        device: where to compute; by default, where each chunk of queries lies.
 
     Returns:
-        The k that was used and, on the CPU, the number of classes that come before the query's own: 0 where it is
-        classified rightly; −1 where no neighbour has its class, so that it comes nowhere.
+        The k that was used and, on the CPU, the number of classes that come before the query's own: 0 if it is
+        classified correctly; −1 if no neighbour has its class.
+
+    Raises:
+        UserError: if sizes, classes, k or T do not fit together, or a feature is not finite.
+
+    Source:
+        Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018,
+        section 3.4; the bound on k and the handling of ties are ours.
     """
     _check(bank, bank_labels, "bank", num_classes)
     _check(queries, query_labels, "queries", num_classes)
@@ -143,9 +94,9 @@ def knn_ranks(
         raise UserError(f"k-NN needs a temperature above 0, got {temperature}.")
     k = largest_k(bank_labels, k)
     ranks = []
-    for start, query in _unit_rows(queries, len(query_labels), chunk, device):
+    for start, query in _unit_rows(queries, chunk, device):
         labels = query_labels[start : start + chunk].to(query.device)
-        similarity, index = _nearest(bank, len(bank_labels), query, k, chunk)
+        similarity, index = _nearest(bank, query, k, chunk)
         # Relative to the nearest neighbour, which changes no order and leaves a vote to count at any temperature
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
         votes = weights.new_zeros(len(query), num_classes)
@@ -158,12 +109,12 @@ def knn_ranks(
 
 
 def _nearest(
-    bank: Features, size: int, query: Float[Tensor, "N D"], k: int, chunk: int
+    bank: Features, query: Float[Tensor, "N D"], k: int, chunk: int
 ) -> tuple[Float[Tensor, "N k"], Int64[Tensor, "N k"]]:
     """Similarity and index of the k nearest rows of the bank, nearest first, the earlier first among equals."""
     best = query.new_full((len(query), k), -torch.inf)
     index = torch.zeros(len(query), k, dtype=torch.int64, device=query.device)
-    for start, rows in _unit_rows(bank, size, chunk, query.device):
+    for start, rows in _unit_rows(bank, chunk, query.device):
         if rows.shape[1] != query.shape[1]:
             raise UserError(
                 f"k-NN needs features of one width, but the bank has {rows.shape[1]} and the queries {query.shape[1]}."
@@ -191,14 +142,11 @@ def _top(similarity: Float[Tensor, "N M"], k: int) -> tuple[Float[Tensor, "N k"]
 
 
 def _unit_rows(
-    features: Features, size: int, chunk: int, device: torch.device | None
+    features: Features, chunk: int, device: torch.device | None
 ) -> Iterator[tuple[int, Float[Tensor, "rows D"]]]:
-    for start in range(0, size, chunk):
-        stop = min(start + chunk, size)
-        rows = features[start:stop] if isinstance(features, Tensor) else features(start, stop)
-        if len(rows) != stop - start:
-            raise UserError(f"k-NN asked for rows {start} to {stop} and got {len(rows)}.")
-        rows = rows.to(device).flatten(1).float()
+    for start in range(0, len(features), chunk):
+        stop = min(start + chunk, len(features))
+        rows = features[start:stop].to(device).flatten(1).float()
         if not torch.isfinite(rows).all():
             raise UserError(f"k-NN needs finite features, but some of rows {start} to {stop} are not.")
         # By the largest entry first: squares of float32 overflow beyond 1e19 and vanish below 1e-23
@@ -208,7 +156,7 @@ def _unit_rows(
 
 
 def _check(features: Features, labels: Int64[Tensor, " rows"], name: str, num_classes: int) -> None:
-    if isinstance(features, Tensor) and len(features) != len(labels):
+    if len(features) != len(labels):
         raise UserError(f"k-NN needs a label a row, but the {name} has {len(features)} rows and {len(labels)} labels.")
     if len(labels) == 0:
         raise UserError(f"k-NN needs at least one example in the {name}, got none.")

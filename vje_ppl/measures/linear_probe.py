@@ -76,7 +76,7 @@ def linear_probe(
     recipe: LinearRecipe,
     device: torch.device,
 ) -> LinearResult:
-    """Trains softmax regression on frozen features and tests it.
+    """Train softmax regression on frozen features and test it.
 
     Features are standardized with the mean and standard deviation of the training features, as by a batch
     normalization without scale and shift: then one grid of learning rates fits features of any size. Weights start at

@@ -9,9 +9,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vje_ppl.methods.baseline import Baseline, Branch
-from vje_ppl.methods.heads import mlp_head
-from vje_ppl.methods.whole_batch import whole_batch
+from vje_ppl.methods.baseline import Baseline, Branch, mlp_head, whole_batch
 
 
 class BarlowTwins(Baseline):
@@ -33,7 +31,7 @@ class BarlowTwins(Baseline):
     Source: Zbontar, Jing, Misra, LeCun and Deny, "Barlow Twins", ICML 2021, equations 1 and 2.
     """
 
-    least_images: ClassVar[int] = 2
+    min_batch_size: ClassVar[int] = 2
 
     def __init__(
         self, encoder: nn.Module, projector: Sequence[int], redundancy: float = 5e-3, norm: str = "batch"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.util
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.functional import cosine_similarity
 
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method
+from vje_ppl.networks.normalization import norm_1d
 
 #: What a branch makes of a view; the loss is between the tensors of two of them.
 Branch = tuple[Tensor, ...]
@@ -108,3 +109,38 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else torch.stack(list(values)).mean(0)
+
+
+def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = False) -> nn.Module:
+    """Linear layers, each but the last followed by normalization and ReLU.
+
+    Args:
+        inputs: features that come in.
+        widths: output features of each layer; the last one's are the head's.
+        norm: "batch" or "group"; published heads have batch normalization.
+        output_norm: whether the last layer is normalized too, without learned scale and shift.
+
+    Raises:
+        UserError: for no layer, or one without features.
+    """
+    from lightly.models.modules.heads import ProjectionHead  # optional, and slow to import
+
+    if not widths or min(widths) < 1:
+        raise UserError(f"A head expects the widths of one layer or more, each at least 1, got {list(widths)}.")
+    sizes = [inputs, *widths]
+    blocks = [(before, after, norm_1d(norm)(after), nn.ReLU()) for before, after in pairwise(sizes[:-1])]
+    last = norm_1d(norm, affine=False)(sizes[-1]) if output_norm else None
+    return ProjectionHead([*blocks, (sizes[-2], sizes[-1], last, None)])
+
+
+def whole_batch(share: Float[Tensor, "n D"]) -> Float[Tensor, "N D"]:
+    """Gather the rows of all processes, in order; a single process keeps its own.
+
+    Gradients flow to the rows of every process and are summed over the losses of all processes, as distributed training
+    expects of a loss that every process computes on the whole batch: it divides by their number.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return share
+    from lightly.utils.dist import gather
+
+    return torch.cat(gather(share.contiguous()))

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vje_ppl.methods.baseline import Baseline, Branch
-from vje_ppl.methods.heads import mlp_head
+from vje_ppl.methods.baseline import Baseline, Branch, mlp_head
 
 
 class BYOL(Baseline):

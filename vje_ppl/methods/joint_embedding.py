@@ -27,7 +27,7 @@ class JointEmbedding(ELBOModule, Method):
     model: Any
     guide: Any
     elbo: SymmetricConditionalELBO
-    remedy: ClassVar[str] = "a smaller objective.beta or optimizer.lr"
+    collapse_advice: ClassVar[str] = "a smaller objective.beta or optimizer.lr"
 
     @property
     def dim(self) -> int:

@@ -34,13 +34,13 @@ class Method(nn.Module, ABC):
     A subclass has the encoder as `encoder`, which `trainer.compile` compiles.
 
     Attributes:
-        least_images: images in a batch without which there is no loss; above 1, the method compares the images of a
+        min_batch_size: images in a batch without which there is no loss; above 1, the method compares the images of a
             batch, which then cannot go through it in parts (`trainer.accumulate`).
-        remedy: what may help when embeddings collapse, after "try".
+        collapse_advice: what may help when embeddings collapse, after "try".
     """
 
-    least_images: ClassVar[int] = 1
-    remedy: ClassVar[str] = "another optimizer.lr or a larger batch_size"
+    min_batch_size: ClassVar[int] = 1
+    collapse_advice: ClassVar[str] = "another optimizer.lr or a larger batch_size"
 
     @property
     @abstractmethod

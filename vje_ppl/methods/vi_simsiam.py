@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
 from vje_ppl.distributions.power_spherical import PowerSpherical
-from vje_ppl.methods.baseline import Baseline, Branch
-from vje_ppl.methods.heads import mlp_head
+from vje_ppl.methods.baseline import Baseline, Branch, mlp_head
 
 
 class VISimSiam(Baseline):

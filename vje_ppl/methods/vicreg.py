@@ -9,9 +9,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vje_ppl.methods.baseline import Baseline, Branch
-from vje_ppl.methods.heads import mlp_head
-from vje_ppl.methods.whole_batch import whole_batch
+from vje_ppl.methods.baseline import Baseline, Branch, mlp_head, whole_batch
 
 
 class VICReg(Baseline):
@@ -36,7 +34,7 @@ class VICReg(Baseline):
     the variance term, are those of the authors' code, which lightly follows.
     """
 
-    least_images: ClassVar[int] = 2
+    min_batch_size: ClassVar[int] = 2
 
     def __init__(
         self,

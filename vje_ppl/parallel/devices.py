@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from vje_ppl.errors import UserError
-from vje_ppl.parallel.processes import alone, started_processes
+from vje_ppl.parallel.processes import single_process_environment, started_processes
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
@@ -65,7 +65,7 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
             "start fewer, use the device cpu, or have SLURM show all GPUs of a node to each task (--gpus-per-node=..., "
             "not --gpus-per-task)."
         )
-    plugins: list[Any] = [*alone()] if started is None else [started.environment]
+    plugins: list[Any] = [*single_process_environment()] if started is None else [started.environment]
     fabric = Fabric(
         accelerator=device,
         devices=devices,

@@ -32,7 +32,7 @@ class Interrupt:
     that a Ctrl-C, which the terminal sends to all, leaves data workers alive until the last step is done.
 
     Attributes:
-        signal: The number of the first signal that came; None before that.
+        signal: the number of the first signal that came; None before that.
     """
 
     def __init__(self) -> None:

@@ -78,8 +78,8 @@ def _slurm_tasks(tasks: int) -> Processes:
     return Processes("SLURM", tasks // nodes, nodes, SLURMEnvironment())
 
 
-def alone() -> list[ClusterEnvironment]:
-    """What tells Fabric that this process was started by itself, where SLURM is there; elsewhere Fabric sees it."""
+def single_process_environment() -> list[ClusterEnvironment]:
+    """Plugins that tell Fabric, where SLURM is installed, that this process runs alone; empty elsewhere."""
     if "SLURM_NTASKS" not in os.environ and not shutil.which("srun"):
         return []
     from lightning.fabric.plugins.environments import LightningEnvironment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -12,18 +13,47 @@ from torch.overrides import TorchFunctionMode
 from vje_ppl.randomness import stream_seed
 
 
-class KeyedNoise(Messenger):
-    """Within it, reparameterized latents are drawn with noise keyed by (seed, step, row in the global batch).
+class NormalNoise(Messenger, ABC):
+    """Within it, reparameterized latents are drawn with noise that a subclass gives.
 
-    The noise of the whole global batch is drawn from a generator of its own and this process keeps its rows, so that
-    the number of processes does not change the mathematics, a resumed run repeats an undisturbed one, and nothing
-    draws from the global random state. It covers what a guide draws as normal noise (`Tensor.normal_`); other draws of
-    a guide still use torch's global generator.
+    It covers the normal noise of a guide (`Tensor.normal_`); other draws still use torch's global generator.
+    """
+
+    @abstractmethod
+    def fill(self, noise: Tensor) -> Tensor:
+        """Overwrite a tensor of shape (..., N, features) with normal noise."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] or msg["value"] is not None or not getattr(msg["fn"], "has_rsample", False):
+            return
+        with _Normals(self):
+            msg["value"] = msg["fn"].rsample()
+
+
+class _Normals(TorchFunctionMode):
+    """Replaces in-place normal noise."""
+
+    def __init__(self, noise: NormalNoise) -> None:
+        super().__init__()
+        self._noise = noise
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not Tensor.normal_ or len(args) + len(kwargs or {}) > 1:
+            return func(*args, **(kwargs or {}))
+        return self._noise.fill(args[0])
+
+
+class KeyedNoise(NormalNoise):
+    """Noise keyed by (seed, step, row in the global batch).
+
+    The noise of the whole global batch is drawn from a generator of its own and this process keeps its rows, so the
+    number of processes does not change the mathematics, a resumed run repeats an undisturbed one, and nothing draws
+    from the global random state.
 
     Args:
         seed: the run's seed.
         step: the global training step.
-        rows: the rows (start, stop) of the global batch that this process holds; `None` when it holds them all.
+        rows: the rows (start, stop) of the global batch that this process holds; `None` for all of them.
         total: the size of the global batch.
 
     Source: ours.
@@ -33,30 +63,11 @@ class KeyedNoise(Messenger):
         super().__init__()
         self._seed = stream_seed(seed, step)
         self._rows, self._total = rows, total
-        self._mode: _SharedNormals | None = None
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["is_observed"] or msg["value"] is not None or not getattr(msg["fn"], "has_rsample", False):
-            return
-        if self._mode is None:  # created at the first draw, which tells the device
-            self._mode = _SharedNormals(self._seed, self._rows, self._total)
-        with self._mode:
-            msg["value"] = msg["fn"].rsample()
-
-
-class _SharedNormals(TorchFunctionMode):
-    """Replaces in-place normal noise of shape (..., N, features) by this process's rows of the global batch's."""
-
-    def __init__(self, seed: int, rows: tuple[int, int] | None, total: int | None) -> None:
-        super().__init__()
-        self._seed, self._rows, self._total = seed, rows, total
         self._generator: torch.Generator | None = None
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is not Tensor.normal_ or len(args) + len(kwargs or {}) > 1:
-            return func(*args, **(kwargs or {}))
-        (noise,) = args
-        if self._generator is None:
+    def fill(self, noise: Tensor) -> Tensor:
+        """Overwrite a tensor of shape (..., N, features) with this process's rows of the global batch's noise."""
+        if self._generator is None:  # the first draw tells the device
             self._generator = torch.Generator(noise.device).manual_seed(self._seed)
         if self._rows is None or self._total is None:
             return noise.normal_(generator=self._generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pyro
@@ -13,6 +13,14 @@ from pyro.nn import PyroModule
 from pyro.poutine.runtime import effectful
 from torch import nn
 from torch.distributions import constraints
+
+
+@contextmanager
+def local_parameters(validate: bool) -> Iterator[None]:
+    """Keep parameters in modules, never in Pyro's global store, and choose whether distributions check arguments."""
+    pyro.enable_validation(validate)
+    with pyro.settings.context(module_local_params=True):
+        yield
 
 
 def register(prefix: str, program: Callable) -> None:

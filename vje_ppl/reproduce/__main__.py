@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -15,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import write_atomically
+from vje_ppl.files import csv_bytes, write_atomically
 from vje_ppl.pictures.style import save
 from vje_ppl.reproduce.cell import Cell, cells_of, check_images
 from vje_ppl.reproduce.pool import Done, Workers, run_cells
@@ -28,7 +26,7 @@ from vje_ppl.reproduce.products.one_class import one_class
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduce.study import read_study
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import AUTO, as_list, check_table, is_whole, one_of, whole
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table, markdown_table
 
@@ -42,20 +40,21 @@ TABLES: dict[str, Callable[[Results], Product]] = {
 
 
 def reproduce(config: DictConfig) -> int:
-    """Compute what is missing of a figure or table, and draw it.
+    """Compute the missing cells of a figure or table, and draw it.
 
     Args:
         config: the composed configuration of `configs/reproduce.yaml`.
 
     Returns:
-        Exit code: 0, 1 where a cell failed, or 128 plus a signal's number when interrupted.
+        Exit code: 0, 1 if a cell failed, or 128 plus a signal's number when interrupted.
 
     Raises:
-        UserError: for options that are none.
+        UserError: for an invalid option.
     """
     name, draw = _wanted(config)
     workers = _workers(config)
-    study = read_study(name, config.scale).only(_listed(config.blocks), _listed(config.variants), _listed(config.seeds))
+    chosen = (None if given is None else as_list(given) for given in (config.blocks, config.variants, config.seeds))
+    study = read_study(name, config.scale).only(*chosen)
     sources = {block: _overrides(config.sources, block) for block in config.sources}
     cells = cells_of(study, sources, _overrides(config, "train"), _overrides(config, "evaluate"), config.device)
     folder = Path(config.cells)
@@ -85,8 +84,7 @@ def _wanted(config: DictConfig) -> tuple[str, Callable[[Results], Product]]:
         )
     ((kind, wanted),) = chosen.items()
     known = FIGURES if kind == "figure" else TABLES
-    if wanted not in known:
-        raise UserError(f"{kind} expects {' or '.join(known)}, got {wanted}.")
+    one_of(*known).require(kind, wanted)
     return (f"figure_{wanted}" if kind == "figure" else wanted), known[wanted]
 
 
@@ -97,34 +95,28 @@ def _overrides(config: DictConfig, key: str) -> dict[str, Any]:
     return {} if given is None else {str(name): value for name, value in given.items()}
 
 
-def _listed(value: Any) -> list[Any] | None:
-    return None if value is None else listed(value)
-
-
 def _share(part: int | None, parts: int) -> Callable[[int], bool]:
-    """Whether a cell, by its number, is this machine's."""
+    """A function that tells whether a cell, by its number, belongs to this machine."""
     if part is None:
         return lambda number: True
-    if not all(isinstance(one, int) and not isinstance(one, bool) for one in (part, parts)) or not 0 <= part < parts:
+    if not (is_whole(part) and is_whole(parts) and 0 <= part < parts):
         raise UserError(f"part expects a whole number from 0 to below parts, got part={part} and parts={parts}.")
     return lambda number: number % parts == part
 
 
 def _workers(config: DictConfig) -> Workers:
+    check_table(config, {"jobs": AUTO | whole(1), "threads": AUTO | whole(1)})
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = torch.cuda.device_count() if config.device != "cpu" else 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
     gpus = tuple(visible[:count])
     jobs = (count or cores) if config.jobs == "auto" else config.jobs
-    threads = max(1, cores // jobs) if config.threads == "auto" and isinstance(jobs, int) and jobs else config.threads
-    for key, value in {"jobs": jobs, "threads": threads}.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{key} expects auto or a whole number of at least 1, got {config[key]}.")
+    threads = max(1, cores // jobs) if config.threads == "auto" else config.threads
     return Workers(jobs, threads, config.device, gpus, Path(config.root), Path(config.cells), config.debug)
 
 
 def _reporter(total: int) -> Callable[[Done], None]:
-    """Prints a line for each cell, below which a bar on a terminal says how many are left."""
+    """Print a line for each cell; on a terminal, a bar below shows how many are left."""
     bar = tqdm(total=total, unit="cell", disable=None)
 
     def report(done: Done) -> None:
@@ -141,7 +133,7 @@ def _write(results: Results, product: Product, out: Path, config: DictConfig) ->
     name = results.study.name
     about = results.about()
     save(product.figure, out / f"{name}.png")
-    write_atomically(out / f"{name}.csv", _csv(product.rows).encode())
+    write_atomically(out / f"{name}.csv", csv_bytes(product.rows))
     files = [f"{name}.png", f"{name}.csv", "config.yaml"]
     if product.table:
         write_atomically(out / f"{name}.md", _markdown(product, about).encode())
@@ -154,27 +146,18 @@ def _write(results: Results, product: Product, out: Path, config: DictConfig) ->
     print(f"\n{out}: {', '.join(files)}")
 
 
-def _csv(rows: Sequence[Any]) -> str:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _markdown(product: Product, about: Sequence[str]) -> str:
     tables = [line for table in _tables(product) for line in (markdown_table(table), "")]
     return "\n".join([*tables, *(f"- {one}" for one in (*about, *product.notes)), ""])
 
 
 def _tables(product: Product) -> list[list[Mapping[str, Any]]]:
-    """The table, in as many parts as it has kinds of lines."""
+    """The table in parts with the same columns."""
     return [list(alike) for _, alike in groupby(product.table, key=tuple)]
 
 
 def _exact(results: Results, config: DictConfig) -> str:
-    """What was asked for, and what one would type for every run."""
+    """The options, and the commands of every run, as YAML."""
 
     def described(cell: Cell) -> dict[str, Any]:
         state = "finished" if results.has(cell) else NOT_RUN

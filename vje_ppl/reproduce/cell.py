@@ -1,4 +1,4 @@
-"""A cell: one run, its evaluation, and the record that says it is done."""
+"""A cell: one run, its evaluation, and the record of its results."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from vje_ppl.data.fingerprint import data_root, fingerprint
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.options import DEPENDS
-from vje_ppl.files import write_atomically
-from vje_ppl.reproduce.study import Block, Study
+from vje_ppl.files import read_json, write_atomically
+from vje_ppl.reproduce.study import Study
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.identity import canonical_json, config_digest
 
@@ -29,17 +30,17 @@ KEPT = ("epoch", "knn/z", "knn/mu", "knn/k", "knn/temperature", "knn/pixels", "k
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study and how it is evaluated; plain containers, so that it can go to another process.
+    """One run of a study and its evaluation, in plain containers that another process can receive.
 
     Attributes:
         block: the data set's name in the study.
         variant: the method's name.
         point: swept values by key.
-        seed: of the run.
-        train: overrides of `vje_ppl.train`, as one would type them.
-        evaluate: overrides of `vje_ppl.evaluate`; empty: the run is not evaluated.
+        seed: the run's seed.
+        train: overrides of `vje_ppl.train`, as typed.
+        evaluate: overrides of `vje_ppl.evaluate`; if empty, the run is not evaluated.
         config: the resolved configuration of the run.
-        asked: the resolved configuration of the evaluation, less the run; empty as `evaluate` is.
+        asked: the resolved configuration of the evaluation without the run; empty if `evaluate` is.
     """
 
     block: str
@@ -59,12 +60,12 @@ class Cell:
 
     @cached_property
     def run_name(self) -> str:
-        """The folder of its run: cells that train alike share it."""
+        """The folder of its run, shared by cells with the same training."""
         return f"{self.block}-{self.variant}-{self.seed}-{config_digest(self.config)}"
 
     @cached_property
     def file_name(self) -> str:
-        """The name of its record: by what is computed, not by where the data lie or which device computes."""
+        """The name of its record, which depends on the computation, not on folders or devices."""
         kinds = self.asked.get("eval", ())
         asked = {key: self.asked[key] for kind in kinds for key in DEPENDS[kind]}
         text = canonical_json([config_digest(self.config), sorted(kinds), asked])
@@ -72,7 +73,7 @@ class Cell:
 
     @property
     def commands(self) -> list[str]:
-        """What one would type for the same."""
+        """The commands that do the same."""
         lines = [f"python -m vje_ppl.train {_quoted(self.train)}"]
         return lines + ([f"python -m vje_ppl.evaluate run=<its folder> {_quoted(self.evaluate)}"] * bool(self.evaluate))
 
@@ -80,16 +81,16 @@ class Cell:
 def cells_of(
     study: Study, sources: Mapping[str, Any], train: Mapping[str, Any], evaluate: Mapping[str, Any], device: str
 ) -> list[Cell]:
-    """Every cell of a study, in the order in which they are worth having: all variants at the first seed first.
+    """All cells of a study, the most useful first: all variants at the first seed.
 
     Hydra must be initialized; a configuration is composed once a variant.
 
     Args:
         study: the study.
-        sources: by block, overrides by key that say where its images come from; None: `data` is the block's name.
+        sources: for each block, overrides that choose its images; None: `data` is the block's name.
         train: further overrides of all runs, by key.
         evaluate: further overrides of all evaluations, by key.
-        device: where to compute.
+        device: the device.
     """
     further, asking = typed(train), typed(evaluate)
     by_seed: dict[int, list[Cell]] = {}
@@ -98,39 +99,25 @@ def cells_of(
             raise UserError(f"sources.{block.name} says where images come from; give it as {{data: <name>}}.")
         source = typed({"data": block.name} | dict(sources[block.name] or {}))
         asked: Any = {}
-        if block.evaluate:
-            asked = OmegaConf.to_container(compose("evaluate", [*block.evaluate, *asking]), resolve=True)
+        commands = (*block.evaluate, *asking) if block.evaluate else ()
+        if commands:
+            asked = OmegaConf.to_container(compose("evaluate", [*commands]), resolve=True)
         for variant, overrides in block.variants.items():
             shared = [*source, *block.train, *overrides, *further]
-            config = compose("train", [*shared, f"trainer.device={device}", "trainer.progress=false"])
-            for place, seed in enumerate(block.seeds):
-                by_seed.setdefault(place, []).extend(
-                    _cell(block, variant, point, seed, config, shared, (*block.evaluate, *asking), asked)
-                    for point in block.points()
-                )
+            composed = compose("train", [*shared, f"trainer.device={device}", "trainer.progress=false"])
+            for (place, seed), point in product(enumerate(block.seeds), block.points()):
+                config, own = composed.copy(), {**point, "seed": seed}
+                for key, value in own.items():
+                    OmegaConf.update(config, key, value)
+                resolved: Any = OmegaConf.to_container(config, resolve=True)
+                train_as_typed = (*shared, *typed(own))
+                cell = Cell(block.name, variant, dict(point), seed, train_as_typed, commands, resolved, asked)
+                by_seed.setdefault(place, []).append(cell)
     return [cell for same in by_seed.values() for cell in same]
 
 
-def _cell(
-    block: Block,
-    variant: str,
-    point: Mapping[str, Any],
-    seed: int,
-    composed: DictConfig,
-    shared: Sequence[str],
-    evaluate: tuple[str, ...],
-    asked: Mapping[str, Any],
-) -> Cell:
-    config = composed.copy()
-    for key, value in {**point, "seed": seed}.items():
-        OmegaConf.update(config, key, value)
-    resolved: Any = OmegaConf.to_container(config, resolve=True)
-    train = (*shared, *typed({**point, "seed": seed}))
-    return Cell(block.name, variant, dict(point), seed, train, evaluate * bool(block.evaluate), resolved, asked)
-
-
 def typed(overrides: Mapping[str, Any]) -> list[str]:
-    """Overrides as one would type them, text in quotes where Hydra needs them."""
+    """Overrides as typed, with quotes where Hydra needs them."""
 
     def value(one: Any) -> str:
         plain = isinstance(one, str) and one.isidentifier()
@@ -140,32 +127,25 @@ def typed(overrides: Mapping[str, Any]) -> list[str]:
 
 
 def read_record(cells: Path, cell: Cell) -> dict[str, Any] | None:
-    """The record of a finished cell; None where it is not finished.
+    """Read the record of a finished cell; None if it is not finished.
 
     Raises:
         UserError: if the file is damaged.
     """
-    path = cells / cell.file_name
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON: truncated or altered; remove it to compute the cell again.") from error
-    return record
+    return read_json(cells / cell.file_name, "remove it to compute the cell again")
 
 
 def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse records that are of other images than those that now lie where a source says; one record a block.
+    """Refuse records of other images than those that a source now gives; checks one record per block.
 
-    Older records, which do not say what images they are of, and images that are not there are left alone.
+    Records without a fingerprint, and missing images, are accepted.
 
     Args:
-        cells: of a study.
-        records: of finished cells, by file name.
+        cells: the cells of a study.
+        records: records of finished cells, by file name.
 
     Raises:
-        UserError: for the first block whose records are of other images.
+        UserError: for the first block with records of other images.
     """
     seen = set()
     for cell in cells:
@@ -186,15 +166,15 @@ def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
 
 
 def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> int:
-    """Train and evaluate one cell, or go on with it, and write its record.
+    """Train and evaluate one cell, or resume it, and write its record.
 
-    Nothing is printed; what training and evaluation say goes to `log.txt` in the run folder.
+    All output goes to `log.txt` in the run folder.
 
     Returns:
         Exit code: 0, or 128 plus a signal's number when interrupted.
 
     Raises:
-        UserError: for anything that the person who typed can mend.
+        UserError: for anything that the user can fix.
     """
     from vje_ppl.evaluate.__main__ import evaluate
     from vje_ppl.train.run import train
@@ -217,7 +197,7 @@ def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> i
         "seed": cell.seed,
         "train": list(_portable(cell.train)),
         "evaluate": list(cell.evaluate),
-        "metrics": json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
+        "metrics": read_json(folder / "metrics.json"),
         "history": list(_history(folder / "metrics.csv")),
         "evaluation": _evaluation(folder, cell),
     }
@@ -228,10 +208,10 @@ def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> i
 
 
 def _evaluation(folder: Path, cell: Cell) -> dict[str, Any]:
-    """The rows of each kind of evaluation that was asked for."""
+    """The rows of each requested kind of evaluation."""
     if not cell.evaluate:
         return {}
-    report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "evaluation.json") or {}
     return {kind: report[kind]["rows"] for kind in cell.asked["eval"]}
 
 
@@ -244,7 +224,7 @@ def _history(path: Path) -> Iterator[dict[str, float]]:
 
 
 def _portable(overrides: Sequence[str]) -> Iterator[str]:
-    """Without the folder that images lie in, which is nobody else's."""
+    """Overrides without the local folder of the images."""
     return (one for one in overrides if not one.startswith("data.root="))
 
 

@@ -1,10 +1,9 @@
-"""A study as its configuration says: blocks of runs that differ in variant, swept values and seed."""
+"""A study from its configuration: blocks of runs that differ in variant, swept values and seed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from itertools import product
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError
+from vje_ppl.settings.checks import check_names, one_of
 
 SCALES = ("small", "paper")
 
-#: The overrides of each method and of its variants, as frozen after tuning.
+#: The file with the overrides of each method and its variants, as frozen after tuning.
 VARIANTS = "variants"
 
 
@@ -24,12 +24,12 @@ class Block:
     """Runs on one data set.
 
     Attributes:
-        name: of the data set; a key of `sources`.
-        train: overrides of `vje_ppl.train` that all of them have.
-        evaluate: overrides of `vje_ppl.evaluate` that all of them have; none: they are not evaluated.
+        name: the data set; a key of `sources`.
+        train: common overrides of `vje_ppl.train`.
+        evaluate: common overrides of `vje_ppl.evaluate`; if empty, runs are not evaluated.
         variants: overrides by name.
         sweep: lists of values by dotted key.
-        seeds: of the runs.
+        seeds: the seeds.
         about: the budget in a few words.
     """
 
@@ -42,7 +42,7 @@ class Block:
     about: str = ""
 
     def points(self) -> list[dict[str, Any]]:
-        """All combinations of swept values; one without values where nothing is swept."""
+        """All combinations of swept values; a single empty one without a sweep."""
         return [dict(zip(self.sweep, values, strict=True)) for values in product(*self.sweep.values())]
 
 
@@ -53,8 +53,8 @@ class Study:
     Attributes:
         name: `knn_linear`, `figure_3` and so on.
         scale: `small` or `paper`.
-        title: of what is drawn.
-        blocks: none for a figure without runs.
+        title: title of the figure or table.
+        blocks: empty for a figure without runs.
     """
 
     name: str
@@ -63,37 +63,34 @@ class Study:
     blocks: tuple[Block, ...]
 
     def only(self, blocks: Sequence[str] | None, variants: Sequence[str] | None, seeds: Sequence[int] | None) -> Study:
-        """The part of the study with these blocks and variants, and with these seeds in place of its own.
+        """Restrict the study to some blocks and variants, and replace its seeds.
 
         Raises:
             UserError: for a block or variant that the study does not have.
         """
-        _check("blocks", blocks, [block.name for block in self.blocks])
-        _check("variants", variants, list(dict.fromkeys(name for block in self.blocks for name in block.variants)))
+        if blocks is not None:
+            check_names("blocks", blocks, dict.fromkeys(block.name for block in self.blocks))
+        if variants is not None:
+            check_names("variants", variants, dict.fromkeys(name for block in self.blocks for name in block.variants))
         chosen = [
-            Block(
-                block.name,
-                block.train,
-                block.evaluate,
-                {name: one for name, one in block.variants.items() if variants is None or name in variants},
-                block.sweep,
-                block.seeds if seeds is None else tuple(seeds),
-                block.about,
+            replace(
+                block,
+                variants={name: one for name, one in block.variants.items() if variants is None or name in variants},
+                seeds=block.seeds if seeds is None else tuple(seeds),
             )
             for block in self.blocks
             if blocks is None or block.name in blocks
         ]
-        return Study(self.name, self.scale, self.title, tuple(chosen))
+        return replace(self, blocks=tuple(chosen))
 
 
 def read_study(name: str, scale: str) -> Study:
     """Read `configs/study/<scale>/<name>.yaml`.
 
     Raises:
-        UserError: if there is no such study, or not at this scale.
+        UserError: if there is no such study at this scale.
     """
-    if scale not in SCALES:
-        raise UserError(f"scale expects {' or '.join(SCALES)}, got {scale}.")
+    one_of(*SCALES).require("scale", scale)
     found = _read(f"{scale}/{name}")
     if found is None:
         raise UserError(f"{name} is not there at scale={scale}; give scale={SCALES[scale == SCALES[0]]}.")
@@ -106,7 +103,7 @@ def read_study(name: str, scale: str) -> Study:
 
 
 def _like(other: Study, chosen: Mapping[str, Sequence[str]]) -> list[Block]:
-    """Blocks of another study, with some of its variants: the same runs serve both."""
+    """Blocks and variants of another study, whose runs serve both."""
     return [block for name, variants in chosen.items() for block in other.only([name], variants, None).blocks]
 
 
@@ -132,12 +129,3 @@ def _read(name: str) -> dict[str, Any] | None:
     found = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")), resolve=True)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
-
-
-def _check(key: str, wanted: Sequence[str] | None, known: Iterable[str]) -> None:
-    options = list(known)
-    for one in wanted or ():
-        if one not in options:
-            near = get_close_matches(str(one), options, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(options) or 'none'}."
-            raise UserError(f"{key} expects some of the study's, got {one}; {hint}")

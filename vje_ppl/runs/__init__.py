@@ -3,7 +3,7 @@
 Read in this order:
 
     folder.py         the files of a run folder, and its lock
-    checkpoint.py     checkpoints that detect damage; save_clock.py decides when to write one
+    checkpoint.py     checkpoints that detect damage, and when to write the next
     trained_run.py    `vje_ppl.load`, and embedding images
     saved_model.py    a run as one safetensors file
     foreign_state.py  checks of a state or configuration from someone else

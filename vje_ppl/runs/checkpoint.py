@@ -1,7 +1,7 @@
-"""Checkpoints: plain `torch.load(path, weights_only=True)` files that know when they are damaged.
+"""Checkpoints: `torch.load(path, weights_only=True)` files with a checksum.
 
-`torch.save` writes a zip archive, and a zip archive may end in a comment. Ours is the SHA-256 of every byte before
-it, the length of the comment included, so that no altered bit and no missing end goes unnoticed.
+`torch.save` writes a zip archive, which may end in a comment. The comment of a checkpoint is the SHA-256 of every byte
+before it, including the comment's length, so that any altered bit or missing end is noticed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import io
 import os
 import pickle
 import shutil
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +40,9 @@ class Latest:
     """The newest good checkpoint of a folder.
 
     Attributes:
-        state: What was saved.
-        path: The file it came from.
-        warning: A sentence to print if that is not the last one saved, because that one is damaged; None otherwise.
+        state: what was saved.
+        path: the file it came from.
+        warning: a sentence to print if that is not the last one saved, because that one is damaged; None otherwise.
     """
 
     state: dict[Any, Any]
@@ -49,18 +51,18 @@ class Latest:
 
 
 def save(path: str | os.PathLike[str], state: dict[Any, Any]) -> None:
-    """Saves a state; at every moment, also if killed, the folder holds a good checkpoint once it has held one.
+    """Save a state so that the folder, once it has held a good checkpoint, always holds one, even after a kill.
 
-    The new file takes its name only when it is whole and on the disk. If that name is `last.pt`, the file that bore
-    it becomes `previous.pt`. One process at a time may save into a folder.
+    The new file gets its name only when it is complete and on the disk. If that name is `last.pt`, the old file
+    becomes `previous.pt`. Only one process at a time may save into a folder.
 
     Args:
-        path: Where to; usually `<run folder>/checkpoints/last.pt`. Its folder is created if missing.
-        state: A dict of tensors, dicts, lists, tuples, strings, numbers, booleans and None, nested as you like.
+        path: where to; usually `<run folder>/checkpoints/last.pt`. Its folder is created if missing.
+        state: a dict of tensors, dicts, lists, tuples, strings, numbers, booleans and None, nested as you like.
             Parameters come back as tensors, ordered dicts as dicts.
 
     Raises:
-        UserError: If the state holds anything else (the key is named), or the file cannot be written (what was there
+        UserError: if the state holds anything else (the key is named), or the file cannot be written (what was there
             before is untouched).
     """
     path = Path(path)
@@ -68,11 +70,11 @@ def save(path: str | os.PathLike[str], state: dict[Any, Any]) -> None:
     held = path.with_name(f".{path.name}.held")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held.unlink(missing_ok=True)  # of a process killed here
+        held.unlink(missing_ok=True)  # left by a killed process
         keep = path.name == LAST and path.exists()
         if keep:
             _link(path, held)
-        # The new file first: should the present one be damaged, `previous.pt` is still the good one.
+        # The new file first: if the present one is damaged, `previous.pt` is still good.
         write_atomically(path, data)
         if keep:
             os.replace(held, path.with_name(PREVIOUS))
@@ -85,10 +87,10 @@ def save(path: str | os.PathLike[str], state: dict[Any, Any]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
-    """Loads what `save` saved, with every tensor on the CPU; runs no code from the file.
+    """Load what `save` saved, with every tensor on the CPU; runs no code from the file.
 
     Raises:
-        UserError: If there is no such file, or it is truncated, altered, or no checkpoint of ours.
+        UserError: if there is no such file, or it is truncated, altered, or no checkpoint of ours.
     """
     path = Path(path)
     try:
@@ -102,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
             "resume from another, or start anew with resume=never."
         )
     try:
-        # From the bytes that were verified: the file itself may meanwhile have been replaced.
+        # From the verified bytes: the file itself may have been replaced.
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0]
@@ -113,16 +115,16 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
 
 
 def load_latest(folder: str | os.PathLike[str]) -> Latest | None:
-    """Loads `last.pt`, or `previous.pt` where that is damaged.
+    """Load `last.pt`, or `previous.pt` if that is damaged.
 
     Args:
-        folder: The run's folder of checkpoints, which need not exist; or a checkpoint file, and then that one.
+        folder: the run's folder of checkpoints, which need not exist; or a checkpoint file, and then that one.
 
     Returns:
         The state and where it came from; None if the folder holds no checkpoint at all.
 
     Raises:
-        UserError: If there are checkpoints and none is good.
+        UserError: if there are checkpoints and none is good.
     """
     if Path(folder).is_file():
         return Latest(load(folder), Path(folder), None)
@@ -143,7 +145,7 @@ def load_latest(folder: str | os.PathLike[str]) -> Latest | None:
 
 
 def _plain(value: Any, name: str) -> Any:
-    """Rebuilds the containers, and takes from each tensor its values alone: no graph, hooks or attributes."""
+    """Rebuild the containers, with only the values of each tensor: no graph, hooks or attributes."""
     kind = type(value)
     if kind in _SCALARS:
         return value
@@ -194,3 +196,34 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
         with target.open("rb") as copy:
             os.fsync(copy.fileno())
+
+
+#: A checkpoint is due after this many times as long as the last one took to write.
+PATIENCE = 20
+
+
+class CheckpointInterval:
+    """Decides when a checkpoint is due, so that writing takes at most one part in `PATIENCE` + 1 of a long run.
+
+    A run with short epochs and a large network would otherwise spend more time on writing than on training. A run that
+    is killed loses `PATIENCE` times the time of the last writing, and its unfinished epoch. Use it as a context manager
+    around every writing.
+
+    Args:
+        now: a clock that never goes back, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._began = self._ended = now()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write; always before the first writing."""
+        return self._now() - self._ended >= PATIENCE * (self._ended - self._began)
+
+    def __enter__(self) -> None:
+        self._began = self._now()
+
+    def __exit__(self, *error: object) -> None:
+        self._ended = self._now()

@@ -1,11 +1,9 @@
-"""The folder of a run: where its files lie, and how one run at a time has it."""
+"""The folder of a run: its files, and the lock that one run at a time holds."""
 
 from __future__ import annotations
 
-import csv
 import errno
 import fcntl
-import io
 import itertools
 import os
 import socket
@@ -18,16 +16,16 @@ from typing import Any, TextIO
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import explain, json_lines, open_no_link, write_atomically
+from vje_ppl.files import csv_bytes, explain, json_lines, open_no_link, write_atomically
 
 LOCK = ".lock"
 
 
 class RunFolder:
-    """The files of one run, under `root/name`. Creates the folder where it is missing.
+    """The files of one run, under `root/name`; creates a missing folder.
 
     Attributes:
-        path: The folder.
+        path: the folder.
         config: `config.yaml`, the resolved configuration.
         checkpoints: `checkpoints/`, where training keeps its state.
         metrics_csv: `metrics.csv`, a row an epoch.
@@ -35,12 +33,12 @@ class RunFolder:
         curves: `curves.png`.
 
     Args:
-        root: The folder that holds all runs.
-        name: The run's own folder below it; may have several parts (`sweep/a`), none of them `..`.
-        create: Whether to make the folder and see whether it can be written to; of several processes, only one does.
+        root: the folder that holds all runs.
+        name: the run's own folder below it; may have several parts (`sweep/a`), none of them `..`.
+        create: whether to create the folder and test that it is writable; only one of several processes should.
 
     Raises:
-        UserError: If the name leaves `root`, a file is in the way, or nothing can be written there.
+        UserError: if the name leaves `root`, a file is in the way, or nothing can be written there.
     """
 
     def __init__(self, root: str | os.PathLike[str], name: str, create: bool = True) -> None:
@@ -61,26 +59,26 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             for folder in (self.path, self.checkpoints):
-                # The permission bits are not the last word (a read-only disk, a quota): write, and see.
+                # Permission bits do not tell everything (a read-only disk, a quota): try to write.
                 with tempfile.TemporaryFile(dir=folder) as probe:
                     probe.write(b"\n")
         except OSError as error:
             raise UserError(f"The run folder {self.path} cannot be used: {explain(error)}.") from error
 
     def lock(self) -> None:
-        """Keeps every other process out of this run folder until `unlock` or the end of this process.
+        """Keep every other process out of this run folder until `unlock` or the end of this process.
 
-        The kernel drops the lock with the process, however it ends. Processes forked from this one do not hold it,
-        so that a data worker which outlives a killed run does not keep the next one waiting.
+        The kernel drops the lock when the process ends. Forked processes do not hold it, so a data worker that
+        outlives a killed run does not block the next one.
 
         Raises:
-            UserError: If another run holds it.
+            UserError: if another run holds it.
         """
         if self._lock is None:
             self._lock = self._take_lock()
 
     def unlock(self) -> None:
-        """Lets other processes in; several runs of one process (a sweep) unlock one after the other."""
+        """Let other processes in; the runs of a sweep unlock one after the other."""
         if self._lock is not None:
             _drop_lock(self._lock)
             self._lock = None
@@ -111,19 +109,19 @@ class RunFolder:
             file.close()
             self._create()
         _LOCKS.add(file)
-        with suppress(OSError):  # who holds it is a courtesy, which a full disk may refuse
+        with suppress(OSError):  # a full disk may refuse the name of the holder, which is only for information
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         return file
 
     def move_aside(self) -> Path | None:
-        """Renames the folder to `<name>.1`, or the next free number, and puts an empty one in its place.
+        """Rename the folder to `<name>.1`, or the next free number, and put an empty one in its place.
 
         Returns:
             Where the earlier run now lies; None if the folder held nothing.
 
         Raises:
-            UserError: If another run is using the folder, or it cannot be renamed.
+            UserError: if another run is using the folder, or it cannot be renamed.
         """
         locked = self._lock is not None
         self.lock()
@@ -159,55 +157,50 @@ class RunFolder:
         raise AssertionError("counting has no end")
 
     def write_config(self, resolved: Mapping[str, Any]) -> None:
-        """Writes the resolved configuration to `config.yaml`.
+        """Write the resolved configuration to `config.yaml`.
 
         Args:
-            resolved: Plain nested containers, without interpolations.
+            resolved: plain nested containers, without interpolations.
 
         Raises:
-            UserError: If it cannot be written.
+            UserError: if it cannot be written.
         """
         write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(resolved))).encode())
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rewrites `metrics.csv` from the whole history.
+        """Rewrite `metrics.csv` from the whole history.
 
         Args:
-            rows: A mapping an epoch; the columns are all their keys, in order of first appearance. What a row lacks,
+            rows: a mapping an epoch; the columns are all their keys, in order of first appearance. What a row lacks,
                 or holds as None, is left empty.
 
         Raises:
-            UserError: If it cannot be written.
+            UserError: if it cannot be written.
         """
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.metrics_csv, text.getvalue().encode())
+        write_atomically(self.metrics_csv, csv_bytes(rows))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Writes the final figures to `metrics.json`; infinities and NaN, which JSON lacks, become null.
+        """Write the final figures to `metrics.json`; infinities and NaN become null.
 
         Raises:
-            UserError: If it cannot be written.
+            UserError: if it cannot be written.
         """
         write_atomically(self.metrics_json, json_lines(metrics))
 
 
 def read_config(path: Path) -> dict[str, Any] | None:
-    """The configuration that `RunFolder.write_config` wrote to this file; None if there is none.
+    """Read a configuration that `RunFolder.write_config` wrote; None if there is no file.
 
-    Interpolations in a file of other origin stay the text that they are.
+    Interpolations in a file from elsewhere stay text.
 
     Raises:
-        UserError: If the file cannot be read, or is not YAML with a mapping at its top.
+        UserError: if the file cannot be read, or is not YAML with a mapping at its top.
     """
     try:
         config = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except Exception as error:  # Each YAML fault has its own class, and OmegaConf adds others
+    except Exception as error:  # YAML and OmegaConf have many classes of errors
         raise UserError(f"{path} cannot be read as a configuration ({type(error).__name__}).") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} must hold a mapping of keys to values, got a {type(config).__name__}.")

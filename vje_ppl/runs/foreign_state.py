@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from vje_ppl.errors import LAYOUT, UserError, printable
+from vje_ppl.settings.checks import is_whole
 
 #: Deeper than any configuration of ours by far.
 MOST_NESTED = 50
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return is_whole(value) and value >= 0
 
 
 def _is_table(value: Any) -> bool:

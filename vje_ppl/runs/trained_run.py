@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from jaxtyping import Float, Shaped
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from vje_ppl.data.fingerprint import HELD_OUT_BEFORE, data_root, differences, fingerprint
+from vje_ppl.data.fingerprint import data_root, differences, fingerprint
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.errors import UserError
@@ -27,13 +28,13 @@ from vje_ppl.settings.groups import groups, method_name
 
 
 class Embedding(NamedTuple):
-    """What a run knows of N images.
+    """Embeddings of N images, with the moments of their posteriors.
 
     Attributes:
         z: the encoder's embeddings, shape (N, D).
         mean: means of the posterior's draws, shape (N, D): μ for the Normal guides, Monte Carlo for a flow;
-            None for a method without a posterior, as all baselines are.
-        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow; None likewise.
+            None for a method without a posterior, such as the baselines.
+        scale: their standard deviations, shape (N, D): σ for the Normal guides, Monte Carlo for a flow; or None.
     """
 
     z: Float[Tensor, "N D"]
@@ -41,6 +42,7 @@ class Embedding(NamedTuple):
     scale: Float[Tensor, "N D"] | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class TrainedRun:
     """A trained run, in evaluation mode.
 
@@ -49,19 +51,14 @@ class TrainedRun:
         config: the resolved configuration.
         epoch: completed epochs of the checkpoint.
         preprocess: how images are prepared for evaluation.
-        fingerprint: what it was trained on, as `vje_ppl.data.fingerprint` says; None of an older run.
+        fingerprint: what it was trained on, as from `vje_ppl.data.fingerprint`; None if not known.
     """
 
-    def __init__(
-        self,
-        module: Method,
-        preprocess: Preprocess,
-        config: DictConfig,
-        epoch: int,
-        fingerprint: Mapping[str, str] | None = None,
-    ) -> None:
-        self.module, self.preprocess, self.config, self.epoch = module, preprocess, config, epoch
-        self.fingerprint = fingerprint
+    module: Method
+    preprocess: Preprocess
+    config: DictConfig
+    epoch: int
+    fingerprint: Mapping[str, str] | None = None
 
     @property
     def program(self) -> JointEmbedding:
@@ -79,16 +76,12 @@ class TrainedRun:
         return program
 
     def data_changes(self, data: ImageData, root: str | None = None) -> str | None:
-        """A sentence on how images differ from those that the run was trained and tested on; None if they do not.
+        """How images differ from those that the run was trained and tested on, in a sentence; None if they do not.
 
         Args:
             data: the images.
-            root: where they lie, if not where they were.
+            root: their folder, if it is not the run's own.
         """
-        if self.fingerprint is None:
-            if not data.held_out:
-                return None
-            return f"The run is of an earlier version of vje_ppl, {HELD_OUT_BEFORE}: it may have learned from them."
         place = data_root(self.config)
         lines = differences(self.fingerprint, fingerprint(data), place, root or place)
         if not lines:
@@ -139,7 +132,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     """Load a run from its folder.
 
     Args:
-        run: the run folder, such as `runs/digits-1a2b3c4d`; or what `vje_ppl.export` made of one, the folder or its
+        run: the run folder, such as `runs/digits-1a2b3c4d`; or an export of `vje_ppl.export`, the folder or its
             `model.safetensors`.
         device: where to put it.
         trust_targets: whether the configuration may name classes outside `vje_ppl`. A configuration is code: say yes

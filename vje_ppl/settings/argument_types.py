@@ -1,4 +1,4 @@
-"""Whether a value of the configuration is of the kind that a constructor declares."""
+"""Checks of configured values against the annotations of a constructor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
+
+from vje_ppl.settings.checks import is_number
 
 _MAPPINGS = (dict, Mapping)
 _LISTS = (list, tuple, set, frozenset, Sequence, Collection)
@@ -23,18 +25,18 @@ _WORDS: dict[Any, str] = {
 }
 
 
-def unfit(target: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The first argument that is not of the kind that its annotation says.
+def first_mismatch(target: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Find the first argument that does not match its annotation.
 
-    Only kinds that a configuration has are checked: numbers, words, truth values, null and lists of these; tensors and
-    modules are none of them. Any other annotation, and none, takes what comes. NaN is no number.
+    Only types that a configuration can hold are checked: numbers, text, booleans, null, and lists of these. An argument
+    with any other annotation, or without one, always matches. NaN is not a number.
 
     Args:
         target: a class or function.
-        arguments: by name, as the configuration has them.
+        arguments: configured values by name.
 
     Returns:
-        The argument's name and what it expects, in words; None where all fit.
+        The argument's name and what it expects, in words; None if all match.
     """
     hints = _hints(target)
     for name, value in arguments.items():
@@ -70,10 +72,8 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is one that single precision has; infinities are for each part to judge."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= _LARGEST or value in (math.inf, -math.inf)
+    """Whether single precision can represent a number; each part checks for infinities itself."""
+    return is_number(value) and (abs(value) <= _LARGEST or value in (math.inf, -math.inf))
 
 
 def _items_fit(value: Sequence[Any], origin: Any, inner: tuple[Any, ...]) -> bool:

@@ -19,7 +19,7 @@ from vje_ppl.data.augment import Augment
 from vje_ppl.errors import UserError
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.methods.method import Method
-from vje_ppl.settings.argument_types import unfit
+from vje_ppl.settings.argument_types import first_mismatch
 from vje_ppl.settings.groups import METHOD, PROGRAM, method_name
 from vje_ppl.settings.identity import new_addresses
 
@@ -180,7 +180,7 @@ def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
         if not isinstance(node.get(key, False), bool):
             raise UserError(f"{path}.{key} expects true or false, got {node[key]}.")
     given = {key: value for key, value in node.items() if not isinstance(value, dict)}
-    found = unfit(located, given) if callable(located) else None
+    found = first_mismatch(located, given) if callable(located) else None
     if found is not None:
         value = given[found[0]]
         shown = json.dumps(value) if isinstance(value, bool | None) else value

@@ -8,9 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vje_ppl.data.hold_out import hold_out
 from vje_ppl.data.image_set import ImageData
-from vje_ppl.data.selection import select_class
+from vje_ppl.data.selection import hold_out, select_class
 from vje_ppl.settings.build import build
 
 

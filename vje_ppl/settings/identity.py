@@ -127,7 +127,7 @@ def canonical_json(value: Any) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """Makes 1 and 1.0 the same, which are the same to who types them, and the addresses of a part that has moved."""
+    """Make 1 and 1.0 the same, and the old and new addresses of a part that has moved."""
     if isinstance(value, Mapping):
         return {
             str(key): first_address(item) if key == "_target_" and isinstance(item, str) else _canonical(item)

@@ -100,8 +100,8 @@ def _renamed(node: Any) -> Any:
     return [_renamed(item) for item in node] if isinstance(node, list) else node
 
 
-def asked_posterior(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
-    """The posterior that a prior asks the inference network for, or None."""
+def posterior_for_prior(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
+    """The posterior that a prior requests from the inference network; None if it requests none."""
     if not hasattr(prior, "bind"):
         return None
     answers: list[Any] = []

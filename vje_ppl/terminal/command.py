@@ -1,4 +1,4 @@
-"""What every command line has in common: Hydra, and one sentence for whoever mistyped."""
+"""The entry point of all commands: Hydra, and one sentence for errors of the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 import hydra
@@ -20,18 +19,19 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import distributed
 
-from vje_ppl.errors import LAYOUT, UserError, printable
+from vje_ppl.errors import LAYOUT, UserError, did_you_mean, printable
 from vje_ppl.parallel.processes import is_first, started_processes
 from vje_ppl.settings.groups import METHOD, PROGRAM, VJE
-from vje_ppl.terminal.mistyped import check_keys, composition_sentence, read_arguments, task_overrides
+from vje_ppl.terminal.mistyped import read_arguments
 from vje_ppl.terminal.text_keys import settle_text
+from vje_ppl.terminal.unknown_keys import check_keys, composition_sentence, task_overrides
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
-#: The exit code of a command whose reader, such as `head`, has had enough, as shells have it: of SIGPIPE.
+#: The exit code if the reader of the output, such as `head`, closes it: that of SIGPIPE.
 UNREAD = SIGNALLED + 13
 
-#: With these Hydra prints something and runs nothing, or runs it in other processes.
+#: Options with which Hydra only prints something, or runs the task in other processes.
 RUNS_NOTHING_HERE = frozenset(
     {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
     | {"launcher", "hydra/launcher"}
@@ -39,18 +39,17 @@ RUNS_NOTHING_HERE = frozenset(
 
 SWEEP = frozenset({"-m", "--multirun"})
 
-#: What several processes can share.
+#: Commands that several processes can share.
 SHARED = frozenset({"train", "evaluate"})
 
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line, run the task, and leave with an exit code.
 
-    Several processes, as torchrun starts them, may share a task among `SHARED`. Of those that a signal has stopped,
-    only the first one's exit code says so: Fabric takes any of another one for a death.
+    Several processes, such as those of torchrun, may share a command of `SHARED`. After a signal, only the first one
+    exits with its code, because Fabric takes any code of another one for a crash.
 
-    The person who typed gets one sentence where the fault is theirs to mend, a traceback as well under `debug=true`;
-    any other exception is a fault of ours and keeps its traceback.
+    A user's error gives one sentence, and a traceback under `debug=true`; any other exception keeps its traceback.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through to us
     debug = "debug=true" in (argument.lower() for argument in sys.argv[1:])
@@ -59,39 +58,33 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     sweep = os.getpid()
     _print_warnings()
 
-    def run_one(config: DictConfig) -> None:
-        """One job; in a sweep, a job that fails does not keep the next ones from running, but a signal does."""
-        if os.getpid() != sweep:  # in a process of `launcher=...`, from which an exception reaches the sweep
-            check_keys(config, config_name)
-            settle_text(config, config_name)
-            codes.append(task(config) or 0)
-        else:
-            run_here(config)
-        if codes[-1] > SIGNALLED:
-            sys.exit(codes[-1] if is_first() else 0)
-
-    def run_here(config: DictConfig) -> None:
+    def run_job(config: DictConfig) -> None:
+        """Run one job; if it fails, a sweep goes on with the next one, but a signal ends the sweep."""
         jobs.append(task_overrides())
         try:
             check_keys(config, config_name)
             settle_text(config, config_name)
             codes.append(task(config) or 0)
         except Exception as error:
+            if os.getpid() != sweep:  # a process of `launcher=...` passes its exception to the sweep
+                raise
             codes.append(_report(error, debug, config_name))
+        if codes[-1] > SIGNALLED:
+            sys.exit(codes[-1] if is_first() else 0)
 
     try:
         _check_processes(config_name)
         sys.argv[1:] = read_arguments(sys.argv[1:], config_name)
-        hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_one)()
+        hydra.main(version_base="1.3", config_path="pkg://vje_ppl.configs", config_name=config_name)(run_job)()
         _report_sweep(jobs, codes)
         sys.stdout.flush()
-    except Exception as error:  # of composing the configuration, or of an output that nobody reads
+    except Exception as error:  # from composing the configuration, or from unread output
         codes.append(_report(error, debug, config_name))
     sys.exit(max(codes, default=0))
 
 
 def _check_processes(config_name: str) -> None:
-    """Refuse what would happen once in every process that torchrun or SLURM has started.
+    """Refuse to do in every process of torchrun or SLURM what should happen once.
 
     Raises:
         UserError: for a sweep, and for a command that cannot be shared.
@@ -113,12 +106,12 @@ def _check_processes(config_name: str) -> None:
 
 
 def _options() -> set[str]:
-    """What the command line gives, without values."""
+    """The options and keys of the command line, without values."""
     return {argument.partition("=")[0] for argument in sys.argv[1:]}
 
 
 def _print_warnings() -> None:
-    """Let the package's warnings through to the terminal, a line each."""
+    """Print the package's warnings to the terminal, a line each."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("warning: %(message)s"))
     logger = logging.getLogger("vje_ppl")
@@ -126,15 +119,15 @@ def _print_warnings() -> None:
 
 
 class _Printable(logging.Formatter):
-    """A line whose text a terminal cannot take for orders."""
+    """Formats lines without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Format a line."""
         return printable(super().format(record), LAYOUT)
 
 
 def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
-    """Name the jobs of a sweep that failed, by what tells them from the others.
+    """Print the failed jobs of a sweep, by the overrides that differ between jobs.
 
     Raises:
         UserError: if the sweep had no job, as when a glob matches nothing.
@@ -150,7 +143,7 @@ def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
 
 
 def _is_unread(error: Exception) -> bool:
-    """Whether an error says that nobody reads the output any more, and not that some other pipe is broken."""
+    """Whether an error means that nobody reads the output, rather than that another pipe is broken."""
     if not isinstance(error, BrokenPipeError):
         return False
     output = select.poll()
@@ -159,9 +152,9 @@ def _is_unread(error: Exception) -> bool:
 
 
 def _report(error: Exception, debug: bool, command: str) -> int:
-    """Print a sentence for what the user can mend, a traceback for what is a fault of ours; returns the exit code.
+    """Print a sentence for an error of the user, or a traceback for any other; return the exit code.
 
-    Where nobody reads the output any more there is nothing to say, and what is still to be printed goes nowhere.
+    If nobody reads the output, print nothing and discard further output.
     """
     if _is_unread(error):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -196,7 +189,7 @@ def _has_lost_a_process(error: BaseException) -> bool:
 
 
 def _is_want_of_memory(error: BaseException | None) -> bool:
-    """Whether something asked for more memory than there is, on the processor or a device, or than can be counted."""
+    """Whether something asked for more memory than the processor or a device has, or than can be counted."""
     if error is None:
         return False
     wanting = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
@@ -208,7 +201,7 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
 
 
 def _sentence(error: Exception, command: str) -> str:
-    """The gist of an exception in one line, with what to type instead where the command line is at fault."""
+    """An exception in one sentence, with what to type instead if the command line is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = lines[0].rstrip(".")
     cause = error.__cause__
@@ -219,9 +212,8 @@ def _sentence(error: Exception, command: str) -> str:
     elif isinstance(error, MissingConfigException) and "submitit" in str(error.missing_cfg_file):
         text = 'jobs on a cluster need submitit, which is not installed: pip install "vje_ppl[cluster]".'
     elif isinstance(error, MissingConfigException) and error.options:
-        near = get_close_matches(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options, n=1)
-        hint = f"did you mean {near[0]}? The options are" if near else "the options are"
-        text = f"{text}; {hint} {', '.join(error.options)}."
+        near = did_you_mean(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options)
+        text = f"{text}; {f'{near} T' if near else 't'}he options are {', '.join(error.options)}."
     elif group := _foreign_group(text):
         text = f"{text}; {group} is a part of method=vje, and the method that is chosen has none; leave it out."
     elif isinstance(error, HydraException | OmegaConfBaseException):
@@ -230,7 +222,7 @@ def _sentence(error: Exception, command: str) -> str:
 
 
 def _foreign_group(text: str) -> str | None:
-    """The group of VJE that an override means to change, where the command line chooses another method."""
+    """The group of VJE in an override, if the command line chooses another method."""
     override = re.search(rf"Could not override '({'|'.join(PROGRAM)})[./@]", text)
     chosen = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"{METHOD}=")]
     return override.group(1) if override and chosen and chosen[-1] != VJE else None

@@ -1,18 +1,19 @@
-"""Tables of a finished run: plain text to print, and Markdown."""
+"""Tables as plain text and as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
 from vje_ppl.errors import printable
+from vje_ppl.settings.checks import is_number
 
 
 def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
-    """Aligns rows under a header: numbers to the right, text to the left, a dash for what is missing.
+    """Align rows under a header: numbers to the right, text to the left, a dash for missing values.
 
     Args:
-        rows: A mapping a line; the columns are all their keys, in order of first appearance.
-        right: Columns of text that are numbers nevertheless.
+        rows: a mapping a line; the columns are all their keys, in order of first appearance.
+        right: columns of text that are numbers nevertheless.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -23,17 +24,17 @@ def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = 
     titles = [printable(column) for column in columns]
     cells = [[_shown(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, texts)) for texts in zip(titles, *cells, strict=True)]
-    to_right = [column in right or any(_is_number(row.get(column)) for row in rows) for column in columns]
+    to_right = [column in right or any(is_number(row.get(column)) for row in rows) for column in columns]
     lines = [titles, ["-" * width for width in widths], *cells]
     return "\n".join(_line(line, widths, to_right) for line in lines)
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = ()) -> str:
-    """The same rows as a table in Markdown.
+    """Format rows as a table in Markdown.
 
     Args:
-        rows: A mapping a line; the columns are all their keys, in order of first appearance.
-        right: Columns that stand to the right.
+        rows: a mapping a line; the columns are all their keys, in order of first appearance.
+        right: columns that stand to the right.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -47,7 +48,7 @@ def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] 
 
 
 def format_pairs(pairs: Mapping[str, object]) -> str:
-    """Aligns names and values, a pair a line, without a header."""
+    """Align names and values, a pair a line, without a header."""
     width = max(map(len, pairs), default=0)
     return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in pairs.items())
 
@@ -55,10 +56,6 @@ def format_pairs(pairs: Mapping[str, object]) -> str:
 def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
     aligned = (f"{c:>{w}}" if right else f"{c:<{w}}" for c, w, right in zip(cells, widths, to_right, strict=True))
     return "  ".join(aligned).rstrip()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _shown(value: object, missing: str = "-") -> str:

@@ -1,4 +1,4 @@
-"""Keys of the command line whose values are text, such as a name or a path; they keep what was typed."""
+"""Keys whose values are text, such as a name or a path, and keep what was typed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vje_ppl.errors import UserError, printable
 
 CONFIGS = "vje_ppl.configs"
 
-#: Paths, by command; `~` in front of one is the home directory.
+#: Paths, by command; a leading `~` is the home directory.
 PATHS: Mapping[str, frozenset[str]] = {
     "train": frozenset({"run.root", "resume", "data.root", "logger.root_dir", "logger.save_dir", "logger.dir"}),
     "evaluate": frozenset({"run", "data.root", "ood.root"}),
@@ -47,22 +47,22 @@ LAUNCHER = frozenset(
     for key in ("submitit_folder", "name", "partition", "qos", "account", "comment", "constraint", "exclude", "gres")
 )
 
-#: Those of the keys that also take a list of texts.
+#: Keys that also take a list of texts.
 LISTS = frozenset({"runs", "one_class.classes"})
 
-#: Those that also take a whole number: a class, by name or number.
+#: Keys that also take a whole number: a class, by name or number.
 NUMBERED = frozenset({"data.only_class", "one_class.classes"})
 
 
 @cache
 def text_keys(command: str) -> frozenset[str]:
-    """The keys of a command whose values are text; configuration groups too, whose options have names."""
+    """The keys of a command whose values are text, including configuration groups."""
     return PATHS[command] | NAMES.get(command, frozenset()) | LAUNCHER | groups()
 
 
 @cache
 def groups() -> frozenset[str]:
-    """The configuration groups that vje_ppl brings, such as `encoder` and `guide/network`."""
+    """The configuration groups of vje_ppl, such as `encoder` and `guide/network`."""
 
     def below(folder: Traversable, path: str) -> Iterable[str]:
         for entry in folder.iterdir():
@@ -76,8 +76,8 @@ def groups() -> frozenset[str]:
 def quote_text(arguments: Sequence[str], command: str, sweep: bool) -> list[str]:
     """The arguments of a command line, with quotes around text that Hydra would read as something else.
 
-    `run.name=1e5` becomes `run.name='1e5'`. Numbers, truth values, lists and what Hydra cannot read at all are text
-    here. What Hydra reads as text already, null, and functions that make a sweep stay as they are.
+    `run.name=1e5` becomes `run.name='1e5'`. Numbers, booleans, lists and anything that Hydra cannot read are quoted.
+    Text for Hydra, null, and functions that make a sweep stay as they are.
 
     Args:
         arguments: as typed.
@@ -110,7 +110,7 @@ _PIECE = re.compile(r"""(?<![^\s,\[(])(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|\\
 
 
 def split(value: str) -> list[str]:
-    """The parts of a value between the commas that stand outside quotes and brackets."""
+    """Split a value at the commas outside quotes and brackets."""
     parts, depth = [""], 0
     for piece in _PIECE.findall(value):
         depth += (piece in {"(", "[", "{"}) - (piece in {")", "]", "}"})
@@ -129,20 +129,20 @@ def quoted(text: str) -> str:
 def _as_text(element: str, numbered: bool) -> str:
     if numbered and re.fullmatch("0|[1-9][0-9]*", element):
         return element
-    read = _parsed(element)
+    read = parsed(f"key={element}")
     is_text = read is not None and (read.value() is None or isinstance(read.value(), str))
     return element if is_text else quoted(element)
 
 
 def _is_function_of_a_sweep(value: str) -> bool:
-    read = _parsed(value)
+    read = parsed(f"key={value}")
     return read is not None and read.is_sweep_override() and len(split(value)) == 1
 
 
-def _parsed(value: str) -> Override | None:
-    """What Hydra makes of a value; None if it cannot be read."""
+def parsed(argument: str) -> Override | None:
+    """An argument as Hydra reads it; None if it cannot be read."""
     try:
-        return OverridesParser.create().parse_override(f"key={value}")
+        return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError):
         return None
 
@@ -155,7 +155,7 @@ def defaults(command: str) -> DictConfig:
 
 @cache
 def options(group: str) -> dict[str, DictConfig]:
-    """The options of a configuration group that vje_ppl brings, by name; none where there is no such group."""
+    """The options of a configuration group of vje_ppl by name; empty for an unknown group."""
     if group not in groups():
         return {}
     files = [one for one in (resources.files(CONFIGS) / group).iterdir() if one.name.endswith(".yaml")]
@@ -169,12 +169,12 @@ def _read(file: Traversable) -> DictConfig:
 
 
 def settle_text(config: DictConfig, command: str) -> None:
-    """Make text of what a composed configuration has under text keys, in place, and expand `~` in paths.
+    """Convert the values of text keys to text, in place, and expand `~` in paths.
 
-    A number gets there from a file, `${seed}`, or a sweep over `range(1,4)`.
+    Numbers may come from a file, `${seed}`, or a sweep over `range(1,4)`.
 
     Raises:
-        UserError: for text that is empty or holds control characters, and for null where there has to be a value.
+        UserError: for text that is empty or has control characters, and for null where a value is required.
     """
     for key in sorted(text_keys(command) - LAUNCHER - NUMBERED - groups()):
         value = OmegaConf.select(config, key)

@@ -12,7 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from vje_ppl.errors import UserError
-from vje_ppl.settings.twins import asked_posterior, build_model, twin
+from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
 
@@ -43,7 +43,7 @@ def agrees_with_its_twin(subject: Subject) -> None:
     _move(module)
     with torch.no_grad():
         posterior = module.guide.infer(module.guide.embed(subject.views()[0]))
-        asked = asked_posterior(module.model.prior, module.guide.infer)
+        asked = posterior_for_prior(module.model.prior, module.guide.infer)
         target = module.guide.embed(subject.views()[1])
         latent = posterior.mean + posterior.scale * torch.randn_like(posterior.mean)
     modules = {name: value for name, value in _fields(posterior).items() if isinstance(value, nn.Module)}

@@ -2,9 +2,8 @@
 
 Read in this order:
 
-    run.py            one run, from its configuration to its end
+    run.py            one run, from its configuration or its saved state to its end
     session.py        the objects that a run needs: data, module, devices, folder
-    resume.py         the saved state from which a run resumes
     summary.py        the first lines, the closing table, and the final figures
     loop.py           epochs: steps, k-NN, rows of the history, checkpoints, signals
     step.py           one batch: forward, gradient, clipping, optimizer

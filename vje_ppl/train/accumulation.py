@@ -69,7 +69,7 @@ class AccumulatedTerms:
 
 
 def parts_of(views: Sequence[Tensor], count: int) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-    """Cuts a batch of views into parts of equally many images.
+    """Cut a batch of views into parts of equally many images.
 
     Args:
         views: V batches, each (n, C, H, W).
@@ -84,7 +84,7 @@ def parts_of(views: Sequence[Tensor], count: int) -> Iterator[tuple[int, tuple[T
 
 
 def check_accumulation(accumulate: int, batch_size: int, world_size: int, method: Method) -> None:
-    """Refuses a division of the batch that would not be the same step.
+    """Refuse a division of the batch that would not be the same step.
 
     Args:
         accumulate: parts of a step.
@@ -97,7 +97,7 @@ def check_accumulation(accumulate: int, batch_size: int, world_size: int, method
     """
     if accumulate == 1:
         return
-    if method.least_images > 1:
+    if method.min_batch_size > 1:
         raise UserError(
             f"{type(method).__name__} compares the images of a batch with each other, so that the parts of a batch do "
             "not add up to the whole; use trainer.accumulate=1 with it, and a smaller batch_size if memory is short."

@@ -1,4 +1,4 @@
-"""The training loop: steps, epochs, and a state from which it goes on between any two steps."""
+"""The training loop: steps, epochs, and a state to resume from between any two steps."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vje_ppl.parallel.interrupt import AgreedSignal, Interrupt
 from vje_ppl.pictures.curves import draw_curves
 from vje_ppl.randomness import random_states, set_random_states
 from vje_ppl.runs import checkpoint
+from vje_ppl.runs.checkpoint import CheckpointInterval
 from vje_ppl.runs.folder import RunFolder
-from vje_ppl.runs.save_clock import SaveClock
 from vje_ppl.train.monitor import Finiteness, Monitor, collapse_warning
 from vje_ppl.train.online_knn import OnlineKNN
 from vje_ppl.train.run_log import RunLog
@@ -42,13 +42,13 @@ class TrainingLoop:
         module: encoder, and all that it is trained with; moved to the device here.
         batches: augmented training batches.
         knn: k-NN evaluation, or None for data without labels.
-        folder: where everything is written (by the first process alone).
+        folder: the run folder; only the first process writes to it.
         config: the resolved configuration.
-        log: what loggers are told of the run (by the first process alone).
-        describe: facts about the run that go into every checkpoint (versions and the like), plain containers.
+        log: the run's log; only the first process writes to it.
+        describe: facts about the run for every checkpoint, such as versions; plain containers.
 
     Attributes:
-        remedy: what may help when embeddings collapse; the method's own advice, unless something else is known.
+        collapse_advice: what may help when embeddings collapse; by default, the method's own advice.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class TrainingLoop:
         self._log = log
         self._fabric, self._knn, self._folder, self._config, self._describe = fabric, knn, folder, config, describe
         self._plain = module
-        self.remedy = module.remedy
+        self.collapse_advice = module.collapse_advice
         self._take_step = TrainingStep(fabric, module, config, batches.steps_per_epoch)
         self._batches = batches
         self._skips = config.trainer.on_nonfinite == "skip"
         self._monitor = Monitor(module, self._skips)
         self.epoch = 0  # completed epochs
         self._step_in_epoch = 0
-        self._save_clock = SaveClock()
-        self._clock = {"seconds": 0.0, "wait": 0.0, "images": 0.0}  # of the present epoch, over interruptions
+        self._interval = CheckpointInterval()
+        self._clock = {"seconds": 0.0, "wait": 0.0, "images": 0.0}  # of the present epoch, including interruptions
         self.history: list[Row] = []
         self._bar: tqdm | None = None
 
@@ -93,7 +93,7 @@ class TrainingLoop:
             Exit code: 0, or 128 plus the signal's number, after the state is saved.
 
         Raises:
-            UserError: when the objective is no longer finite; the last good checkpoint is left as it is.
+            UserError: if the objective is no longer finite; the last good checkpoint stays.
         """
         with Interrupt() as interrupt, self._progress() as self._bar, closing(self._log):
             self._log.start(self._step if self.history else None, anew=self._config.resume == "never")
@@ -109,7 +109,7 @@ class TrainingLoop:
         return 0 if number is None else 128 + number
 
     def _train_epoch(self, signal: Callable[[], int | None]) -> int | None:
-        """Train to the end of the epoch, or until there is a signal; returns that."""
+        """Train to the end of the epoch or to a signal, and return the signal."""
         trainer = self._config.trainer
         before = time.perf_counter()
         for batch in self._batches.epoch(self.epoch, self._step_in_epoch):
@@ -156,14 +156,14 @@ class TrainingLoop:
         self._clock = dict.fromkeys(clock, 0.0)
         if skipped:
             self._say(f"warning: {skipped} step(s) of epoch {self.epoch} skipped for not being finite, from {first}")
-        warning = collapse_warning(means, self.remedy)
+        warning = collapse_warning(means, self.collapse_advice)
         if warning:
             self._say(warning)
         self._record(row)
         self._save(always=self.epoch == self.epochs)
 
     def _evaluate(self, first: bool = False) -> Row:
-        """k-NN accuracies, where this epoch has them, in the first process; all of them embed the images."""
+        """k-NN accuracies, if they are due, in the first process; all processes embed images."""
         every = self._config.knn.every
         due = every and (first or self.epoch % every == 0 or self.epoch == self.epochs)
         if self._knn is None or not due:
@@ -193,7 +193,7 @@ class TrainingLoop:
             self._say(_line(row, self.epochs))
 
     def _log_point(self, terms: Terms) -> None:
-        """Tell the logger, where there is one, what the last step gave, a mean over processes."""
+        """Log the last step, averaged over processes, if there is a logger."""
         if not self._log.is_kept:
             return
         values = {"loss": terms.loss, **terms.scalars()}
@@ -202,10 +202,10 @@ class TrainingLoop:
             self._log.point(self._step, dict(zip(values, means, strict=True)) | {"lr": self._take_step.learning_rate})
 
     def _stop_if_not_finite(self, of_epoch: bool = False) -> None:
-        trouble = self._monitor.trouble(self._earliest, of_epoch=of_epoch)
-        if trouble:
+        failure_reason = self._monitor.failure_reason(self._earliest, of_epoch=of_epoch)
+        if failure_reason:
             raise UserError(
-                f"{trouble[0].upper()}{trouble[1:]}; the last good checkpoint is "
+                f"{failure_reason[0].upper()}{failure_reason[1:]}; the last good checkpoint is "
                 f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, set trainer.clip, "
                 f"{'' if self._skips else 'pass over such steps with trainer.on_nonfinite=skip, '}or look closer "
                 "with debug=true."
@@ -222,13 +222,13 @@ class TrainingLoop:
             )
 
     def _save(self, always: bool = True) -> None:
-        """Write a checkpoint; unless `always`, only if one is due, which the first process alone needs to know."""
+        """Write a checkpoint; unless `always`, only if one is due, which the first process decides."""
         self._stop_if_not_finite()
         self._stop_if_parameters_are_not_finite()
         self._monitor.average(self._mean)
-        if self._fabric.is_global_zero and (always or self._save_clock.due):
+        if self._fabric.is_global_zero and (always or self._interval.due):
             self._log.save()
-            with self._save_clock:
+            with self._interval:
                 checkpoint.save(self._folder.checkpoints / checkpoint.LAST, self.state())
         self._fabric.barrier()
 
@@ -241,7 +241,7 @@ class TrainingLoop:
         return cast(Tensor, self._fabric.all_reduce(local, reduce_op="min"))
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, in tensors and plain containers."""
+        """Everything that the rest of the run depends on, as tensors and plain containers."""
         return {
             **self._describe,
             "epoch": self.epoch,
@@ -256,7 +256,7 @@ class TrainingLoop:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
+        """Resume from a state.
 
         Raises:
             UserError: if it is another architecture's.
@@ -276,8 +276,8 @@ class TrainingLoop:
             set_random_states(state["random"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                "The checkpoint holds no state of the monitor or of random numbers that training could go on from "
-                f"({type(error).__name__}); start anew with resume=never."
+                f"Cannot restore the monitor or random state from the checkpoint ({type(error).__name__}). Start again "
+                "with resume=never."
             ) from error
 
     def _progress(self) -> AbstractContextManager[tqdm | None]:

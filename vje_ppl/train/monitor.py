@@ -1,4 +1,4 @@
-"""What a training epoch is watched by: means of statistics, kept on the device, and steps that were not finite."""
+"""Statistics of a training epoch: means, kept on the device, and steps that were not finite."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch.nn.utils import get_total_norm
 
 from vje_ppl.methods.method import Terms
 
-#: Below this share of the spread of uniform directions, embeddings are said to collapse. Ours.
+#: Embeddings collapse below this share of the spread of uniform directions. Ours.
 COLLAPSED = 0.1
 
-#: More steps than this skipped in a row are no accident of a batch: nothing changes but the batch from one to the next.
+#: More skipped steps in a row than this are not due to a batch: only the batch changes between skipped steps.
 MOST_IN_A_ROW = 20
 
 #: From a process's tensor to that of all processes.
@@ -32,8 +32,8 @@ class Monitor:
     """Means over an epoch's steps, accumulated without waiting for the device.
 
     Args:
-        module: what is trained; its `bounded_scale`, where it has one, tells which scales sit at a bound.
-        skips: whether steps that are not finite are skipped; otherwise the first is one too many.
+        module: the trained module; its `bounded_scale`, if it has one, tells which scales are at a bound.
+        skips: whether steps that are not finite are skipped; otherwise the first one ends training.
     """
 
     def __init__(self, module: nn.Module, skips: bool = False) -> None:
@@ -46,12 +46,12 @@ class Monitor:
         self._skipped: Tensor | None = None  # steps of the epoch, and in a row up to now, shape (2,)
 
     def update(self, step: int, terms: Terms, finiteness: Finiteness | None = None) -> None:
-        """Add one step's terms; those of a step that was not finite are counted and nothing else.
+        """Add one step's terms; a step that was not finite is only counted.
 
         Args:
             step: its number.
-            terms: what it gave.
-            finiteness: what of it was not finite; looked up in the terms where it is not given.
+            terms: its terms.
+            finiteness: which quantities were not finite; by default, computed from the terms.
         """
         with torch.no_grad():
             seen = Finiteness.of(terms.checked()) if finiteness is None else finiteness
@@ -81,14 +81,14 @@ class Monitor:
             statistics["share_at_bound"] = self._bounded_scale.share_at_bound(terms.scale)  # type: ignore[attr-defined]
         return statistics
 
-    def trouble(self, earliest: Reduce = _own, *, of_epoch: bool = False) -> str | None:
-        """Wait for the device; a clause that says why training cannot go on, or None.
+    def failure_reason(self, earliest: Reduce = _own, *, of_epoch: bool = False) -> str | None:
+        """Wait for the device; a clause on why training cannot continue, or None.
 
-        Within a step, the first quantity on the way from the embedding to the gradient is named.
+        Within a step, it names the first quantity on the way from the embedding to the gradient.
 
         Args:
-            earliest: takes the minimum of a tensor over processes, which all have to learn of it before they save.
-            of_epoch: whether the epoch is over, of whose steps one at least should have been taken.
+            earliest: takes the minimum of a tensor over processes, all of which must know it before they save.
+            of_epoch: whether the epoch is over, in which at least one step should not have been skipped.
         """
         first = self._first_bad(earliest)
         if first is None or self._skipped is None:
@@ -101,7 +101,7 @@ class Monitor:
         return None
 
     def skipped(self) -> tuple[int, str]:
-        """Wait for the device; how many steps of this epoch were skipped, and a clause that names the first."""
+        """Wait for the device; the number of skipped steps of this epoch, and a clause that names the first."""
         count = 0 if self._skipped is None else int(self._skipped[0])
         return count, (self._first_bad() or "") if count else ""
 
@@ -147,34 +147,32 @@ class Monitor:
         }
 
     def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up a state from `state`; one of a version that skipped no steps has no count of them."""
+        """Restore a state from `state`."""
 
         def moved(name: str) -> Tensor | None:
-            value = state.get(name)
+            value = state[name]
             return None if value is None else value.to(device)
 
-        self._names, self._steps, self._checked = state["names"], state["steps"], state.get("checked", [])
+        self._names, self._steps, self._checked = state["names"], state["steps"], state["checked"]
         self._sums, self._bad_step, self._skipped = moved("sums"), moved("bad_step"), moved("skipped")
-        if self._skipped is None and self._sums is not None:
-            self._skipped = torch.zeros(2, dtype=torch.int64, device=device)
 
 
-def collapse_warning(means: dict[str, float], remedy: str) -> str | None:
-    """One sentence when normalized embeddings have all but one direction, else None (as for batches of one image).
+def collapse_warning(means: dict[str, float], collapse_advice: str) -> str | None:
+    """A sentence if normalized embeddings have nearly one direction; else None, as for batches of one image.
 
-    `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 where they are uniform, 0 where
-    they are one.
+    `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 for uniform directions, 0 for a
+    single one.
 
     Args:
-        means: of an epoch.
-        remedy: what may help, after "try".
+        means: means of an epoch.
+        collapse_advice: what may help, after "try".
     """
     spread = means.get("spread", 1.0)
     if not spread < COLLAPSED:
         return None
     return (
         f"warning: embeddings collapse: their directions spread {spread:.3f} of what uniform ones would (1 is spread, "
-        f"0 is collapsed); try {remedy}."
+        f"0 is collapsed); try {collapse_advice}."
     )
 
 

@@ -1,4 +1,4 @@
-"""k-NN accuracy while training: on z, on μ, and on raw pixels beside them."""
+"""k-NN accuracy while training: on z, on μ, and on raw pixels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 from vje_ppl.data.batches import Share
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.selection import at_most
-from vje_ppl.features.in_memory import extract_features
-from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.features.extract import extract, raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
-from vje_ppl.measures.knn import KNNResult, knn_accuracy
+from vje_ppl.measures.knn import Features, accuracy, knn_ranks
 from vje_ppl.methods.method import Method
 
 Batches = Callable[[ImageSet, Share], Iterable[tuple[Tensor, Tensor]]]
@@ -24,7 +24,7 @@ Batches = Callable[[ImageSet, Share], Iterable[tuple[Tensor, Tensor]]]
 class OnlineKNN:
     """Weighted k-NN of test images among labelled training images, both capped by a fixed random choice.
 
-    The chosen images are copied out when they are needed and not kept meanwhile.
+    The chosen images are copied for each evaluation and not kept in between.
 
     Args:
         data: a data set with a labelled bank and a labelled test set.
@@ -42,25 +42,30 @@ class OnlineKNN:
 
     def embeddings(self, module: Method) -> dict[str, float | int]:
         """Top-1 accuracies on z and, with a posterior, on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
-        bank, test, shards = self._bank(), self._test(), self._shards
-        bank_features, test_features = (
-            extract_features(module, self._batches(images, shards.share()), shards) for images in (bank, test)
-        )
-        if bank_features is None or test_features is None:
+        training = module.training
+        module.eval()
+        try:
+            bank, test = self._features(module, self._bank()), self._features(module, self._test())
+        finally:
+            module.train(training)
+        if not self._shards.is_first:
             return {}
-        bank_labels, test_labels = _labels(bank)[bank_features.images], _labels(test)[test_features.images]
-        z = self._accuracy(bank_features.z, bank_labels, test_features.z, test_labels)
-        found = {"knn/z": z.top1}
-        if bank_features.mean is not None and test_features.mean is not None:
-            mean = self._accuracy(bank_features.mean, bank_labels, test_features.mean, test_labels)
-            found["knn/mu"] = mean.top1
+        found: dict[str, float | int] = {}
+        for name in bank[0]:
+            k, found[f"knn/{name}"] = self._accuracy(bank[0][name], bank[1], test[0][name], test[1])
         return {
             **found,
-            "knn/k": z.k,
-            "knn/temperature": z.temperature,
-            "knn/bank": z.bank_size,
-            "knn/queries": z.queries,
+            "knn/k": k,
+            "knn/temperature": float(self._temperature),
+            "knn/bank": len(bank[1]),
+            "knn/queries": len(test[1]),
         }
+
+    def _features(self, module: Method, images: ImageSet) -> tuple[dict[str, Tensor], Tensor]:
+        """Features by name, and labels."""
+        batches = self._batches(images, self._shards.share())
+        found = extract(Embedder.of(module), batches, len(images), shards=self._shards)
+        return found.by_name, _labels(images)[found.images]
 
     def pixels(self) -> float | None:
         """Top-1 accuracy on raw pixels, the floor that embeddings have to beat."""
@@ -69,18 +74,13 @@ class OnlineKNN:
         if not self._shards.is_first:
             return None
         (bank_index, bank_pixels), (index, pixels) = found
-        return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index]).top1
+        return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index])[1]
 
-    def _accuracy(self, bank: Tensor, bank_labels: Tensor, test: Tensor, test_labels: Tensor) -> KNNResult:
-        return knn_accuracy(
-            bank,
-            bank_labels,
-            test,
-            test_labels,
-            k=self._k,
-            temperature=self._temperature,
-            num_classes=self._classes,
-        )
+    def _accuracy(self, bank: Features, bank_labels: Tensor, test: Features, test_labels: Tensor) -> tuple[int, float]:
+        """The k that was used and the top-1 accuracy."""
+        setting = {"k": self._k, "temperature": self._temperature, "num_classes": self._classes}
+        k, ranks = knn_ranks(bank, bank_labels, test, test_labels, **setting)
+        return k, accuracy(ranks)
 
 
 def has_labels(data: ImageData) -> bool:

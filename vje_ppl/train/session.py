@@ -1,11 +1,10 @@
-"""What training one run needs, put together once from the configuration."""
+"""The parts that training one run needs, built once from the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -23,17 +22,20 @@ from vje_ppl.parallel.devices import launch, uses_channels_last
 from vje_ppl.randomness import seed_everything
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.settings.build import build_augment, build_method
+from vje_ppl.settings.checks import check_table
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.groups import VJE
 from vje_ppl.settings.identity import default_name
+from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
-from vje_ppl.train.options import check_batch_size, check_options
+from vje_ppl.train.options import OPTIONS, check_batch_size
 from vje_ppl.train.run_log import RunLog, named
 from vje_ppl.train.step import prepare
 
-VERSIONS = ("vje_ppl", "torch", "torchvision", "pyro-ppl", "lightning", "numpy")
+#: Further packages whose versions a run records.
+PACKAGES = ("torchvision", "lightning", "numpy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class Session:
             UserError: if a key has no value, or a part cannot be built.
         """
         resolved = _resolved(config)
-        check_options(config)
+        check_table(config, OPTIONS)
         seed_everything(config.seed)
         data = load_data(config)
         augment = build_augment(config, data.channels, data.image_size)
@@ -81,7 +83,7 @@ class Session:
         folder = RunFolder(config.run.root, name, create=fabric.is_global_zero)
         if fabric.is_global_zero:
             folder.lock()
-        fabric.barrier()  # from here on the folder is there, and nobody else's
+        fabric.barrier()  # from here on the folder exists and is locked
         try:
             # The first process reads the files, so that all processes decide alike.
             known = fabric.broadcast(fingerprint(data) if fabric.is_global_zero else {})
@@ -91,7 +93,7 @@ class Session:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the first of the processes, which alone prints and writes."""
+        """Whether this is the first process, the only one that prints and writes."""
         return self.fabric.is_global_zero
 
     @property
@@ -127,10 +129,10 @@ class Session:
         )
 
     def _description(self) -> dict[str, Any]:
-        """The facts about the run that go into every checkpoint."""
+        """Facts about the run for every checkpoint."""
         return {
             "config": self.resolved,
-            "versions": {name: version(name) for name in VERSIONS},
+            "versions": versions(*PACKAGES),
             "data": {
                 "name": self.data.name,
                 "images": len(self.data.train),
@@ -154,7 +156,7 @@ def _readable_name(data: ImageData) -> str:
     """The experiment, or the data set (of a user's own images, their folder's name); method and ablation, if any."""
     choices = HydraConfig.get().runtime.choices
     experiment, ablation = choices.get("experiment") or "", choices.get("experiment/ablation")
-    if experiment.startswith("ablation/"):  # another way to say the same, which names the same run
+    if experiment.startswith("ablation/"):  # different overrides for the same run
         experiment, ablation = "", ablation or experiment.removeprefix("ablation/")
     method = choices.get("method")
     parts = [experiment or data.name, None if method == VJE else method, ablation]

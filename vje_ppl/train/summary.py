@@ -1,10 +1,9 @@
-"""What a run prints before its first step and after its last, and its final figures."""
+"""The lines that a run prints before its first step and after its last, and its final figures."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.settings.build import count_parameters
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.table import format_pairs
+from vje_ppl.terminal.versions import versions
 from vje_ppl.train.online_knn import has_labels
 from vje_ppl.train.options import has_batch_statistics
-from vje_ppl.train.session import VERSIONS, Session
+from vje_ppl.train.session import PACKAGES, Session
 
 KNN = {"knn/z": "z", "knn/mu": "μ"}
 
@@ -52,7 +52,7 @@ def headline(session: Session, state: Mapping[str, Any] | None) -> str:
 
 
 def final_metrics(session: Session, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The final figures, and what they were made with; `history` has a row an epoch."""
+    """The final figures with the versions behind them; `history` has a row per epoch."""
     return {
         **history[-1],
         "seconds": sum(row.get("seconds", 0.0) for row in history),
@@ -69,7 +69,7 @@ def final_metrics(session: Session, history: list[dict[str, Any]]) -> dict[str, 
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "precision": session.precision,
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": versions(*PACKAGES),
     }
 
 

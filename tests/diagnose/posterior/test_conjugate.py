@@ -6,11 +6,17 @@ from scipy import stats
 
 from tests.helpers.conjugate_reference import DIM, faulty, healthy, names, target
 from vje_ppl.diagnose.faults import CollapsedFeature, NoFault, ScaledScale, ShiftedMean
-from vje_ppl.diagnose.posterior.conjugate import exact_log_evidence, exact_posterior
+from vje_ppl.diagnose.posterior.conjugate import exact_posterior
 from vje_ppl.diagnose.posterior.offsets import offsets_of_gaussians
 from vje_ppl.diagnose.posterior.problem import BAYESIAN
 from vje_ppl.diagnose.report.section import Level
-from vje_ppl.diagnose.sections.guide import guide_section, guide_verdicts
+from vje_ppl.diagnose.sections.guide import guide_section
+from vje_ppl.diagnose.sections.guide_verdicts import guide_verdicts
+
+
+def exact_log_evidence(z, scale):
+    """Of z ~ Normal(0, I + diag(σ²))."""
+    return stats.norm.logpdf(z, scale=np.sqrt(1 + np.square(scale, dtype=np.float64))).sum(-1)
 
 
 def test_exact_posterior_follows_bayes_rule():

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from vje_ppl.diagnose.posterior.offsets import offsets_of_training
 from vje_ppl.diagnose.report.section import Level
 from vje_ppl.diagnose.run import open_diagnosed_run
-from vje_ppl.diagnose.sections.guide import offset_verdicts
+from vje_ppl.diagnose.sections.guide_verdicts import offset_verdicts
 
 SCALE, MEAN, FEATURES = "Scale of the guide", "Mean of the guide", "Features of the guide"
 

@@ -14,7 +14,7 @@ from vje_ppl.diagnose.report.section import Level, level_of
 from vje_ppl.diagnose.sections.active_features import bound_verdict, rank_verdict
 from vje_ppl.diagnose.sections.calibration import ranks_verdict
 from vje_ppl.diagnose.sections.corruption_check import trend_verdict
-from vje_ppl.diagnose.sections.guide import amortization_verdict, offset_verdicts
+from vje_ppl.diagnose.sections.guide_verdicts import amortization_verdict, offset_verdicts
 from vje_ppl.diagnose.sections.predictive import pit_verdict, replicated_verdict
 from vje_ppl.diagnose.sections.uncertainty import unusable_verdict
 from vje_ppl.diagnose.statistics.activity import Activity

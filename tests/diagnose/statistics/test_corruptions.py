@@ -10,7 +10,9 @@ from scipy.ndimage import gaussian_filter1d
 from vje_ppl.diagnose.statistics.corruptions import Blur, Occlusion, PixelNoise
 from vje_ppl.errors import UserError
 
-KINDS = {"noise": PixelNoise(), "blur": Blur(), "occlusion": Occlusion(mean=[0.3])}
+BLURS, SQUARES = (0.05, 0.1, 0.15, 0.2, 0.3), (0.25, 0.375, 0.5, 0.625, 0.75)
+NOISE = PixelNoise((0.05, 0.1, 0.2, 0.4, 0.8))
+KINDS = {"noise": NOISE, "blur": Blur(BLURS), "occlusion": Occlusion(SQUARES, mean=[0.3])}
 every_kind = pytest.mark.parametrize("corruption", KINDS.values(), ids=KINDS)
 
 
@@ -68,7 +70,7 @@ def test_corruption_leaves_its_input_and_the_global_generators_alone(corruption)
 
 
 @pytest.mark.parametrize("side", [8, 32], ids=lambda side: f"{side} pixels")
-@pytest.mark.parametrize("severity", Blur().severities)
+@pytest.mark.parametrize("severity", BLURS)
 def test_blur_equals_scipy_at_the_share_of_the_side(severity, side):
     clean = images(3, 3, side)
     sigma = severity * side
@@ -77,7 +79,7 @@ def test_blur_equals_scipy_at_the_share_of_the_side(severity, side):
     for axis in (2, 3):
         expected = gaussian_filter1d(expected, sigma, axis, mode="mirror", radius=radius)
 
-    found = Blur()(clean, severity, 0, torch.arange(3))
+    found = Blur(BLURS)(clean, severity, 0, torch.arange(3))
 
     # Two sums of at most 63 products in float32, of weights that sum to one and values below one
     np.testing.assert_allclose(found.numpy(), expected, atol=2 * 63 * 2**-24, rtol=0)
@@ -86,7 +88,7 @@ def test_blur_equals_scipy_at_the_share_of_the_side(severity, side):
 def test_noise_has_its_standard_deviation_where_nothing_is_clamped():
     grey = torch.full((50, 1, 32, 32), 0.5)
 
-    noise = PixelNoise()(grey, 0.05, 0, torch.arange(50)) - 0.5
+    noise = NOISE(grey, 0.05, 0, torch.arange(50)) - 0.5
 
     count = noise.numel()
     assert abs(float(noise.std()) / 0.05 - 1) < 4 / (2 * count) ** 0.5  # four standard errors
@@ -98,7 +100,7 @@ def test_occlusion_covers_one_square_of_its_side_and_nothing_else(severity):
     clean = images(30, 3)
     covered = max(1, round(severity * 16))
 
-    worse = Occlusion(mean=[0.1, 0.2, 1.5])(clean, severity, 0, torch.arange(30))  # a blue that no image has
+    worse = Occlusion(SQUARES, mean=[0.1, 0.2, 1.5])(clean, severity, 0, torch.arange(30))  # a blue that no image has
 
     hidden = worse[:, 2] == 1.5
     assert (hidden.sum((1, 2)) == covered**2).all()

@@ -9,7 +9,7 @@ import torch
 from tests.helpers.baselines import built
 from tests.helpers.cases import composed
 from vje_ppl.data.image_set import InMemoryImages
-from vje_ppl.features.subject import Subject
+from vje_ppl.features.embedder import Embedder
 from vje_ppl.measures.anomaly.program_scores import DensityScores
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
@@ -52,13 +52,13 @@ def test_scores_are_means_over_ordered_pairs_and_over_views():
 def test_a_method_brings_its_density_and_distances_of_z(method, has_density):
     augment = build(composed("augment=digits").augment, "augment", channels=1, image_size=4)
     module = built(method).eval()
-    subject = Subject.of(module)
-    assert (subject.density is module) == has_density
-    assert subject.feature_names == ("z",)
+    embedder = Embedder.of(module)
+    assert (embedder.density is module) == has_density
+    assert embedder.feature_names == ("z",)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (70, 1, 4, 4), dtype=torch.uint8, generator=generator)
-    training = subject.features(augment.evaluation(pixels[:20]))
-    index, scores = AnomalyScorer(subject, augment, training, OPTIONS, torch.device("cpu"))(InMemoryImages(pixels))
+    training = embedder.features(augment.evaluation(pixels[:20]))
+    index, scores = AnomalyScorer(embedder, augment, training, OPTIONS, torch.device("cpu"))(InMemoryImages(pixels))
     assert torch.equal(index, torch.arange(70))
     distances = {"knn_distance", "nearest_cosine", "mahalanobis"}
     assert {score.kind.name for score in scores} == distances | ({"surprise", "uncertainty"} if has_density else set())

@@ -5,7 +5,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
 from vje_ppl.errors import UserError
-from vje_ppl.measures.anomaly.distances import Yardsticks
+from vje_ppl.measures.anomaly.distances import Distances
 
 CPU = torch.device("cpu")
 
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("neighbours", [1, 4])
 def test_distances_are_scikit_learns(width, neighbours):
     bank, queries = torch.randn(30, width) + 1, 2 * torch.randn(1100, width)
-    found = Yardsticks(bank, neighbours, CPU)(queries)
+    found = Distances(bank, neighbours, CPU)(queries)
 
     peer = NearestNeighbors(n_neighbors=neighbours, metric="cosine", algorithm="brute").fit(bank.double().numpy())
     distances = peer.kneighbors(queries.double().numpy())[0]
@@ -28,28 +28,28 @@ def test_distances_are_scikit_learns(width, neighbours):
 def test_farther_is_more_anomalous():
     bank = torch.randn(200, 3) * 0.1 + torch.tensor([1.0, 0.0, 0.0])
     near, far = torch.tensor([[1.0, 0.05, 0.0]]), torch.tensor([[-1.0, 2.0, 0.0]])
-    scores = Yardsticks(bank, 5, CPU)
+    scores = Distances(bank, 5, CPU)
     for name, value in scores(near).items():
         assert value < scores(far)[name], name
 
 
 def test_there_are_no_more_neighbours_than_training_images():
-    yardsticks = Yardsticks(torch.randn(3, 4), 10, CPU)
+    yardsticks = Distances(torch.randn(3, 4), 10, CPU)
     assert yardsticks.neighbours == 3
     assert yardsticks.kind("knn_distance", "z", "clean", 0).row["k"] == 3
 
 
 def test_identical_and_zero_features_give_numbers():
     for bank in (torch.ones(6, 4), torch.zeros(6, 4)):
-        for value in Yardsticks(bank, 2, CPU)(torch.randn(5, 4)).values():
+        for value in Distances(bank, 2, CPU)(torch.randn(5, 4)).values():
             assert value.isfinite().all()
 
 
 def test_bytes_of_images_are_flattened():
     images = torch.randint(0, 256, (9, 1, 3, 3), dtype=torch.uint8)
-    assert Yardsticks(images, 1, CPU)(images)["nearest_cosine"].abs().max() < 1e-5
+    assert Distances(images, 1, CPU)(images)["nearest_cosine"].abs().max() < 1e-5
 
 
 def test_one_training_image_is_not_enough():
     with pytest.raises(UserError, match="at least 2 training images, got 1"):
-        Yardsticks(torch.ones(1, 4), 1, CPU)
+        Distances(torch.ones(1, 4), 1, CPU)

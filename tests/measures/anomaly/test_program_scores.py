@@ -12,9 +12,9 @@ from scipy.stats import multivariate_t, t
 
 from tests.helpers.cases import CARTESIAN, GUIDES, LIKELIHOODS, Case, LikelihoodCase, built
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture, map_posterior
-from vje_ppl.measures.anomaly.program_scores import _IMAGES, _TRAINING_IMAGES, ProgramScores
+from vje_ppl.measures.anomaly.program_scores import ProgramScores
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
-from vje_ppl.randomness import stream_seed
+from vje_ppl.randomness import Stream, stream_seed
 
 D, N, M, PAIRS = 3, 5, 7, 2
 VIEWS = 1 + 2 * PAIRS
@@ -66,7 +66,9 @@ def test_pair_scores_are_sums_of_scipys_densities(program):
     z, images = views(), torch.arange(N)
     posterior = inferred(program, z)
     found = by_row(ProgramScores(program, z[0], OPTIONS)(z, posterior, images))
-    latents = draw_latents(program, posterior, z, OPTIONS.samples, stream_seed(0, _IMAGES), images)["latent"].numpy()
+    latents = draw_latents(program, posterior, z, OPTIONS.samples, stream_seed(0, Stream.SCORE_DRAWS), images)[
+        "latent"
+    ].numpy()
     scale = posterior.scale.numpy()
 
     for kind, pairs in PAIRS_OF.items():
@@ -106,7 +108,7 @@ def test_aggregate_is_the_mixture_over_training_images(program):
     z, training = views(), views(seed=1, count=M)[0]
     found = by_row(ProgramScores(program, training, OPTIONS)(z, inferred(program, z), torch.arange(N)))
     posterior = inferred(program, training)
-    seed = stream_seed(0, _TRAINING_IMAGES)
+    seed = stream_seed(0, Stream.AGGREGATE_DRAWS)
     draws = draw_latents(program, inferred(program, training[None]), training[None], 3, seed, torch.arange(M))
     for image in range(N):
         terms = [

@@ -13,9 +13,8 @@ from hydra import compose, initialize_config_module
 from tests.helpers.cases import built, composed
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.errors import UserError
-from vje_ppl.features.subject import Subject
-from vje_ppl.measures.anomaly.scored_images import score_options
-from vje_ppl.measures.anomaly.scorer import AnomalyScorer, distance_scores
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.measures.anomaly.scorer import AnomalyScorer, distance_scores, score_options
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
 
@@ -38,22 +37,22 @@ def augment():
 
 
 @pytest.fixture
-def subject():
+def embedder():
     program = built(dim=3).eval()
-    return Subject(program.guide.embed, 3, program)
+    return Embedder(program.guide.embed, 3, program)
 
 
-def scorer(subject, augment, options=OPTIONS):
+def scorer(embedder, augment, options=OPTIONS):
     training = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return AnomalyScorer(subject, augment, subject.features(augment.evaluation(training)), options, CPU)
+    return AnomalyScorer(embedder, augment, embedder.features(augment.evaluation(training)), options, CPU)
 
 
 def values(scores):
     return {score.kind: score.values for score in scores}
 
 
-def test_every_image_once_and_every_score_says_how(subject, augment, images):
-    index, scores = scorer(subject, augment)(images)
+def test_every_image_once_and_every_score_says_how(embedder, augment, images):
+    index, scores = scorer(embedder, augment)(images)
     assert torch.equal(index, torch.arange(150))
     assert all(score.values.shape == (150,) for score in scores)
     rows = [score.kind.row for score in scores]
@@ -72,9 +71,9 @@ def test_every_image_once_and_every_score_says_how(subject, augment, images):
     assert not any(score.kind.is_headline for score in scores)
 
 
-def test_the_headline_is_what_the_defaults_give(subject, augment, images):
+def test_the_headline_is_what_the_defaults_give(embedder, augment, images):
     defaults = ScoreOptions(batch_size=64)
-    _, scores = scorer(subject, augment, defaults)(images.select(np.arange(8)))
+    _, scores = scorer(embedder, augment, defaults)(images.select(np.arange(8)))
     (headline,) = (score.kind for score in scores if score.kind.is_headline)
     assert (headline.name, headline.views) == ("conditional", "augmented-augmented")
     assert (headline.samples, headline.pairs, headline.augmentations) == (16, 8, 16)
@@ -83,70 +82,70 @@ def test_the_headline_is_what_the_defaults_give(subject, augment, images):
 
 
 @pytest.mark.parametrize("batch_size", [1, 128, 1000])
-def test_the_batch_size_changes_nothing(subject, augment, images, batch_size):
-    one = values(scorer(subject, augment)(images)[1])
-    other = values(scorer(subject, augment, replace(OPTIONS, batch_size=batch_size))(images)[1])
+def test_the_batch_size_changes_nothing(embedder, augment, images, batch_size):
+    one = values(scorer(embedder, augment)(images)[1])
+    other = values(scorer(embedder, augment, replace(OPTIONS, batch_size=batch_size))(images)[1])
     assert one.keys() == other.keys()
     for kind, expected in one.items():
         # Only the encoder sees other batches: a few units in the last place of float32 sums, and of arc cosines.
         np.testing.assert_allclose(other[kind], expected, rtol=1e-4, atol=1e-5, err_msg=str(kind))
 
 
-def test_what_comes_after_an_image_changes_nothing(subject, augment, images):
-    whole = values(scorer(subject, augment)(images)[1])
-    part = values(scorer(subject, augment)(images.select(np.arange(100)))[1])
+def test_what_comes_after_an_image_changes_nothing(embedder, augment, images):
+    whole = values(scorer(embedder, augment)(images)[1])
+    part = values(scorer(embedder, augment)(images.select(np.arange(100)))[1])
     for kind, expected in whole.items():
         np.testing.assert_allclose(part[kind], expected[:100], rtol=1e-4, atol=1e-5, err_msg=str(kind))
 
 
-def test_the_seed_moves_what_is_random_and_nothing_else(subject, augment, images):
-    one, other = (values(scorer(subject, augment, replace(OPTIONS, seed=seed))(images)[1]) for seed in (0, 1))
+def test_the_seed_moves_what_is_random_and_nothing_else(embedder, augment, images):
+    one, other = (values(scorer(embedder, augment, replace(OPTIONS, seed=seed))(images)[1]) for seed in (0, 1))
     for kind in one:
         fixed = kind.views == "clean" and kind.name != "aggregate"
         assert np.array_equal(one[kind], other[kind]) == fixed, kind
 
 
-def test_neither_images_nor_global_random_numbers_are_touched(subject, augment, images):
+def test_neither_images_nor_global_random_numbers_are_touched(embedder, augment, images):
     before, state = images.images.clone(), torch.get_rng_state()
-    scorer(subject, augment)(images)
+    scorer(embedder, augment)(images)
     assert torch.equal(images.images, before)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("views", ["clean-clean", "clean-augmented", "augmented-augmented"])
-def test_some_kinds_of_views_score_as_all_do(subject, augment, images, views):
-    every = values(scorer(subject, augment)(images)[1])
-    some = values(scorer(subject, augment, replace(OPTIONS, views=(views,)))(images)[1])
+def test_some_kinds_of_views_score_as_all_do(embedder, augment, images, views):
+    every = values(scorer(embedder, augment)(images)[1])
+    some = values(scorer(embedder, augment, replace(OPTIONS, views=(views,)))(images)[1])
     assert {kind.views for kind in some} - {"clean", "augmented"} == {views}
     for kind, found in some.items():
         if kind.views in ("clean", views):
             np.testing.assert_allclose(found, every[kind], rtol=1e-5, atol=1e-6)
 
 
-def test_a_method_without_a_program_has_distances_of_z_alone(subject, augment, images):
-    _, scores = scorer(Subject(subject.embed, 3), augment)(images)
+def test_a_method_without_a_program_has_distances_of_z_alone(embedder, augment, images):
+    _, scores = scorer(Embedder(embedder.embed, 3), augment)(images)
     assert {score.kind.name for score in scores} == DISTANCES
     assert {score.kind.features for score in scores} == {"z"}
-    with_program = values(scorer(subject, augment)(images)[1])
+    with_program = values(scorer(embedder, augment)(images)[1])
     for score in scores:
         np.testing.assert_allclose(score.values, with_program[score.kind], rtol=1e-5, atol=1e-6)
 
 
-def test_distance_scores_are_those_of_clean_features(subject, augment, images):
-    _, scores = scorer(subject, augment)(images)
+def test_distance_scores_are_those_of_clean_features(embedder, augment, images):
+    _, scores = scorer(embedder, augment)(images)
     training = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    bank = subject.features(augment.evaluation(training))["z"]
-    alone = distance_scores(bank, subject.features(augment.evaluation(images.images))["z"], "z", "trained", 5, CPU)
+    bank = embedder.features(augment.evaluation(training))["z"]
+    alone = distance_scores(bank, embedder.features(augment.evaluation(images.images))["z"], "z", "trained", 5, CPU)
     together = values(scores)
     for score in alone:
         np.testing.assert_allclose(score.values, together[score.kind], rtol=1e-4, atol=1e-5)
 
 
-def test_a_score_that_is_not_finite_is_named(subject, augment, images):
+def test_a_score_that_is_not_finite_is_named(embedder, augment, images):
     pyro.enable_validation(False)  # as at the command line
-    broken = scorer(subject, augment)
+    broken = scorer(embedder, augment)
     with torch.no_grad():
-        for parameter in subject.program.guide.network.parameters():
+        for parameter in embedder.program.guide.network.parameters():
             parameter.fill_(torch.nan)
     with pytest.raises(UserError, match="of 150 of 150 images is not finite"):
         broken(images)

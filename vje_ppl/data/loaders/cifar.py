@@ -16,7 +16,7 @@ from vje_ppl.data.selection import fixed_subset, select_class
 def cifar10(
     root: str, download: bool = False, subset: int | None = None, only_class: str | int | None = None
 ) -> ImageData:
-    """Loads CIFAR-10.
+    """Load CIFAR-10.
 
     Args:
         root: the folder that holds `cifar-10-batches-py`.
@@ -32,7 +32,7 @@ def cifar10(
 def cifar100(
     root: str, download: bool = False, subset: int | None = None, only_class: str | int | None = None
 ) -> ImageData:
-    """Loads CIFAR-100 with its 100 fine classes.
+    """Load CIFAR-100 with its 100 fine classes.
 
     Args:
         root: the folder that holds `cifar-100-python`.

@@ -10,7 +10,7 @@ from vje_ppl.data.selection import fixed_subset, select_class, stratified_hold_o
 
 
 def digits(subset: int | None = None, only_class: str | int | None = None) -> ImageData:
-    """Loads the digits, four fifths of each class to train on and one fifth to test.
+    """Load the digits, four fifths of each class to train on and one fifth to test.
 
     Args:
         subset: number of training images to keep; None: all.

@@ -13,7 +13,7 @@ from vje_ppl.errors import UserError
 
 
 def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, folder: str, download: bool) -> T:
-    """Reads a data set, or says what is missing and how to get it.
+    """Read a data set, or say what is missing and how to get it.
 
     Processes that are to download the same one wait for the first of them, and then find its files.
 

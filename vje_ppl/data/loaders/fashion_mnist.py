@@ -1,16 +1,19 @@
-"""Fashion-MNIST: 60,000 training and 10,000 test images of clothes, grey, 28×28 pixels."""
+"""Fashion-MNIST, in the IDX format: 60,000 training and 10,000 test images of clothes, grey, 28×28 pixels."""
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from vje_ppl.data.image_set import ImageData, InMemoryImages
 from vje_ppl.data.loaders.download import read_or_download
-from vje_ppl.data.loaders.idx import read_idx
 from vje_ppl.data.selection import fixed_subset, select_class
+from vje_ppl.errors import UserError
 
 _PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 
@@ -18,7 +21,7 @@ _PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 def fashion_mnist(
     root: str, download: bool = False, subset: int | None = None, only_class: str | int | None = None
 ) -> ImageData:
-    """Loads Fashion-MNIST.
+    """Load Fashion-MNIST.
 
     Args:
         root: the folder that holds torchvision's `FashionMNIST/raw`, or the four `-ubyte` files themselves, compressed
@@ -60,3 +63,34 @@ def _read_split(folder: Path, split: str, classes: tuple[str, ...]) -> InMemoryI
     if labels.max(initial=0) >= len(classes):
         raise ValueError(f"{split} has the label {labels.max()}, and there are {len(classes)} classes")
     return InMemoryImages(torch.from_numpy(images[:, None]), torch.from_numpy(labels.astype(np.int64)), classes)
+
+
+_UNSIGNED_BYTES = 0x08
+
+
+def read_idx(path: Path) -> UInt8[np.ndarray, " ..."]:
+    """Read an array of bytes.
+
+    Args:
+        path: the file; a name that ends in `.gz` is decompressed.
+
+    Raises:
+        UserError: if the file is not an IDX file of bytes, or is truncated.
+
+    Source: the format's description at the end of http://yann.lecun.com/exdb/mnist/: two zero bytes, the type, the
+    number of dimensions, the dimensions as big-endian 32-bit integers, the data.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"the file {path} cannot be read ({error}); delete it and download it again.") from error
+    if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTES]):
+        raise UserError(f"the file {path} is not an IDX file of bytes; delete it and download it again.")
+    start = 4 + 4 * content[3]
+    shape = np.frombuffer(content[4:start], dtype=">u4").astype(np.int64)
+    if len(content) != start + shape.prod():
+        raise UserError(
+            f"the file {path} should hold {start + shape.prod()} bytes and holds {len(content)}; delete it and "
+            "download it again."
+        )
+    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=start).reshape(shape)

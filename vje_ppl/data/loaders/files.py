@@ -1,4 +1,4 @@
-"""Turns found image files into an image set: small ones decoded into memory, others streamed."""
+"""Image files as an image set: small ones decoded into memory, others streamed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vje_ppl.data.decode import UnreadableImageError, read_image, read_size
+from vje_ppl.data.decode import UnreadableImageError, largest_sixteen_bits, read_image, read_size
 from vje_ppl.data.file_loader import warn_of_skips
 from vje_ppl.data.image_files import FileNames, ImageFiles
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
+from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages
 from vje_ppl.errors import UserError
 
@@ -38,7 +39,7 @@ class FileOptions:
 
 
 def file_options(channels: int, workers: int, on_error: str, memory_mb: float, bits: int | None = None) -> FileOptions:
-    """Checks the options of the command line."""
+    """Check the options of the command line."""
     if on_error not in ("raise", "skip"):
         raise UserError(f"data.on_error must be raise or skip, got {on_error}.")
     if channels not in (1, 3):
@@ -60,7 +61,7 @@ def first_size(found: FoundImages, options: FileOptions) -> tuple[int, int]:
 
 
 def open_images(found: FoundImages, options: FileOptions) -> ImageSet:
-    """Makes an image set of files.
+    """Make an image set of files.
 
     Images of one size, of at most 96 pixels a side, that fit into the memory allowed are decoded now (0.1 ms for a
     32×32 JPEG); any others are streamed.
@@ -73,7 +74,7 @@ def open_images(found: FoundImages, options: FileOptions) -> ImageSet:
 
 
 def stream_images(found: FoundImages, options: FileOptions) -> StreamedImages:
-    """Makes an image set that is decoded as it is used."""
+    """Make an image set that is decoded as it is used."""
     labels = None if found.labels is None else torch.from_numpy(found.labels)
     return StreamedImages(
         found.paths,
@@ -118,3 +119,41 @@ def _decode(found: FoundImages, options: FileOptions) -> InMemoryImages | None:
         files=files.select(np.array(kept, dtype=np.int64)),
         keys=found.keys[kept],
     )
+
+
+_LOOKED_AT = 16
+_USUAL = (8, 10, 12, 14)
+
+
+def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
+    """Look at up to 16 of the images, where `data.bits` does not say how many bits they have.
+
+    Those of 16 bits are taken to fill their range. If none reaches a quarter of it a warning says so.
+
+    Args:
+        name: the data set's.
+        found: the images.
+        options: how they are read.
+
+    Raises:
+        UserError: if none reaches a sixteenth, so that they would be read as nearly black.
+    """
+    if options.bits is not None:
+        return
+    places = np.unique(np.linspace(0, len(found.paths) - 1, min(_LOOKED_AT, len(found.paths))).astype(int))
+    reached = [value for place in places if (value := _largest(found, int(place))) is not None]
+    if not reached or max(reached) >= 1 << 14:
+        return
+    likely = next(bits for bits in _USUAL if max(reached) < 1 << bits)
+    told = f"the 16-bit images of {name} reach {max(reached)} of 65535 in the {len(reached)} that were looked at"
+    remedy = f"give data.bits={likely} if their values have {likely} bits, or data.bits=16 to read them as they are"
+    if max(reached) < 1 << 12:
+        raise UserError(f"{told} and would be read as nearly black; {remedy}.")
+    say_once(f"{told} and are read as dark; {remedy}")
+
+
+def _largest(found: FoundImages, place: int) -> int | None:
+    try:
+        return largest_sixteen_bits(found.paths[place])
+    except UnreadableImageError:  # which is dealt with as `data.on_error` says when it is read
+        return None

@@ -91,7 +91,7 @@ def hf_dataset(
     only_class: str | int | None = None,
     bits: int | None = None,
 ) -> ImageData:
-    """Opens what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; nothing is downloaded, no script is run.
+    """Open what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; nothing is downloaded, no script is run.
 
     Images stay encoded in the table, of which the library reads any row at any time; workers decode them as they do
     files. So images are numbered and shuffled like any others.

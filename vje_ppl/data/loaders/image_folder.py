@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vje_ppl.data.image_set import ImageData, ImageSet, shortened
-from vje_ppl.data.loaders.bit_depth import check_bits
-from vje_ppl.data.loaders.files import FileOptions, file_options, first_size, open_images
+from vje_ppl.data.loaders.files import FileOptions, check_bits, file_options, first_size, open_images
 from vje_ppl.data.loaders.labels import UNLABELLED, labelled
 from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in
@@ -34,7 +33,7 @@ def image_folder(
     only_class: str | int | None = None,
     bits: int | None = None,
 ) -> ImageData:
-    """Finds the images below a folder.
+    """Find the images below a folder.
 
     The folder holds images, or a folder of images per class, or `train` and perhaps `test` (or `val`), each of one of
     these two forms and spelled as `Training`, `test_set` or the like; of `test` and `val`, the former is tested on,
@@ -91,8 +90,7 @@ def image_data(
         bank = None  # a single class has nothing to be told from
     chosen = select_class(train_images, only_class)
     said = (*notes, *_without_test_images(train, test))
-    held_out = test is not None and test.held_out
-    return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes, said, held_out)
+    return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes, said)
 
 
 def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, FoundImages | None, list[str]]:
@@ -148,7 +146,7 @@ def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
 
 
 def _check_classes(found: FoundImages, opened: ImageSet) -> None:
-    """Refuses a class of which every image was skipped; of images that are streamed, none is as yet."""
+    """Refuse a class of which every image was skipped; of images that are streamed, none is as yet."""
     if found.labels is None or opened.labels is None or found.classes is None:
         return
     lost = sorted(set(found.labels.tolist()) - set(opened.labels.tolist()) - {UNLABELLED})
@@ -164,7 +162,7 @@ def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, Fou
     if found.labels is None:
         return found, None
     train, test = hold_out_by_name(found.labels, found.keys, test_fraction, Stream.TEST_SPLIT)
-    return found.select(train), replace(found.select(test), held_out=True) if len(test) else None
+    return found.select(train), found.select(test) if len(test) else None
 
 
 def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:

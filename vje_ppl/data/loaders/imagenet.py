@@ -19,7 +19,7 @@ def imagenet(
     image_size: int = 224,
     only_class: str | int | None = None,
 ) -> ImageData:
-    """Finds ImageNet's files, which workers decode as they are needed.
+    """Find ImageNet's files, which workers decode as they are needed.
 
     Args:
         root: the folder that holds `train` and `val`.

@@ -24,13 +24,13 @@ class LeftOut:
         self._first: dict[str, str] = {}
 
     def add(self, name: str, kind: str | None = None) -> None:
-        """Counts a file, by its extension unless another kind is given."""
+        """Count a file, by its extension unless another kind is given."""
         kind = extension(name) if kind is None else kind
         self._counts[kind] += 1
         self._first.setdefault(kind, name)
 
     def add_all(self, other: LeftOut) -> None:
-        """Counts what another one has counted."""
+        """Add the counts of another one."""
         self._counts.update(other._counts)
         self._first = other._first | self._first
 
@@ -48,7 +48,7 @@ class LeftOut:
         return ", ".join(f"{count} × {kind or 'no extension'} ({self._first[kind]})" for kind, count in kinds)
 
     def report(self, place: object) -> None:
-        """Says what was left out of a place, as `say_once` does."""
+        """Say what was left out of a place, as `say_once` does."""
         if self._counts:
             say_once(f"left out {len(self)} file(s) in {place}, which Pillow cannot read here as images: {self}")
 

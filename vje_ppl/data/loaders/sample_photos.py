@@ -12,7 +12,7 @@ SIDE = 32  # pixels
 
 
 def sample_photos(subset: int | None = None, only_class: str | int | None = None) -> ImageData:
-    """Cuts both photographs into patches of 32×32 pixels.
+    """Cut both photographs into patches of 32×32 pixels.
 
     As on a chessboard, every other patch is a test image, so that both parts show the same scenes.
 

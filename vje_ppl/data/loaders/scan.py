@@ -29,14 +29,12 @@ class FoundImages:
         labels: class indices, [N], with −1 for a file without a label; None where none has one.
         classes: names of the classes, or None.
         root: the folder in which they were looked for, where they have paths.
-        held_out: whether they are a share of the training images.
     """
 
     paths: list[str] | ImageFiles
     labels: Int64[np.ndarray, " N"] | None
     classes: tuple[str, ...] | None
     root: str = ""
-    held_out: bool = False
 
     @cached_property
     def keys(self) -> UInt64[np.ndarray, " N"]:
@@ -54,7 +52,7 @@ class FoundImages:
         return folder if inside else None
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> FoundImages:
-        """Returns the files at `indices`, in that order."""
+        """Return the files at `indices`, in that order."""
         labels = None if self.labels is None else self.labels[indices]
         paths = self.paths
         chosen = paths.select(indices) if isinstance(paths, ImageFiles) else [paths[index] for index in indices]
@@ -62,7 +60,7 @@ class FoundImages:
 
 
 def find_images(folder: Path) -> FoundImages:
-    """Finds the images of a folder: the files that Pillow opens on this machine (see `vje_ppl.data.formats`).
+    """Find the images of a folder: the files that Pillow opens on this machine (see `vje_ppl.data.formats`).
 
     Images right in the folder are unlabelled. Otherwise each subfolder with images in it, at any depth, is a class; a
     single such subfolder is no labelling. Hidden files and folders do not count. Other files are left out, which a

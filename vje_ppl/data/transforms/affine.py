@@ -38,7 +38,7 @@ class RandomAffine(Filter):
             )
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "N 2 3"]:
-        """Draws, for each image, the map from a place in the view to the place it is read from.
+        """Draw, for each image, the map from a place in the view to the place it is read from.
 
         Places are in half sides from the centre, x before y.
         """

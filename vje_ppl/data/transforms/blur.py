@@ -39,12 +39,12 @@ class GaussianBlur(Filter):
             raise UserError(f"the blur's sigma must satisfy 0.01 <= lowest <= highest <= 1000, got {list(self.sigma)}.")
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, " N"]:
-        """Draws the standard deviations in pixels; 0 stands for an image that stays sharp."""
+        """Draw the standard deviations in pixels; 0 stands for an image that stays sharp."""
         sigma = rng.uniform(*self.sigma, shape[0])
         return np.where(rng.random(shape[0]) < self.p, sigma, 0).astype(np.float32)
 
     def apply(self, images: Float[Tensor, "N C H W"], draws: Float32[np.ndarray, " N"]) -> Float[Tensor, "N C H W"]:
-        """Blurs the chosen images in place."""
+        """Blur the chosen images in place."""
         # Chosen on the CPU: selecting by a mask on the device would make the CPU wait for it.
         chosen = np.flatnonzero(draws)
         if not len(chosen):
@@ -63,7 +63,7 @@ class GaussianBlur(Filter):
 
 
 def tap_by_tap(image: Float[Tensor, "C H W"], kernel: Float32[np.ndarray, " K"]) -> Float[Tensor, "C H W"]:
-    """Blurs one image by shifted sums, which a CPU's cache holds: three times as fast there as in groups."""
+    """Blur one image by shifted sums, which a CPU's cache holds: three times as fast there as in groups."""
     reach = len(kernel) // 2
     for axis, pad in ((1, (0, 0, reach, reach)), (2, (reach, reach, 0, 0))):
         padded, side = F.pad(image[None], pad, mode="reflect")[0], image.shape[axis]
@@ -75,7 +75,7 @@ def tap_by_tap(image: Float[Tensor, "C H W"], kernel: Float32[np.ndarray, " K"])
 
 
 def in_groups(images: Float[Tensor, "N C H W"], kernels: Float[Tensor, "N K"]) -> Float[Tensor, "N C H W"]:
-    """Blurs images by two convolutions: as one image with a channel, and a group, for each channel of each of them."""
+    """Blur images by two convolutions: as one image with a channel, and a group, for each channel of each of them."""
     count, channels, height, width = images.shape
     reach = kernels.shape[1] // 2
     weights = kernels.repeat_interleave(channels, dim=0)[:, None, None]

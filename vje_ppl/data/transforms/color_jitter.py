@@ -52,7 +52,7 @@ class ColorJitter(ColorTransform):
         self.p = probability(p)
 
     def draw(self, rng: np.random.Generator, count: int, channels: int) -> ColorMap:
-        """Draws one composed map for each of `count` images."""
+        """Draw one composed map for each of `count` images."""
         brightness, contrast, saturation = (
             rng.uniform(max(0, 1 - amount), 1 + amount, count)
             for amount in (self.brightness, self.contrast, self.saturation)

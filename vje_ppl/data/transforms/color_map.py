@@ -23,7 +23,7 @@ class ColorMap:
     colour after the first is B₁ m. A whole chain is thus one 3 × 3 matrix and one bias per image.
 
     Attributes:
-        pixel: A, [N, C, C].
+        pixel: a, [N, C, C].
         mean: B, [N, C, C].
     """
 
@@ -51,7 +51,7 @@ class ColorMap:
         return ColorMap(self.pixel[rows], self.mean[rows])
 
     def apply(self, pixels: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-        """Maps values of 0 to 255 to [0, 1], clamping once at the end."""
+        """Map values of 0 to 255 to [0, 1], clamping once at the end."""
         count, channels, height, width = pixels.shape
         pixel, mean = to_device(self.pixel / 255, pixels.device), to_device(self.mean / 255, pixels.device)
         bias = torch.bmm(mean - pixel, pixels.mean((2, 3))[..., None])

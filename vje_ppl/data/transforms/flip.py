@@ -15,7 +15,7 @@ class HorizontalFlip(BoxTransform):
         self.p = probability(p)
 
     def __call__(self, rng: np.random.Generator, boxes: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, "N 4"]:
-        """Reads the boxes of the chosen images from right to left."""
+        """Read the boxes of the chosen images from right to left."""
         return _backwards(boxes, rng.random(len(boxes)) < self.p, start=1, extent=3)
 
 
@@ -26,7 +26,7 @@ class VerticalFlip(BoxTransform):
         self.p = probability(p)
 
     def __call__(self, rng: np.random.Generator, boxes: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, "N 4"]:
-        """Reads the boxes of the chosen images from bottom to top."""
+        """Read the boxes of the chosen images from bottom to top."""
         return _backwards(boxes, rng.random(len(boxes)) < self.p, start=0, extent=2)
 
 

@@ -15,7 +15,7 @@ class RandomGrayscale(ColorTransform):
         self.p = probability(p)
 
     def draw(self, rng: np.random.Generator, count: int, channels: int) -> ColorMap:
-        """Draws which of `count` images lose their colour."""
+        """Draw which of `count` images lose their colour."""
         chosen = rng.random(count) < self.p
         if channels != 3:
             return ColorMap.identity(count, channels)

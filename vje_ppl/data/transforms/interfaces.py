@@ -22,7 +22,7 @@ class BoxTransform(ABC):
 
     @abstractmethod
     def __call__(self, rng: np.random.Generator, boxes: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, "N 4"]:
-        """Draws one box per image inside the given ones.
+        """Draw one box per image inside the given ones.
 
         Args:
             rng: the generator to draw from.
@@ -39,7 +39,7 @@ class ColorTransform(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, count: int, channels: int) -> ColorMap:
-        """Draws one map for each of `count` images with `channels` channels."""
+        """Draw one map for each of `count` images with `channels` channels."""
 
 
 class Filter(ABC):
@@ -47,15 +47,15 @@ class Filter(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "N ..."]:
-        """Draws the parameters of a global batch of `shape` [N, C, H, W], one row per image."""
+        """Draw the parameters of a global batch of `shape` [N, C, H, W], one row per image."""
 
     @abstractmethod
     def apply(self, images: Float[Tensor, "N C H W"], draws: Float32[np.ndarray, "N ..."]) -> Float[Tensor, "N C H W"]:
-        """Returns the images changed by their rows of parameters; may overwrite its input."""
+        """Change the images by their rows of parameters; may overwrite the input."""
 
 
 def probability(value: float) -> float:
-    """Returns `value`, or says that it is no probability."""
+    """Return `value`, or refuse it if it is not a probability."""
     if not 0 <= value <= 1:
         raise UserError(f"a transform's p is a probability between 0 and 1, got {value}.")
     return value

@@ -29,11 +29,11 @@ class GaussianNoise(Filter):
         self.std = std
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "N C H W"]:
-        """Draws the noise."""
+        """Draw the noise."""
         return rng.standard_normal(shape, dtype=np.float32) * np.float32(self.std)
 
     def apply(
         self, images: Float[Tensor, "N C H W"], draws: Float32[np.ndarray, "N C H W"]
     ) -> Float[Tensor, "N C H W"]:
-        """Adds the noise in place."""
+        """Add the noise in place."""
         return images.add_(to_device(draws, images.device)).clamp_(0, 1)

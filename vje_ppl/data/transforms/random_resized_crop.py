@@ -36,7 +36,7 @@ class RandomResizedCrop(BoxTransform):
             raise UserError(f"the crop's ratio must satisfy 0.01 <= lowest <= highest <= 100, got {list(self.ratio)}.")
 
     def __call__(self, rng: np.random.Generator, boxes: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, "N 4"]:
-        """Draws one box per image inside the given ones."""
+        """Draw one box per image inside the given ones."""
         count = len(boxes)
         full_height, full_width = np.abs(boxes[:, 2:3]), np.abs(boxes[:, 3:4])
         area = full_height * full_width * rng.uniform(*self.scale, (count, self.ATTEMPTS))

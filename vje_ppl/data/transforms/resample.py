@@ -41,7 +41,7 @@ def interpolation_weights(
 def cut_and_resize(
     images: Float[Tensor, "N C H W"], boxes: Float[Tensor, "N 4"], size: int
 ) -> Float[Tensor, "N C size size"]:
-    """Resizes one box of every image to `size` × `size`.
+    """Resize one box of every image to `size` × `size`.
 
     Args:
         images: any scale of values, [N, C, H, W].

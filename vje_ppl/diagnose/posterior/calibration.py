@@ -17,9 +17,7 @@ from vje_ppl.diagnose.posterior.ported_program import Observed
 from vje_ppl.diagnose.posterior.problem import PosteriorProblem
 from vje_ppl.diagnose.posterior.reference import Reference
 from vje_ppl.diagnose.statistics.pit import rank_with_ties
-from vje_ppl.randomness import stream_seed
-
-_SIMULATION, _GUIDE, _TIES = 0x64696106, 0x64696107, 0x6469610A
+from vje_ppl.randomness import Stream, stream_seed
 
 #: Features whose ranks are looked at, at most, beside the latent's norm and the log-likelihood.
 FEATURES = 6
@@ -43,7 +41,7 @@ class Ranks:
     among: int
 
     def uniform(self, quantity: str) -> Float[np.ndarray, " M"]:
-        """Ranks on (0, 1), where they are uniform for a correct posterior; each is spread over its place at random."""
+        """The ranks on (0, 1), uniform for a correct posterior; each is spread over its place at random."""
         spread = np.random.default_rng(0).random(len(self.ranks[quantity]))
         return (self.ranks[quantity] + spread) / (self.among + 1)
 
@@ -114,14 +112,14 @@ def calibrate(reference: Reference) -> Calibration:
     )
     with reference.stage("gaussians", f"{len(truth)} simulations"):
         whitening = reference.whitening(lanes)
-    seed = stream_seed(problem.seed, _SIMULATION, 1)
+    seed = stream_seed(problem.seed, Stream.SIMULATION, 1)
     chains = reference.run_chains((lanes, whitening), seed, f"{len(truth)} simulations, one chain each")
     quantities = _quantities(problem, observed, lanes.scale)
-    ties = np.random.default_rng(stream_seed(problem.seed, _TIES))
+    ties = np.random.default_rng(stream_seed(problem.seed, Stream.TIES))
     ranks = [_rank("NUTS", truth, _thinned(chains.latent), quantities, ties)]
     if problem.guide_of is not None:
         mean, scale = problem.guide_of(observed, problem.scale[image])
-        rng = np.random.default_rng(stream_seed(problem.seed, _GUIDE))
+        rng = np.random.default_rng(stream_seed(problem.seed, Stream.SIMULATED_GUIDE))
         noise = rng.standard_normal((len(mean), RANKED, problem.dim))
         draws = mean[:, None] + scale[:, None] * noise.astype(np.float32)
         ranks.append(_rank("the guide", truth, draws, quantities, ties))
@@ -133,7 +131,7 @@ def calibrate(reference: Reference) -> Calibration:
 def _simulate(problem: PosteriorProblem, count: int) -> tuple[np.ndarray, Observed, np.ndarray]:
     """Latents, what is observed of them, and whose scale that was."""
     image = np.arange(count) % problem.images
-    key_latent, key_observed = random.split(random.key(stream_seed(problem.seed, _SIMULATION) % 2**32))
+    key_latent, key_observed = random.split(random.key(stream_seed(problem.seed, Stream.SIMULATION) % 2**32))
     latent = problem.program.prior().sample(key_latent, (count,))
     observed = problem.program.draw_observed(key_observed, latent, jnp.asarray(problem.scale[image]))
     return np.asarray(latent), {name: np.asarray(value) for name, value in observed.items()}, image

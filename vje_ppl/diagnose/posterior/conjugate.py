@@ -1,4 +1,4 @@
-"""A synthetic case where everything is known: Normal prior, Normal likelihood, and the exact posterior as guide."""
+"""A synthetic case with a known answer: Normal prior, Normal likelihood, and the exact posterior as guide."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ConjugateCase:
 
         q(s | z) = Normal(z / (1 + σ²), diag(σ² / (1 + σ²)))
 
-    so that k-hat, gap and calibration have nothing to complain of, unless a fault is planted.
+    so that k-hat, gap and calibration find nothing unless a fault is planted.
 
     Args:
         images: N.
         dim: D.
-        seed: of everything drawn.
-        draws: of the guide, S.
-        fault: what is planted.
+        seed: seed of all draws.
+        draws: number S of draws of the guide.
+        fault: the planted fault.
 
     Raises:
         UserError: for less than one image or feature.
@@ -84,7 +84,7 @@ class ConjugateCase:
 
 @dataclass(frozen=True)
 class _Moments:
-    """What faults change."""
+    """The moments that faults change."""
 
     mean: Any
     scale: Any
@@ -96,11 +96,3 @@ def exact_posterior(
     """Mean and standard deviation of s given z, in closed form."""
     precision = 1 + 1 / np.square(scale)
     return target / np.square(scale) / precision, 1 / np.sqrt(precision)
-
-
-def exact_log_evidence(
-    target: Float[np.ndarray, "*batch D"], scale: Float[np.ndarray, "*batch D"]
-) -> Float[np.ndarray, "*batch"]:
-    """Log p(z) = log Normal(z; 0, I + diag(σ²)), in nats."""
-    variance = 1 + np.square(scale, dtype=np.float64)
-    return -0.5 * (np.square(target) / variance + np.log(2 * math.pi * variance)).sum(-1)

@@ -15,9 +15,7 @@ from jax import random
 
 from vje_ppl.diagnose.posterior.problem import BAYESIAN, PosteriorProblem
 from vje_ppl.diagnose.posterior.reference import Reference
-from vje_ppl.randomness import stream_seed
-
-_PRIOR, _PREDICTIVE = 0x64696108, 0x64696109
+from vje_ppl.randomness import Stream, stream_seed
 
 #: Variables with a dimension `feature`.
 _PER_FEATURE = frozenset({"latent", "likelihood_scale", "direction", "embedding", "rhat", "ess_bulk"})
@@ -81,11 +79,11 @@ def write_datatree(
         },
         "log_likelihood": {name: _float(one[:, 0]) for name, one in terms.sites.items()},
     }
-    key = random.key(stream_seed(problem.seed, _PRIOR) % 2**32)
+    key = random.key(stream_seed(problem.seed, Stream.DATATREE_PRIOR) % 2**32)
     prior = np.asarray(problem.program.prior().sample(key, (samples, problem.images)))
     groups["prior"] = {"latent": _float(prior[..., features])}
     for number, (group, latent) in enumerate((("posterior_predictive", guide), ("prior_predictive", prior))):
-        groups[group] = _predictive(problem, latent, stream_seed(problem.seed, _PREDICTIVE, number))
+        groups[group] = _predictive(problem, latent, stream_seed(problem.seed, Stream.DATATREE_PREDICTIVE, number))
     observed = _observed(problem, features)
     # ArviZ looks for draws of everything in `observed_data`
     groups["observed_data"] = {name: one for name, one in observed.items() if name in groups["posterior_predictive"]}
@@ -108,13 +106,8 @@ def write_datatree(
             "divergences": sampled.convergence.divergences,
             "converged": sampled.convergence.converged,
         }
-    _write(path, groups, _coordinates(problem, features, index, labels), attributes)
-
-
-def _coordinates(
-    problem: PosteriorProblem, features: np.ndarray, index: Sequence[int], labels: Sequence[str]
-) -> dict[str, Any]:
-    return {"image": np.asarray(index), "feature": features, "label": np.asarray([str(one) for one in labels])}
+    coordinates = {"image": np.asarray(index), "feature": features, "label": np.asarray([str(one) for one in labels])}
+    _write(path, groups, coordinates, attributes)
 
 
 def _float(values: np.ndarray) -> np.ndarray:

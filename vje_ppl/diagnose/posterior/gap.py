@@ -15,7 +15,7 @@ from jax import random
 from jax.scipy.special import gammaln, logsumexp
 from jaxtyping import Array, Float
 
-from vje_ppl.diagnose.posterior.lanes import Whitening
+from vje_ppl.diagnose.posterior.lanes import PosteriorMap
 from vje_ppl.diagnose.posterior.ported_program import Observed, PortedProgram
 from vje_ppl.diagnose.posterior.problem import PosteriorProblem, Power, log_joint
 
@@ -114,7 +114,7 @@ def measure(
     function: Callable,
     problem: PosteriorProblem,
     power: Power,
-    best: Whitening,
+    best: PosteriorMap,
     shared: tuple[np.ndarray, np.ndarray],
     draws: int,
 ) -> Measured:
@@ -211,7 +211,7 @@ def _measure(
     power: Array,
     scale: Array,
     observed: Observed,
-    best: Whitening,
+    best: PosteriorMap,
     shared: tuple[Array, Array],
     guide: tuple[Array, Array],
     *,
@@ -241,7 +241,7 @@ def _log_normal(noise: Array) -> Array:
     return -0.5 * (jnp.square(noise).sum(-1) + noise.shape[-1] * math.log(2 * math.pi))
 
 
-def _log_mixture(best: Whitening, diagonal: Whitening, latent: Array) -> Array:
+def _log_mixture(best: PosteriorMap, diagonal: PosteriorMap, latent: Array) -> Array:
     """Log density of the three proposals in equal parts."""
     dim, noise = latent.shape[-1], best.inverse(latent)
     squared = jnp.square(noise).sum(-1)

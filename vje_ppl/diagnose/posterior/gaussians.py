@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import random
 from jaxtyping import Array, Float
 
-from vje_ppl.diagnose.posterior.lanes import Lanes, Whitening
+from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap
 from vje_ppl.diagnose.posterior.ported_program import Observed, PortedProgram
 from vje_ppl.diagnose.posterior.problem import log_joint
 
@@ -23,7 +23,7 @@ STEPS, LEARNING_RATE, PAIRS, AVERAGED = 300, 0.1, 6, 120
 _LARGEST_STRETCH = 30.0
 
 
-def best_gaussian(program: PortedProgram, lanes: Lanes, key: jax.Array) -> Whitening:
+def best_gaussian(program: PortedProgram, lanes: Lanes, key: jax.Array) -> PosteriorMap:
     """For each lane, the diagonal Gaussian with the largest ELBO, and how much the posterior exceeds it along its mean.
 
     Maximizes E_q[log p(s) + power · log p(z | s)] + H(q) over mean and log scale by Adam on reparameterized draws. It
@@ -60,7 +60,7 @@ def best_gaussian(program: PortedProgram, lanes: Lanes, key: jax.Array) -> White
 
     curved = jax.vmap(curvature)(mean, scale, along, lanes)
     stretch = jnp.clip(jnp.reciprocal(jnp.sqrt(jnp.maximum(curved, 1e-6))) - 1, 0, _LARGEST_STRETCH)
-    return Whitening(mean, scale, along, jnp.where(jnp.isfinite(stretch), stretch, 0.0))
+    return PosteriorMap(mean, scale, along, jnp.where(jnp.isfinite(stretch), stretch, 0.0))
 
 
 def best_shared_gaussian(

@@ -61,7 +61,7 @@ def in_blocks(function: Callable[..., Any], size: int, *lanes: Any) -> Any:
 
 @as_pytree
 @dataclass(frozen=True, eq=False)
-class Whitening:
+class PosteriorMap:
     """An affine map from standard coordinates ε to latents, in which a posterior looks like Normal(0, I):
 
         s = loc + scale · (ε + stretch · along (along · ε))
@@ -95,7 +95,7 @@ class Whitening:
         numpy = np if isinstance(self.loc, np.ndarray) else jnp
         return numpy.log(self.scale).sum(-1) + numpy.log1p(self.stretch)
 
-    def unstretched(self) -> Whitening:
+    def unstretched(self) -> PosteriorMap:
         """Its diagonal part."""
         return replace(self, stretch=0 * self.stretch)
 

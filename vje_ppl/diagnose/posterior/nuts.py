@@ -18,7 +18,7 @@ from numpyro.infer.hmc import hmc
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from vje_ppl.diagnose.posterior.lanes import Lanes, Whitening
+from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap
 from vje_ppl.diagnose.posterior.ported_program import PortedProgram
 from vje_ppl.diagnose.posterior.problem import log_joint
 
@@ -85,18 +85,16 @@ class Convergence:
         rhat: rank-normalized split R-hat, shape (N, D).
         ess: bulk effective sample size of all chains together, shape (N, D).
         divergences: number of divergent transitions, shape (N,).
-        needed_ess: what `ess` has to reach.
     """
 
     rhat: Float[np.ndarray, "N D"]
     ess: Float[np.ndarray, "N D"]
     divergences: Int[np.ndarray, " N"]
-    needed_ess: float = SMALLEST_ESS
 
     @property
     def converged(self) -> Bool[np.ndarray, " N"]:
         """Which posteriors count as sampled."""
-        mixed = (self.rhat.max(-1) <= LARGEST_RHAT) & (self.ess.min(-1) >= self.needed_ess)
+        mixed = (self.rhat.max(-1) <= LARGEST_RHAT) & (self.ess.min(-1) >= SMALLEST_ESS)
         return mixed & (self.divergences == 0)
 
 
@@ -129,7 +127,7 @@ def _rhat_and_ess(latent: Float[np.ndarray, "C S D"]) -> tuple[np.ndarray, np.nd
 
 
 def _normal_scores(values: Float[np.ndarray, "C S D"]) -> Float[np.ndarray, "C S D"]:
-    """Ranks among all draws, as quantiles of Normal(0, 1)."""
+    """The ranks among all draws, as quantiles of Normal(0, 1)."""
     flat = values.reshape(-1, values.shape[-1])
     return ndtri((rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25)).reshape(values.shape)
 
@@ -162,7 +160,7 @@ class NUTS:
     def __init__(self, program: PortedProgram, options: NUTSOptions) -> None:
         self.options = options
 
-        def potential_of(lane: Lanes, whitening: Whitening) -> Callable[[jax.Array], jax.Array]:
+        def potential_of(lane: Lanes, whitening: PosteriorMap) -> Callable[[jax.Array], jax.Array]:
             def potential(noise: jax.Array) -> jax.Array:
                 return -log_joint(program, lane.power, whitening(noise), lane.scale, lane.observed)
 
@@ -170,7 +168,7 @@ class NUTS:
 
         start, transition = hmc(potential_fn_gen=potential_of, algo="NUTS")
 
-        def started(key: jax.Array, lane: Lanes, whitening: Whitening) -> Any:
+        def started(key: jax.Array, lane: Lanes, whitening: PosteriorMap) -> Any:
             first, rest = random.split(key)
             return start(
                 random.normal(first, lane.scale.shape),
@@ -183,11 +181,11 @@ class NUTS:
                 rng_key=rest,
             )
 
-        def moved(state: Any, lane: Lanes, whitening: Whitening) -> Any:
+        def moved(state: Any, lane: Lanes, whitening: PosteriorMap) -> Any:
             return transition(state, (lane, whitening))
 
         @partial(jax.jit, static_argnums=3)
-        def advance(state: Any, lanes: Lanes, whitening: Whitening, count: int) -> tuple[Any, dict[str, Any]]:
+        def advance(state: Any, lanes: Lanes, whitening: PosteriorMap, count: int) -> tuple[Any, dict[str, Any]]:
             def transitions(_: Any, carried: tuple[Any, Any]) -> tuple[Any, Any]:
                 state, diverging = carried
                 state = jax.vmap(moved)(state, lanes, whitening)
@@ -211,7 +209,7 @@ class NUTS:
         self._start, self._advance = jax.jit(jax.vmap(started)), advance
 
     def __call__(
-        self, lanes: Lanes, whitening: Whitening, seed: int, report: Callable[[int], None] | None = None
+        self, lanes: Lanes, whitening: PosteriorMap, seed: int, report: Callable[[int], None] | None = None
     ) -> Chains:
         """Sample every lane.
 

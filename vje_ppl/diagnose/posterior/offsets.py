@@ -13,9 +13,7 @@ from vje_ppl.diagnose.posterior.reference import Gaussians
 from vje_ppl.diagnose.run import FIRST_TARGET, SOURCE, DiagnosedRun
 from vje_ppl.measures.anomaly.conditional_densities import map_posterior, pair_terms
 from vje_ppl.program.moments import moments
-from vje_ppl.randomness import stream_seed
-
-_NOISE = 0x64696105
+from vje_ppl.randomness import Stream, stream_seed
 
 #: A feature is odd whose scale is off by this factor beside the others', or its mean by so many standard deviations.
 ODD_FACTOR, ODD_SHIFT = 3.0, 2.0
@@ -108,7 +106,7 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
     optimizer = torch.optim.Adam([shift, log_factor], lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
     with torch.random.fork_rng(devices=[target.device] if target.device.type == "cuda" else []), torch.enable_grad():
-        torch.manual_seed(stream_seed(run.seed, _NOISE))
+        torch.manual_seed(stream_seed(run.seed, Stream.OFFSETS))
         lost = torch.zeros(2, dim, device=target.device)
         for _ in range(_STEPS):
             loss = -_objective(wide, posterior, target, shift, log_factor).mean()
@@ -151,7 +149,7 @@ def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Te
     def gradients(at: Tensor) -> Tensor:
         each = at.detach().expand(images, -1).clone().requires_grad_()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(run.seed, _NOISE, 1))
+            torch.manual_seed(stream_seed(run.seed, Stream.OFFSETS, 1))
             value = _objective(run, posterior, target, each, log_factor.detach()).mean(0).sum()
         found = torch.autograd.grad(value, each)[0]
         return found.where(found.isfinite(), 0.0)

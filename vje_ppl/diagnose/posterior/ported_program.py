@@ -14,7 +14,7 @@ from numpyro import handlers
 from torch import Tensor, nn
 
 from vje_ppl.runs.trained_run import TrainedRun
-from vje_ppl.settings.twins import asked_posterior, build_model, twin
+from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 
 #: Values of the observed sites by name, each (..., N, event).
 Observed = dict[str, Any]
@@ -93,7 +93,7 @@ def ported_program(run: TrainedRun) -> PortedProgram:
     """
     model, guide = run.program.model, run.program.guide
     port, values = build_model(run.config, guide.dim, model)
-    asked = asked_posterior(model.prior, guide.infer)
+    asked = posterior_for_prior(model.prior, guide.infer)
     if asked is not None:
         port.prior.bind(lambda _: _posterior_twin(asked))
     return PortedProgram(port.prior, port.likelihood, values)

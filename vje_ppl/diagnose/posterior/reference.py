@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,14 +17,11 @@ from tqdm import tqdm
 from vje_ppl.diagnose.posterior.gap import Gap, compiled_measure, measure, split
 from vje_ppl.diagnose.posterior.gaussians import compiled
 from vje_ppl.diagnose.posterior.importance import bounds, khat
-from vje_ppl.diagnose.posterior.lanes import Lanes, Whitening, in_blocks, repeated
-from vje_ppl.diagnose.posterior.nuts import NUTS, Chains, Convergence, NUTSOptions, convergence, sampler_of
+from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap, in_blocks, repeated
+from vje_ppl.diagnose.posterior.nuts import Chains, Convergence, NUTSOptions, convergence, sampler_of
 from vje_ppl.diagnose.posterior.problem import LatentTerms, PosteriorProblem, Power, powers
-from vje_ppl.randomness import stream_seed
-from vje_ppl.terminal.say import say
-
-#: Streams of random numbers.
-_SEARCH, _CHAINS = 0x64696103, 0x64696104
+from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.terminal.progress import progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +34,7 @@ class Gaussians:
         shared_scale: likewise.
     """
 
-    best: Whitening
+    best: PosteriorMap
     shared_mean: Float[np.ndarray, "N D"]
     shared_scale: Float[np.ndarray, "N D"]
 
@@ -117,28 +114,15 @@ class Reference:
         """Lanes at a time: chains of all images."""
         return self.problem.images * self.options.chains
 
-    @property
-    def sampler(self) -> NUTS:
-        """The sampler, compiled at its first call."""
-        return sampler_of(self.problem.program, self.options)
-
-    @property
-    def _searches(self) -> tuple[Callable, Callable]:
-        return compiled(self.problem.program)
-
-    @property
-    def _measure(self) -> Callable:
-        return compiled_measure(self.problem.program)
-
     @cached_property
     def guide_terms(self) -> LatentTerms:
         """Prior and likelihood at the guide's draws, (S, T, N)."""
         return self.problem.terms(self.problem.guide_draws[:, None])
 
-    def whitening(self, lanes: Lanes) -> Whitening:
+    def whitening(self, lanes: Lanes) -> PosteriorMap:
         """The best diagonal Gaussians of lanes."""
-        search, _ = self._searches
-        key = random.key(stream_seed(self.problem.seed, _SEARCH) % 2**32)
+        search, _ = compiled(self.problem.program)
+        key = random.key(stream_seed(self.problem.seed, Stream.GAUSSIAN_SEARCH) % 2**32)
         return in_blocks(lambda block: search(block, key), self.block, lanes)
 
     def beside(self, problem: PosteriorProblem) -> Reference:
@@ -157,10 +141,10 @@ class Reference:
                 lanes = _lanes(problem, power)
                 shape = problem.start.shape[:2]
                 best = self.whitening(lanes)
-                best = Whitening(**{name: one.reshape(*shape, *one.shape[1:]) for name, one in vars(best).items()})
-                _, search = self._searches
+                best = PosteriorMap(**{name: one.reshape(*shape, *one.shape[1:]) for name, one in vars(best).items()})
+                _, search = compiled(problem.program)
                 observed = {name: jnp.asarray(value) for name, value in problem.observed.items()}
-                key = random.key(stream_seed(problem.seed, _SEARCH, 1) % 2**32)
+                key = random.key(stream_seed(problem.seed, Stream.GAUSSIAN_SEARCH, 1) % 2**32)
                 start = jnp.asarray(best.loc.mean(0))
                 mean, scale = search(jnp.float32(power.power), jnp.asarray(problem.scale), observed, start, key)
             self._gaussians[power.name] = Gaussians(best, np.asarray(mean), np.asarray(scale))
@@ -171,9 +155,9 @@ class Reference:
         if power.name not in self._sampled:
             chains, images = self.options.chains, self.problem.images
             best = self.gaussians(power).best
-            first = Whitening(**{name: one[0] for name, one in vars(best).items()})
+            first = PosteriorMap(**{name: one[0] for name, one in vars(best).items()})
             lanes = repeated((_lanes(self.problem, power, 1), first), chains)
-            seed = stream_seed(self.problem.seed, _CHAINS, int(power.power != 1))
+            seed = stream_seed(self.problem.seed, Stream.CHAINS, int(power.power != 1))
             draws = self.run_chains(lanes, seed, f"{images} images × {chains} chains, {power.label}")
             stats = draws.by_posterior(chains)
             latent, step_size = stats.pop("latent"), stats.pop("step_size")
@@ -185,14 +169,14 @@ class Reference:
             )
         return self._sampled[power.name]
 
-    def run_chains(self, lanes: tuple[Lanes, Whitening], seed: int, what: str) -> Chains:
+    def run_chains(self, lanes: tuple[Lanes, PosteriorMap], seed: int, what: str) -> Chains:
         """Sample lanes, with a progress bar."""
         total = self.options.warmup + self.options.draws * self.options.thin
         with (
             self.stage("nuts", what),
             tqdm(total=total, desc="nuts", unit="transitions", leave=False, disable=self.quiet or None) as bar,
         ):
-            return self.sampler(*lanes, seed, bar.update)
+            return sampler_of(self.problem.program, self.options)(*lanes, seed, bar.update)
 
     def comparison(self, power: Power) -> Comparison:
         """The guide against a target density."""
@@ -201,7 +185,7 @@ class Reference:
             with self.stage("gap", power.label):
                 shared = gaussians.shared_mean, gaussians.shared_scale
                 draws = len(problem.guide_draws)
-                measured = measure(self._measure, problem, power, gaussians.best, shared, draws)
+                measured = measure(compiled_measure(problem.program), problem, power, gaussians.best, shared, draws)
                 weights = self.guide_terms.joint(power) - problem.guide_log_prob[:, None]
                 plain = None if problem.guide_is_diagonal else weights
                 gap = split(problem, measured, gaussians.best.scale, gaussians.shared_scale, plain)
@@ -217,7 +201,7 @@ class Reference:
         start = time.perf_counter()
         yield
         if not self.quiet:
-            say(name, f"{line}: {time.perf_counter() - start:.1f} s")
+            progress(name, f"{line}: {time.perf_counter() - start:.1f} s")
 
 
 def _lanes(problem: PosteriorProblem, power: Power, targets: int | None = None) -> Lanes:

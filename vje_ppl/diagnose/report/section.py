@@ -1,4 +1,4 @@
-"""What each part of a diagnosis leaves: verdicts, pictures, and the numbers behind them."""
+"""The result of each part of a diagnosis: verdicts, pictures, and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 
 class Level(IntEnum):
-    """How a verdict reads; the worst of several is their maximum."""
+    """The level of a verdict; the worst of several is their maximum."""
 
     INFORMATION = 0
     GOOD = 1
@@ -20,7 +20,7 @@ class Level(IntEnum):
 
 
 def level_of(value: float, doubted: float, refused: float) -> Level:
-    """GOOD up to `doubted`, CAUTION up to `refused`; BAD above it, and for what is not a number."""
+    """GOOD up to `doubted`, CAUTION up to `refused`, BAD above it and for NaN."""
     return Level.GOOD if value <= doubted else Level.CAUTION if value <= refused else Level.BAD
 
 
@@ -29,10 +29,10 @@ class Verdict:
     """A judgement in plain words.
 
     Attributes:
-        name: what is judged, a few words, unique in a report.
-        level: how it came out.
-        sentence: what this run shows, with the number.
-        threshold: what the level was decided by, such as `k-hat above 0.7`; empty for mere information.
+        name: what is judged, in a few words, unique in a report.
+        level: the result.
+        sentence: the finding, with its number.
+        threshold: the criterion of the level, such as `k-hat above 0.7`; empty for information.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Picture:
     """A figure and the sentences under it.
 
     Attributes:
-        name: of its file, without an ending.
-        figure: what is drawn.
+        name: its file name, without an ending.
+        figure: the figure.
         normal: what a healthy run looks like here.
         shown: what this run shows.
-        alt: the picture in words, for those who cannot see it.
+        alt: the picture in words, for readers who cannot see it.
     """
 
     name: str
@@ -62,15 +62,15 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One question about a run, answered.
+    """One question about a run, with its answer.
 
     Attributes:
         name: its key in `diagnosis.json`.
         title: its heading in the report.
         verdicts: the judgements, most important first.
-        pictures: in the order in which they are read.
-        rows: the numbers behind them, a mapping a line.
-        notes: definitions and reservations that a reader needs.
+        pictures: in reading order.
+        rows: the numbers behind them, a mapping per row.
+        notes: definitions and caveats.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some of a section's verdicts, pictures and rows, as `Section` has them."""
+    """Part of a section's verdicts, pictures and rows."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Part:
 
 
 def joined(parts: Iterable[Part]) -> Part:
-    """All of several parts, in order."""
+    """Join several parts, in order."""
     whole = Part()
     for part in parts:
         whole.verdicts.extend(part.verdicts)

@@ -12,9 +12,8 @@ from pyro import poutine
 
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
-from vje_ppl.diagnose.run import DiagnosedRun, held_out_images, inferring
-from vje_ppl.diagnose.statistics.activity import ACTIVE, Activity, activity
-from vje_ppl.diagnose.statistics.feature_kl import feature_kl
+from vje_ppl.diagnose.run import DiagnosedRun, held_out_images
+from vje_ppl.diagnose.statistics.activity import ACTIVE, Activity, activity, feature_kl
 from vje_ppl.errors import UserError
 from vje_ppl.pictures.style import BLUE, GREY, INK, ORANGE, frame, log_ticks, new_figure
 from vje_ppl.program.bounded_scale import AT_BOUND
@@ -184,7 +183,7 @@ class _Posteriors:
     @torch.no_grad()
     def __init__(self, diagnosed: DiagnosedRun, images: Any) -> None:
         guide, model = diagnosed.program.guide, diagnosed.program.model
-        infer, bounded = inferring(diagnosed), getattr(guide, "bounded_scale", None)
+        infer, bounded = diagnosed.infer, getattr(guide, "bounded_scale", None)
         means, scales, kls, at_bound = [], [], [], []
         for _, prepared in diagnosed.evaluated.prepared(images):
             posterior = infer(prepared)

@@ -8,13 +8,13 @@ from jaxtyping import Float64
 
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict, enumerated
-from vje_ppl.diagnose.run import DiagnosedRun, inferring
+from vje_ppl.diagnose.run import DiagnosedRun
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.corruptions import Corruption
 from vje_ppl.diagnose.statistics.posterior_scale import pixels_of, scale_under_corruption, severity_correlation
 from vje_ppl.settings.build import build
 
-#: Mean rank correlation of scale and severity from which the scale counts as growing.
+#: The scale grows from this mean rank correlation of scale and severity.
 GROWS = 0.5
 
 
@@ -22,7 +22,7 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
     """Posterior scale at rising severity of each corruption of `uncertainty.corruptions`.
 
     Raises:
-        UserError: for a corruption that is none.
+        UserError: for an unknown corruption.
     """
     normalize = diagnosed.evaluated.augment.evaluation.normalize
     chosen: dict[str, Corruption] = {
@@ -32,13 +32,13 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
     if not chosen:
         return Part()
     index, first = next(iter(diagnosed.evaluated.prepared(images)))
-    place = int(first.flatten(1).std(1).argmax())  # a blank image would not show what is done to it
+    place = int(first.flatten(1).std(1).argmax())  # a blank image would not show the corruption
     richest = slice(place, place + 1)
     pixels = pixels_of(first[richest], normalize)
     scales, examples = {}, {}
     for name, one in chosen.items():
         batches = diagnosed.evaluated.prepared(images)
-        scales[name] = scale_under_corruption(inferring(diagnosed), batches, normalize, one, diagnosed.seed).numpy()
+        scales[name] = scale_under_corruption(diagnosed.infer, batches, normalize, one, diagnosed.seed).numpy()
         worse = [one(pixels, severity, diagnosed.seed, index[richest]) for severity in one.severities]
         examples[name] = torch.cat([pixels, *worse]).cpu().numpy()
     correlations = {name: float(severity_correlation(values).mean()) for name, values in scales.items()}
@@ -72,10 +72,10 @@ def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
 
 
 def trend_verdict(name: str, values: Float64[np.ndarray, "levels N"]) -> Verdict:
-    """Whether scale grows with the severity of a corruption.
+    """Judge whether scale grows with the severity of a corruption.
 
     Args:
-        name: of the corruption.
+        name: the corruption.
         values: mean log σ at rising severity, level 0 without corruption.
     """
     threshold = f"caution where the mean rank correlation (Spearman) of scale and severity is below {GROWS}"

@@ -14,18 +14,18 @@ from vje_ppl.diagnose.statistics.risk_coverage import RiskCoverage, random_risks
 from vje_ppl.measures.knn import knn_ranks
 
 NAME = "Posterior scale and k-NN errors"
-#: Random orders that the area under risk against coverage is compared with, and the share of them it has to beat.
+#: Number of random orders to compare the area under the risk-coverage curve with, and the share that it has to beat.
 ORDERS, BEATS = 1000, 0.95
 
 
 def knn_errors(diagnosed: DiagnosedRun, images: ImageSet) -> tuple[np.ndarray | None, int]:
-    """Whether weighted k-NN on embeddings gets each image wrong, and k; None where there are no labels."""
+    """Whether weighted k-NN on embeddings gets each image wrong, and k; None without labels."""
     bank, classes = diagnosed.data.bank, diagnosed.data.num_classes
     if bank is None or bank.labels is None or images.labels is None or classes is None or diagnosed.data.test is None:
         return None, 0
     evaluated, options = diagnosed.evaluated, diagnosed.options.uncertainty.knn
     bank = at_most(bank, diagnosed.options.images.bank)
-    ours, theirs = (evaluated.features(evaluated.subject, one) for one in (bank, images))
+    ours, theirs = (evaluated.features(evaluated.embedder, one) for one in (bank, images))
     k, ranks = knn_ranks(
         ours.by_name["z"],
         bank.labels[ours.images],  # type: ignore[index]
@@ -43,9 +43,9 @@ def knn_error_check(scale: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray, " 
 
     Args:
         scale: mean log σ of each image.
-        wrong: whether k-NN gets it wrong; None where there are no labels.
+        wrong: whether k-NN gets it wrong; None without labels.
         k: neighbours that voted.
-        seed: of the random orders.
+        seed: seed of the random orders.
     """
     if wrong is None:
         said = "Not compared: that needs held-out images and training images with labels."
@@ -55,7 +55,7 @@ def knn_error_check(scale: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray, " 
         return Part([Verdict(NAME, Level.INFORMATION, said)])
     curve = risk_coverage(scale, wrong)
     orders = random_risks(wrong, ORDERS, np.random.default_rng(seed))
-    beaten = float((orders.mean(1) > curve.area + 1e-12).mean())  # equal areas differ by rounding, and are not beaten
+    beaten = float((orders.mean(1) > curve.area + 1e-12).mean())  # areas that differ by rounding are equal
     verdict = error_verdict(curve, beaten)
     picture = Picture(
         "risk_coverage",
@@ -79,10 +79,10 @@ def knn_error_check(scale: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray, " 
 
 
 def error_verdict(curve: RiskCoverage, beaten: float) -> Verdict:
-    """Whether errors lie among the images of large scale.
+    """Judge whether errors lie among the images of large scale.
 
     Args:
-        curve: with the scale as uncertainty.
+        curve: the risk-coverage curve with scale as uncertainty.
         beaten: share of random orders with a larger area.
     """
     count = len(curve.risk)

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from jaxtyping import Float64
 
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict, enumerated
-from vje_ppl.diagnose.run import DiagnosedRun, inferring
+from vje_ppl.diagnose.run import DiagnosedRun
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.statistics.posterior_scale import scale_of_images
 from vje_ppl.features.other_data import open_other
 from vje_ppl.measures.detection import detection
-from vje_ppl.settings.checks import listed
+from vje_ppl.settings.checks import as_list
 
-#: AUROC from which the scale counts as larger on other data.
+#: The scale is larger on other data from this AUROC.
 TELLS_APART = 0.75
 
 
 def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) -> Part:
-    """Posterior scale on the data sets of `ood.data`, the run's own left out.
+    """Compare posterior scale with that on the data sets of `ood.data`, without the run's own.
 
     Args:
         diagnosed: the run.
         scale: mean log σ of its held-out images.
 
     Raises:
-        UserError: for a data set that is unknown or not there.
+        UserError: for an unknown or missing data set.
     """
     evaluated, own = diagnosed.evaluated, diagnosed.data.name
-    wanted = [one for one in listed(diagnosed.options.ood.data) if one != own]
+    wanted = [one for one in as_list(diagnosed.options.ood.data) if one != own]
     outside, rows = {}, []
     known: dict[str, str] = {}
     for one in wanted:
         name, images, how = open_other(one, evaluated, known)
         images = at_most(images, diagnosed.options.uncertainty.images)
-        outside[name] = scale_of_images(inferring(diagnosed), evaluated.prepared(images)).numpy()
-        metrics = detection(scale, outside[name]).row
+        outside[name] = scale_of_images(diagnosed.infer, evaluated.prepared(images)).numpy()
+        metrics = asdict(detection(scale, outside[name]))
         rows.append(
             {
                 "in": own,
@@ -62,12 +64,12 @@ def other_data_check(diagnosed: DiagnosedRun, scale: Float64[np.ndarray, " N"]) 
 
 
 def other_data_verdict(name: str, own: str, auroc: float) -> Verdict:
-    """Whether scale is larger on another data set.
+    """Judge whether scale is larger on another data set.
 
     Args:
-        name: of the other data set.
-        own: of the run's data set.
-        auroc: of telling the other one's images by their larger scale.
+        name: the other data set.
+        own: the run's data set.
+        auroc: AUROC of larger scale as a sign of the other data set.
     """
     larger = auroc >= TELLS_APART
     word = "is larger" if larger else "is hardly larger" if auroc > 0.5 else "is not larger"

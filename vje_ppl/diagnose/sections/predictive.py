@@ -16,14 +16,12 @@ from vje_ppl.diagnose.sections import predictive_pictures as draw
 from vje_ppl.diagnose.statistics.pit import Uniformity, pit_by_rank, simultaneous_band, uniformity
 from vje_ppl.diagnose.statistics.predictive_draws import COSINE, Predictive, PredictiveDraws, predictive_draws
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import stream_seed
+from vje_ppl.randomness import Stream, stream_seed
 
-#: Distances of PIT values from uniform above which a program counts as hardly calibrated, and as far off.
+#: Distances of PIT values from uniform above which a program is doubted and refused.
 FAR, TOO_FAR = 0.1, 0.25
 #: Share of replicated data sets within which an observed statistic should lie, and the difference that matters at all.
 CENTRAL, MATTERS = 0.99, 0.1
-
-_VIEWS, _DRAWS, _RANKS = 0x70726403, 0x70726404, 0x70726405
 
 NOTES = (
     "For one pair of random views a and b of each image, s is drawn from the guide given a, and a target from the "
@@ -45,10 +43,10 @@ NEGATIVE = "{:.1f} % of drawn radii are below zero, where no radius lives: the l
 
 
 def predictive_section(diagnosed: DiagnosedRun) -> Section:
-    """Ranks observed targets among draws from the run's program, and compares data sets of draws with them.
+    """Rank observed targets among draws from the run's program, and compare data sets of draws with them.
 
     Raises:
-        UserError: for too few images or samples, or a likelihood that cannot be drawn from or has no known site.
+        UserError: for too few images or samples, or a likelihood without draws or without a known site.
     """
     title = "Are targets where the program expects them?"
     options = diagnosed.options.predictive
@@ -58,7 +56,7 @@ def predictive_section(diagnosed: DiagnosedRun) -> Section:
         )
     found = _draws(diagnosed)
     count = len(next(iter(found.statistics.values())).observed)
-    rng = np.random.default_rng(stream_seed(diagnosed.seed, _RANKS))
+    rng = np.random.default_rng(stream_seed(diagnosed.seed, Stream.PREDICTIVE_RANKS))
     pit = {name: pit_by_rank(one.drawn, one.observed, rng) for name, one in found.statistics.items()}
     distances = {name: uniformity(values) for name, values in pit.items()}
     verdicts = [pit_verdict(name, one, count) for name, one in distances.items()]
@@ -98,14 +96,14 @@ def predictive_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def pit_verdict(name: str, found: Uniformity, count: int) -> Verdict:
-    """Whether targets are where they are expected.
+    """Judge whether targets are where they are expected.
 
-    Wider expectations than need be are a reason for caution, however wide; too narrow ones are bad.
+    Too wide predictions are a caution, however wide; too narrow ones are bad.
 
     Args:
-        name: of the statistic.
-        found: how far its PIT values are from uniform.
-        count: how many there are.
+        name: the statistic.
+        found: the distance of its PIT values from uniform.
+        count: number of values.
     """
     near = max(FAR, found.chance)
     if np.isnan(found.distance):
@@ -127,21 +125,21 @@ def pit_verdict(name: str, found: Uniformity, count: int) -> Verdict:
 
 
 def replicated_verdict(name: str, one: Predictive, rng: np.random.Generator) -> tuple[Verdict, list[dict[str, Any]]]:
-    """Whether median and interquartile range over the images are among those of replicated data sets, and the rows.
+    """Judge whether median and interquartile range over images are among those of replicated data sets; and the rows.
 
-    Median and interquartile range, since a heavy-tailed likelihood has no mean.
+    They are used because a heavy-tailed likelihood has no mean.
 
     Args:
-        name: of the statistic.
+        name: the statistic.
         one: draws and observations.
-        rng: to spread a p-value over ties.
+        rng: spreads a p-value over ties.
     """
     rows, off = [], []
     for what, measure in (("median", _median), ("interquartile range", _spread)):
         observed, replicated = float(measure(one.observed[None])[0]), measure(one.drawn)
         low, middle, high = np.quantile(replicated, [(1 - CENTRAL) / 2, 0.5, (1 + CENTRAL) / 2]).tolist()
         near = abs(observed - middle) <= MATTERS * abs(middle)
-        outside = not (low <= observed <= high or near)  # also where one of them is not a number
+        outside = not (low <= observed <= high or near)  # true also for NaN
         if outside:
             off.append(f"{what} {observed:.3g} where {middle:.3g} is expected")
         rows.append(
@@ -173,10 +171,10 @@ def replicated_verdict(name: str, one: Predictive, rng: np.random.Generator) -> 
 
 
 def check_held_out(diagnosed: DiagnosedRun) -> None:
-    """Refuses a run that has too few images to check predictions with.
+    """Refuse a run that has too few images to check predictions with.
 
     Raises:
-        UserError: if it has one, or one is asked for.
+        UserError: if there is only one image, or only one is asked for.
     """
     if len(held_out_images(diagnosed.data)) < 2:
         raise UserError(
@@ -192,14 +190,14 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
     options, evaluated = diagnosed.options.predictive, diagnosed.evaluated
     images = at_most(held_out_images(diagnosed.data), options.images)
     index, sources, targets = [], [], []
-    seed = stream_seed(diagnosed.seed, _VIEWS)
-    for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=diagnosed.device):
-        source, target = (evaluated.subject.embed(view).float() for view in views[1:])
+    seed = stream_seed(diagnosed.seed, Stream.PREDICTIVE_VIEWS)
+    for place, views in evaluation_views(images, evaluated.augment, views=2, seed=seed, device=evaluated.device):
+        source, target = (evaluated.embedder.embed(view).float() for view in views[1:])
         index.append(place)
         sources.append(source)
         targets.append(target)
     given = diagnosed.program.guide.infer(torch.cat(sources))
-    seed = stream_seed(diagnosed.seed, _DRAWS)
+    seed = stream_seed(diagnosed.seed, Stream.PREDICTIVE_DRAWS)
     source = diagnosed.fault.posterior(given)
     return predictive_draws(
         diagnosed.program, source, given, torch.cat(targets), torch.cat(index), options.samples, seed
@@ -207,12 +205,12 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
 
 
 def _is_wide(name: str, found: Uniformity) -> bool:
-    """Whether more is allowed for than happens: targets nearer than expected, or radii more in the middle."""
+    """Whether predictions are too wide: targets nearer than expected, or radii more in the middle."""
     return found.mean >= 0.5 if name == COSINE else found.middle >= 0.5
 
 
 def _shape(name: str, found: Uniformity) -> str:
-    """What the PIT values look like, in words."""
+    """The shape of the PIT values, in words."""
     if found.distance <= max(FAR, found.chance):
         return f"The {name} is where it is expected"
     if name == COSINE:

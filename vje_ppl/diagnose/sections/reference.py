@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from vje_ppl.diagnose.posterior.nuts import LARGEST_RHAT
+from vje_ppl.diagnose.posterior.nuts import LARGEST_RHAT, SMALLEST_ESS
 from vje_ppl.diagnose.posterior.reference import Reference, Sampled
 from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
 from vje_ppl.pictures.style import COLOURS, FAINT, frame, legend, new_figure
@@ -74,7 +74,7 @@ def _verdict(name: str, label: str, sampled: Sampled) -> Verdict:
         f"{len(found.converged) - unconverged} of {len(found.converged)} images converged on {label}, "
         f"{marked}: largest "
         f"R-hat {found.rhat.max():.3f}, smallest ESS {found.ess.min():.0f}, {found.divergences.sum()} divergences.",
-        f"an image counts as sampled with R-hat at most {LARGEST_RHAT}, ESS at least {found.needed_ess:g} and no "
+        f"an image counts as sampled with R-hat at most {LARGEST_RHAT}, ESS at least {SMALLEST_ESS:g} and no "
         f"divergence; at least {ENOUGH:.0%} of images",
     )
 
@@ -92,9 +92,8 @@ def _picture(samples: list[tuple[str, Sampled]]) -> Picture:
             one.plot(place[bad], values[order][bad], "o", mfc="none", color=colour, markersize=8)
     frame(axes[0], "R-hat, the worst feature", "at most 1.01", x="images, in order")
     axes[0].axhline(LARGEST_RHAT, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
-    needed = samples[0][1].convergence.needed_ess
-    frame(axes[1], "ESS, the worst feature", f"at least {needed:g}", x="images, in order")
-    axes[1].axhline(needed, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
+    frame(axes[1], "ESS, the worst feature", f"at least {SMALLEST_ESS:g}", x="images, in order")
+    axes[1].axhline(SMALLEST_ESS, color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
     axes[1].set_ylim(bottom=0)
     legend(axes[0], fontsize=7.5, loc="upper left")
     converged = [f"{one.convergence.converged.mean():.0%} for {label}" for label, one in samples]

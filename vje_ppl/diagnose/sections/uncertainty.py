@@ -10,7 +10,7 @@ from torch import Tensor
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Section, Verdict, joined
-from vje_ppl.diagnose.run import DiagnosedRun, held_out_images, inferring
+from vje_ppl.diagnose.run import DiagnosedRun, held_out_images
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
 from vje_ppl.diagnose.sections.corruption_check import corruption_check
 from vje_ppl.diagnose.sections.knn_error_check import knn_error_check, knn_errors
@@ -29,13 +29,13 @@ NOTES = (
 
 
 def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
-    """Compares the guide's posterior scale with what should make it large.
+    """Compare the guide's posterior scale with what should make it large.
 
     Raises:
-        UserError: for corruptions or other data sets that are none.
+        UserError: for an unknown corruption or data set.
     """
     images = at_most(held_out_images(diagnosed.data), diagnosed.options.uncertainty.images)
-    scale = scale_of_images(inferring(diagnosed), diagnosed.evaluated.prepared(images)).numpy()
+    scale = scale_of_images(diagnosed.infer, diagnosed.evaluated.prepared(images)).numpy()
     title = "Does uncertainty mean anything?"
     if not np.isfinite(scale).all():
         return Section("uncertainty", title, [unusable_verdict(scale)], notes=NOTES)
@@ -52,7 +52,7 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def unusable_verdict(scale: Float64[np.ndarray, " N"]) -> Verdict:
-    """What is said of scales that cannot be compared.
+    """The verdict on scales that cannot be compared.
 
     Args:
         scale: mean log σ of each image, at least one of which is not finite.

@@ -1,4 +1,4 @@
-"""Ways to make an image worse by degrees, the same for an image whatever the batch."""
+"""Corruptions of images at rising severity, independent of the batch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from vje_ppl.randomness import Stream, keyed_generator
 
 
 class Corruption(ABC):
-    """A loss of what an image shows, at rising severity.
+    """A corruption at rising severity.
 
-    What is random belongs to (seed, image) and is the same at every severity: more noise is the same noise, louder, and
-    a larger occlusion covers the smaller ones.
+    Random numbers are keyed by (seed, image) and the same at every severity: noise only becomes louder, and a larger
+    occlusion covers the smaller ones.
 
     Args:
         severities: positive, rising.
 
     Attributes:
-        unit: what a severity is a number of.
+        unit: the unit of the severity.
 
     Raises:
         UserError: if severities do not rise from above zero.
@@ -47,13 +47,13 @@ class Corruption(ABC):
     def __call__(
         self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
     ) -> Float[Tensor, "N C S S"]:
-        """The images, worse; the input stays as it is.
+        """Corrupt images; the input stays as it is.
 
         Args:
             pixels: values in [0, 1].
-            severity: how much worse, in the corruption's unit.
-            seed: of what is random.
-            images: which image of its set each one is, shape (N,).
+            severity: in the corruption's unit.
+            seed: seed of random numbers.
+            images: the images' places in their set, shape (N,).
         """
 
 
@@ -62,13 +62,10 @@ class PixelNoise(Corruption):
 
     unit = "standard deviation, 1 is white"
 
-    def __init__(self, severities: Sequence[float] = (0.05, 0.1, 0.2, 0.4, 0.8)) -> None:
-        super().__init__(severities)
-
     def __call__(
         self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
     ) -> Float[Tensor, "N C S S"]:
-        """The images with noise."""
+        """Add noise."""
         shape = tuple(pixels.shape[1:])
         noise = np.stack(
             [generator.standard_normal(shape, dtype=np.float32) for generator in _generators(seed, images)]
@@ -81,13 +78,10 @@ class Blur(Corruption):
 
     unit = "standard deviation, share of the side"
 
-    def __init__(self, severities: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.3)) -> None:
-        super().__init__(severities)
-
     def __call__(
         self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
     ) -> Float[Tensor, "N C S S"]:
-        """The images, blurred; nothing here is random."""
+        """Blur the images; nothing is random."""
         sigma = severity * pixels.shape[-1]
         return GaussianBlur((sigma, sigma), p=1.0).apply(pixels.clone(), np.full(len(pixels), sigma, np.float32))
 
@@ -95,18 +89,16 @@ class Blur(Corruption):
 class Occlusion(Corruption):
     """A square of the training images' mean colour; the severity is its side as a share of the image's side.
 
-    It covers at least one pixel. Where it lies is random; with the severity it grows around the smaller one.
+    It covers at least one pixel. Its place is random, and a larger square covers the smaller ones.
 
     Args:
         severities: positive, rising, at most 1.
-        mean: the colour, a value a channel in [0, 1], or one for all.
+        mean: the colour, in [0, 1]: one value per channel, or one for all.
     """
 
     unit = "side of the square, share of the side"
 
-    def __init__(
-        self, severities: Sequence[float] = (0.25, 0.375, 0.5, 0.625, 0.75), mean: Sequence[float] = (0.5,)
-    ) -> None:
+    def __init__(self, severities: Sequence[float], mean: Sequence[float] = (0.5,)) -> None:
         super().__init__(severities)
         if self.severities[-1] > 1:
             raise UserError(f"An occlusion covers at most the whole image, a severity of 1, got {self.severities[-1]}.")
@@ -115,7 +107,7 @@ class Occlusion(Corruption):
     def __call__(
         self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
     ) -> Float[Tensor, "N C S S"]:
-        """The images with a square on each."""
+        """Cover a square of each image."""
         side = pixels.shape[-1]
         covered = min(side, max(1, round(severity * side)))
         place = np.stack([generator.random(2) for generator in _generators(seed, images)])

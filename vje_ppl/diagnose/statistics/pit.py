@@ -75,7 +75,7 @@ class Uniformity(NamedTuple):
 
 
 def uniformity(values: Float64[np.ndarray, " N"]) -> Uniformity:
-    """Compares numbers in [0, 1] with the uniform distribution; at least one. All is NaN where one of them is."""
+    """Compare numbers in [0, 1], at least one, with the uniform distribution. The result is NaN if one of them is."""
     if np.isnan(values).any():
         return Uniformity(np.nan, float(kstwo.ppf(0.99, len(values))), np.nan, np.nan, np.nan)
     return Uniformity(

@@ -1,8 +1,8 @@
-"""How sure a posterior is of an image, in one number."""
+"""The uncertainty of a posterior in one number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from vje_ppl.data.preprocess import Normalize
-from vje_ppl.diagnose.run import Infer
 from vje_ppl.diagnose.statistics.corruptions import Corruption
 from vje_ppl.program.moments import moments
 
@@ -30,14 +29,14 @@ def mean_log_scale(posterior: Any) -> Float64[Tensor, "*batch"]:
 
 
 @torch.no_grad()
-def scale_of_images(infer: Infer, batches: Iterable[tuple[Tensor, Tensor]]) -> Float64[Tensor, " N"]:
+def scale_of_images(infer: Callable[[Tensor], Any], batches: Iterable[tuple[Tensor, Tensor]]) -> Float64[Tensor, " N"]:
     """`mean_log_scale` of batches of (index, prepared images), in order, on the CPU."""
     return torch.cat([mean_log_scale(infer(prepared)).cpu() for _, prepared in batches])
 
 
 @torch.no_grad()
 def scale_under_corruption(
-    infer: Infer,
+    infer: Callable[[Tensor], Any],
     batches: Iterable[tuple[Tensor, Tensor]],
     normalize: Normalize,
     corruption: Corruption,
@@ -46,14 +45,14 @@ def scale_under_corruption(
     """`mean_log_scale` of images as they are, and at each severity of a corruption.
 
     Args:
-        infer: from prepared images to posteriors.
+        infer: maps prepared images to posteriors.
         batches: (index, prepared images).
-        normalize: how they were normalized: corruptions act on pixels in [0, 1].
-        corruption: what is done to them.
-        seed: of what is random in it.
+        normalize: their normalization; corruptions act on pixels in [0, 1].
+        corruption: the corruption.
+        seed: its seed.
 
     Returns:
-        Level 0 without corruption, then one a severity; on the CPU.
+        Level 0 without corruption, then a level per severity; on the CPU.
     """
     columns = []
     for index, prepared in batches:
@@ -65,21 +64,19 @@ def scale_under_corruption(
 
 
 def pixels_of(prepared: Float[Tensor, "N C S S"], normalize: Normalize) -> Float[Tensor, "N C S S"]:
-    """Prepared images as pixels in [0, 1]: what `normalize` was applied to."""
+    """Undo `normalize`: prepared images as pixels in [0, 1]."""
     mean, std = (prepared.new_tensor(values).view(-1, 1, 1) for values in (normalize.mean, normalize.std))
     return (prepared * std + mean).clamp(0, 1)
 
 
 def severity_correlation(values: Float64[np.ndarray, "levels N"]) -> Float64[np.ndarray, " N"]:
-    """Spearman's rank correlation of a quantity with the level, for each image; 0 where the quantity is constant.
-
-    NaN where the quantity is at one of the levels.
+    """Spearman's rank correlation of a quantity with the level, for each image; 0 for a constant quantity, NaN for NaN.
 
     Args:
         values: at levels of rising severity, at least two.
 
     Returns:
-        In [−1, 1]: 1 where every level is above the one before.
+        In [−1, 1]: 1 if every level is above the previous one.
 
     Source: Spearman's ρ as Pearson's correlation of ranks, equal values sharing their mean rank.
     """

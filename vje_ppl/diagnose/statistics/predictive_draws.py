@@ -16,10 +16,7 @@ from vje_ppl.measures.anomaly.conditional_densities import draw_latents, draw_ob
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.program.moments import moments
 from vje_ppl.program.polar import to_polar
-from vje_ppl.randomness import stream_seed
-
-#: Streams of posterior and of predictive draws, apart from each other and from all others.
-_LATENTS, _OBSERVATIONS = 0x70726401, 0x70726402
+from vje_ppl.randomness import Stream, stream_seed
 
 COSINE, RADIUS = "direction cosine", "radius"
 #: How far the length of a drawn direction may be from 1 for it to count as on the sphere: rounding in float32.
@@ -63,7 +60,7 @@ def predictive_draws(
     samples: int,
     seed: int,
 ) -> PredictiveDraws:
-    """Draws s ~ q_a and y ~ p(· | s, σ_a) from the run's own program, whatever its likelihood, beside the observed z_b.
+    """Draw s ~ q_a and y ~ p(· | s, σ_a) from the run's own program, whatever its likelihood, beside the observed z_b.
 
     The cosine is that of the angle to the mean of q_a, one fixed direction an image; the radius is the length. A site
     `embedding` gives both by its polar form. A `direction` that is drawn off the sphere is projected on it.
@@ -83,14 +80,12 @@ def predictive_draws(
         UserError: if the likelihood declares none of the sites `direction`, `radius` and `embedding`, or one of them
             cannot be drawn from.
     """
-    blocks = images.cpu() // BLOCK
+    blocks, latent_seed = images.cpu() // BLOCK, stream_seed(seed, Stream.PREDICTIVE_LATENTS)
     parts, lengths, radii = [], [], []
     for block in blocks.unique().tolist():
         rows = (blocks == block).to(target.device)
         one, scale = (map_posterior(each, lambda value: value[rows].unsqueeze(0)) for each in (source, given))  # noqa: B023
-        latents = draw_latents(
-            program, one, target[rows].unsqueeze(0), samples, stream_seed(seed, _LATENTS), images[rows.cpu()]
-        )
+        latents = draw_latents(program, one, target[rows].unsqueeze(0), samples, latent_seed, images[rows.cpu()])
         drawn = {name: value[:, 0] for name, value in _observations(program, scale, latents, seed, block).items()}
         towards = to_polar(moments(one)[0][0]).direction
         part, raw_direction, raw_radius = _statistics(drawn, target[rows], towards)
@@ -110,7 +105,7 @@ def _observations(
     device = next(iter(latents.values())).device
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(stream_seed(seed, _OBSERVATIONS, block))
+            torch.manual_seed(stream_seed(seed, Stream.PREDICTIVE_OBSERVATIONS, block))
             return draw_observations(program, scale, latents)
     except NotImplementedError as error:
         raise UserError(

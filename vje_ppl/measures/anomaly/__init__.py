@@ -4,8 +4,8 @@ Read in this order:
 
     kinds.py          the scores by name, with their formulas
     view_pairs.py     the views and draws over which they are averaged
-    scorer.py         all scores of a set of images
+    scorer.py         all scores of a set of images, and of an opened run
     program_scores.py, conditional_densities.py, image_noise.py    scores from the probability model
     distances.py      distances between features
-    scored_images.py, tables.py    the scores of an opened run, and their tables
+    tables.py         tables of scores
 """

@@ -54,7 +54,7 @@ def draw_latents(
     seed: int,
     images: Int64[Tensor, " N"],
 ) -> dict[str, Tensor]:
-    """Draws the guide's sites for V views of N images, with noise keyed by seed, view and image.
+    """Draw the guide's sites for V views of N images, with noise keyed by seed, view and image.
 
     Args:
         program: guide and model.
@@ -74,7 +74,7 @@ def draw_latents(
 
 
 def draw_observations(program: JointEmbedding, posterior: Any, latents: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Draws what the model observes, given its latents; from torch's global generator.
+    """Draw the observed sites given the latents, from torch's global generator.
 
     Args:
         program: guide and model.

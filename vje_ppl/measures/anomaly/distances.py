@@ -12,11 +12,11 @@ from vje_ppl.errors import UserError
 from vje_ppl.measures.anomaly.kinds import ScoreKind
 
 KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS = "knn_distance", "nearest_cosine", "mahalanobis"
-YARDSTICKS = (KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS)
+DISTANCES = (KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS)
 _CHUNK = 1024
 
 
-class Yardsticks:
+class Distances:
     """Distances from one set of training features; higher = more anomalous.
 
     - `knn_distance`: the mean cosine distance, 1 − cos, to the k nearest training features;
@@ -52,9 +52,9 @@ class Yardsticks:
         self.neighbours, self.training_images = min(neighbours, len(flat)), len(flat)
 
     def __call__(self, features: Shaped[Tensor, "N ..."]) -> dict[str, Float[Tensor, " N"]]:
-        """Scores by name, on the device."""
+        """Compute the scores by name, on the device."""
         parts = [self._scores(chunk.flatten(1).float().to(self._unit.device)) for chunk in features.split(_CHUNK)]
-        return {name: torch.cat([part[name] for part in parts]) for name in YARDSTICKS}
+        return {name: torch.cat([part[name] for part in parts]) for name in DISTANCES}
 
     def kind(self, name: str, features: str, views: str, augmentations: int, encoder: str = "trained") -> ScoreKind:
         """What stands beside a score in a table."""

@@ -18,7 +18,7 @@ of a method that predicts the other view's density without a program, such as VI
 - `surprise`: −log p(view b | view a), averaged over ordered pairs of views;
 - `uncertainty`: how wide the predicted density is, −log κ for VI-SimSiam, averaged over single views;
 
-and, on the same features, the distances of `Yardsticks`. The headline is fixed beforehand: `conditional` between
+and, on the same features, the distances of `Distances`. The headline is fixed beforehand: `conditional` between
 augmented views, S = 16, 8 pairs.
 """
 

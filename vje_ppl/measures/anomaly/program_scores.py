@@ -1,4 +1,4 @@
-"""The anomaly scores that a probability model gives: see `kinds` for their names and formulas."""
+"""Anomaly scores of a probability model; `kinds` has their names and formulas."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ from vje_ppl.measures.anomaly.kinds import (
 from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, ViewPairs, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.methods.method import PredictiveDensity
-from vje_ppl.randomness import stream_seed
-
-#: Streams of posterior draws, apart from each other and from training's.
-_IMAGES, _TRAINING_IMAGES = 0x65766C01, 0x65766C02
+from vje_ppl.randomness import Stream, stream_seed
 
 Scores = dict[ScoreKind, Tensor]
 
@@ -37,14 +34,14 @@ class ProgramScores:
 
     Args:
         program: guide and model, in evaluation mode.
-        training: embeddings of training images without augmentation, (M, D), where the program is.
-        options: how many views and draws.
+        training: embeddings of training images without augmentation, (M, D), on the program's device.
+        options: numbers of views and draws.
     """
 
     @torch.no_grad()
     def __init__(self, program: JointEmbedding, training: Float[Tensor, "M D"], options: ScoreOptions) -> None:
         self._program, self._options, self._reported = program, options, options.kinds
-        # What is not reported is computed for the KL of the image without augmentation.
+        # Computed even if not reported, for the KL of the image without augmentation.
         missing = not any(kind.kind == CLEAN_CLEAN for kind in self._reported)
         self._kinds = [*(view_pairs([CLEAN_CLEAN], 1) if missing else ()), *self._reported]
         chosen = np.sort(np.random.default_rng(0).permutation(len(training))[: options.aggregate_images])
@@ -52,7 +49,7 @@ class ProgramScores:
         training = training[index.to(training.device)]
         self._posterior, self._training_images = program.guide.infer(training), len(training)
         alone = map_posterior(self._posterior, lambda one: one.unsqueeze(0))
-        seed = stream_seed(options.seed, _TRAINING_IMAGES)
+        seed = stream_seed(options.seed, Stream.AGGREGATE_DRAWS)
         self._latents = draw_latents(program, alone, training.unsqueeze(0), options.aggregate_samples, seed, index)
 
     @torch.no_grad()
@@ -62,12 +59,12 @@ class ProgramScores:
         Args:
             z: embeddings of their views; the first one without augmentation.
             posterior: the views' posteriors, tensors of shape (V, N, ...).
-            images: which images they are, shape (N,).
+            images: their places in the set, shape (N,).
 
         Returns:
             Values (N,) in float64 by kind.
         """
-        seed = stream_seed(self._options.seed, _IMAGES)
+        seed = stream_seed(self._options.seed, Stream.SCORE_DRAWS)
         latents = draw_latents(self._program, posterior, z, self._options.samples, seed, images)
         found: Scores = {}
         kl: dict[int, Tensor] = {}
@@ -123,8 +120,8 @@ class DensityScores:
     """Scores of images under a predictive density.
 
     Args:
-        density: of the method, in evaluation mode.
-        options: how many views.
+        density: the method's, in evaluation mode.
+        options: numbers of views.
     """
 
     def __init__(self, density: PredictiveDensity, options: ScoreOptions) -> None:

@@ -1,51 +1,51 @@
-"""Scores every image of a set once, by program or density, and by distances: see `kinds` for the names."""
+"""Anomaly scores of a set of images, by program or density, and by distances; `kinds` has their names."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
+from omegaconf import DictConfig
 from torch import Tensor
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import BLOCK, evaluation_views
 from vje_ppl.data.image_set import ImageSet
+from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.shards import WHOLE, Part, Shards
-from vje_ppl.features.subject import Subject
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
-from vje_ppl.measures.anomaly.distances import Yardsticks
+from vje_ppl.measures.anomaly.distances import Distances
 from vje_ppl.measures.anomaly.kinds import Score, ScoreKind
 from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
 from vje_ppl.measures.anomaly.view_pairs import CLEAN, ScoreOptions, single_views
-from vje_ppl.randomness import stream_seed
-
-#: The stream of random views, apart from training's.
-_VIEWS = 0x65766C03
+from vje_ppl.randomness import Stream, stream_seed
 
 
 class AnomalyScorer:
-    """Scores images against the training images of one subject.
+    """Scores images by the training images of one embedder.
 
-    A score of an image depends on the seed and on the image's place in its set, and not on the images beside it.
+    A score depends on the seed and the image's place in its set, not on other images.
 
     Args:
-        subject: encoder and, where the method has one, program or density.
-        augment: how views are made.
+        embedder: encoder and, if the method has one, program or density.
+        augment: makes the views.
         training: features of M training images without augmentation by name, (M, D) each.
-        options: how scores are computed.
-        device: where.
-        shards: the processes that share the images; only the first one gets scores.
+        options: numbers of views, draws and neighbours.
+        device: the device.
+        shards: the processes that share the images; only the first gets scores.
     """
 
     def __init__(
         self,
-        subject: Subject,
+        embedder: Embedder,
         augment: Augment,
         training: dict[str, Float[Tensor, "M D"]],
         options: ScoreOptions,
@@ -53,19 +53,19 @@ class AnomalyScorer:
         shards: Shards = WHOLE,
     ) -> None:
         self._shards = shards
-        self._subject, self._augment, self._options, self._device = subject, augment, options, device
-        self._yardsticks = {name: Yardsticks(one, options.neighbours, device) for name, one in training.items()}
-        self._density = None if subject.density is None else DensityScores(subject.density, options)
+        self._embedder, self._augment, self._options, self._device = embedder, augment, options, device
+        self._to_training = {name: Distances(one, options.neighbours, device) for name, one in training.items()}
+        self._density = None if embedder.density is None else DensityScores(embedder.density, options)
         self._program = None
-        if subject.program is not None:
-            self._program = ProgramScores(subject.program, training["z"].to(device), options)
+        if embedder.program is not None:
+            self._program = ProgramScores(embedder.program, training["z"].to(device), options)
 
     @torch.no_grad()
     def __call__(self, images: ImageSet) -> tuple[Int64[Tensor, " N"], list[Score]]:
         """Score images.
 
         Returns:
-            Which images were scored, [N], each once, and their scores; in other processes than the first, none.
+            The places of the scored images, [N], and their scores; empty in other processes than the first.
 
         Raises:
             UserError: if a score is not finite.
@@ -79,7 +79,7 @@ class AnomalyScorer:
 
     def _scored(self, images: ImageSet) -> Iterator[Part]:
         for index, views in self._batches(images):
-            z = torch.stack([self._subject.embed(view).float() for view in views])
+            z = torch.stack([self._embedder.embed(view).float() for view in views])
             posterior = self._infer(z)
             scores = {} if self._program is None else self._program(z, posterior, index)
             scores |= {} if self._density is None else self._density(z)
@@ -87,15 +87,15 @@ class AnomalyScorer:
             yield index, {kind: values.double() for kind, values in scores.items()}
 
     def _infer(self, z: Float[Tensor, "V N D"]) -> Any:
-        posterior = self._subject.infer(z.flatten(0, 1))
+        posterior = self._embedder.infer(z.flatten(0, 1))
         return None if posterior is None else map_posterior(posterior, lambda one: one.unflatten(0, z.shape[:2]))
 
     def _batches(self, images: ImageSet) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """This process's share of the images, as many blocks together as `batch_size` and memory have room for."""
+        """This process's share, in groups of blocks that `batch_size` and memory allow."""
         views, options = 1 + self._options.augmentations, self._options
-        room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._subject.dim))
+        room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._embedder.dim))
         together = max(1, room // BLOCK)
-        seed = stream_seed(options.seed, _VIEWS)
+        seed = stream_seed(options.seed, Stream.SCORE_VIEWS)
         share = self._shards.share(together)
         blocks = evaluation_views(images, self._augment, views=views - 1, seed=seed, device=self._device, share=share)
         for _, group in groupby(blocks, lambda block: int(block[0][0]) // (BLOCK * together)):
@@ -104,12 +104,12 @@ class AnomalyScorer:
     def _distances(self, z: Float[Tensor, "V N D"], posterior: Any) -> Scores:
         flat = None if posterior is None else map_posterior(posterior, lambda one: one.flatten(0, 1))
         found: Scores = {}
-        for features, values in self._subject.with_mean(z.flatten(0, 1), flat).items():
-            yardsticks = self._yardsticks[features]
-            for name, distance in yardsticks(values).items():
+        for features, values in self._embedder.with_mean(z.flatten(0, 1), flat).items():
+            distances = self._to_training[features]
+            for name, distance in distances(values).items():
                 by_view = distance.double().unflatten(0, z.shape[:2])
                 for views, numbers in single_views(len(z)).items():
-                    kind = yardsticks.kind(name, features, views, sum(number > 0 for number in numbers))
+                    kind = distances.kind(name, features, views, sum(number > 0 for number in numbers))
                     found[kind] = by_view[numbers].mean(0)
         return found
 
@@ -122,19 +122,19 @@ def distance_scores(
     neighbours: int,
     device: torch.device,
 ) -> list[Score]:
-    """Scores by distance alone, of features that are there already: raw pixels, an untrained encoder.
+    """Score features by distance alone: raw pixels, or those of an untrained encoder.
 
     Args:
         training: features of M training images.
         images: features of the images to score.
-        features: what they are called.
-        encoder: whose they are.
+        features: their name.
+        encoder: their encoder.
         neighbours: k of k-NN distances.
         device: where to compute.
     """
-    yardsticks = Yardsticks(training, neighbours, device)
-    scores = yardsticks(images).items()
-    kinds = {name: yardsticks.kind(name, features, CLEAN, 0, encoder) for name, _ in scores}
+    distances = Distances(training, neighbours, device)
+    scores = distances(images).items()
+    kinds = {name: distances.kind(name, features, CLEAN, 0, encoder) for name, _ in scores}
     return [Score(kinds[name], _finite(kinds[name], values.double().cpu())) for name, values in scores]
 
 
@@ -151,3 +151,54 @@ def _finite(kind: ScoreKind, values: Tensor) -> np.ndarray:
             "lower optimizer.lr, or look closer with debug=true."
         )
     return values.numpy()
+
+
+Scored = tuple[Int64[Tensor, " N"], list[Score]]
+
+
+def score_options(options: DictConfig) -> ScoreOptions:
+    """The options of `configs/evaluate.yaml`, checked."""
+    scores = options.scores
+    made = ScoreOptions(
+        samples=scores.samples,
+        pairs=scores.pairs,
+        views=tuple(scores.views),
+        aggregate_images=scores.aggregate.images,
+        aggregate_samples=scores.aggregate.samples,
+        neighbours=scores.neighbours,
+        seed=options.seed,
+        batch_size=options.batch_size,
+    )
+    made.kinds  # noqa: B018 (an unknown kind of views is an error)
+    return made
+
+
+def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
+    """Prepare all scores of a run from its training images.
+
+    If several processes share the work, all of them call it, and only the first gets scores.
+
+    Returns:
+        A function that scores a set of images.
+    """
+    options = score_options(evaluated.options)
+    training = at_most(evaluated.data.train, evaluated.options.scores.bank)
+    embedders = {"trained": evaluated.embedder, "untrained": evaluated.untrained}
+    banks = {name: evaluated.features(embedder, training).by_name for name, embedder in embedders.items()}
+    pixels = evaluated.pixels(training).by_name["pixels"]
+    shards = evaluated.shards
+    bank = shards.everywhere(banks["trained"])
+    of_program = AnomalyScorer(evaluated.embedder, evaluated.augment, bank, options, evaluated.device, shards)
+
+    def score(images: ImageSet) -> Scored:
+        index, scores = of_program(images)
+        plain = {"untrained": evaluated.features(evaluated.untrained, images).by_name["z"]}
+        plain["none"] = evaluated.pixels(images).by_name["pixels"]
+        if not shards.is_first:
+            return index, []
+        compared = {"untrained": ("z", banks["untrained"]["z"]), "none": ("pixels", pixels)}
+        for encoder, (features, bank) in compared.items():
+            scores += distance_scores(bank, plain[encoder], features, encoder, options.neighbours, evaluated.device)
+        return index, scores
+
+    return score

@@ -3,9 +3,8 @@ import torch
 
 from tests.helpers.cases import built
 from vje_ppl.errors import UserError
-from vje_ppl.features.extract import extract
-from vje_ppl.features.stored_rows import stored_rows
-from vje_ppl.features.subject import Subject
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.features.extract import extract, stored_rows
 
 
 @pytest.mark.parametrize("memory_mb", [1.0, 0.0], ids=["in-memory", "in-a-file"])
@@ -27,12 +26,12 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize("memory_mb", [1.0, 0.0], ids=["in-memory", "in-a-file"])
 def test_features_are_those_of_one_pass(tmp_path, memory_mb):
     program = built(dim=3).eval()
-    subject, images = Subject(program.guide.embed, 3, program), torch.randn(10, 1, 4, 4)
+    embedder, images = Embedder(program.guide.embed, 3, program), torch.randn(10, 1, 4, 4)
     batches = [(torch.arange(0, 4), images[:4]), (torch.tensor([6, 7, 9]), images[[6, 7, 9]])]  # 4, 5, 8 were skipped
-    found = extract(subject, batches, 10, memory_mb, tmp_path)
+    found = extract(embedder, batches, 10, memory_mb, tmp_path)
     kept = [0, 1, 2, 3, 6, 7, 9]
     assert found.images.tolist() == kept
-    expected = subject.features(images)
+    expected = embedder.features(images)
     assert found.by_name.keys() == expected.keys() == {"z", "mu"}
     for name in expected:
         torch.testing.assert_close(found.by_name[name], expected[name][kept])

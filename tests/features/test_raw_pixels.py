@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from vje_ppl.data import InMemoryImages, StreamedImages
-from vje_ppl.features.pixels import raw_pixels
+from vje_ppl.features.extract import raw_pixels
 
 
 def images(count, side):

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from vje_ppl.data import InMemoryImages, StreamedImages
-from vje_ppl.data.conform import conform
+from vje_ppl.features.other_data import conform
 
 
 def pixels(channels, height=12, width=12):

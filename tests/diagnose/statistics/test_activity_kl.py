@@ -7,7 +7,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from vje_ppl.diagnose.statistics.feature_kl import feature_kl
+from vje_ppl.diagnose.statistics.activity import feature_kl
 from vje_ppl.distributions import StudentT
 from vje_ppl.distributions.coupling_flow import CouplingFlow
 from vje_ppl.distributions.kl import closed_form_kl

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vje_ppl.runs.save_clock import PATIENCE, SaveClock
+from vje_ppl.runs.checkpoint import PATIENCE, CheckpointInterval
 
 MILLISECONDS = st.integers(1, 10_000)
 
@@ -16,7 +16,7 @@ class Run:
     def __init__(self):
         self.time = 0
         self.saves = []  # end and duration of each
-        self.clock = SaveClock(lambda: self.time)
+        self.clock = CheckpointInterval(lambda: self.time)
 
     def epoch(self, takes, writing_takes):
         self.time += takes

@@ -6,7 +6,7 @@ from vje_ppl.errors import printable
 from vje_ppl.parallel.processes import is_first
 
 
-def say(stage: str, line: str) -> None:
-    """One line of progress, of the first process alone."""
+def progress(stage: str, line: str) -> None:
+    """Print a line of progress in the first process."""
     if is_first():
         print(f"{stage:<10}{printable(line)}", flush=True)
