@@ -69,6 +69,11 @@ PLACES = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option to write the files that `cli/test_console.py` compares with."""
+    parser.addoption("--update-console", action="store_true", help="write tests/cli/console/ anew")
+
+
 def markers_of(place: Path) -> set[str]:
     """The markers of all tests in a file or folder."""
     name = place.relative_to(Path(__file__).parent).as_posix() + "/" * place.is_dir()
