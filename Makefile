@@ -22,7 +22,7 @@ test: lint
 tests: .venv/ready
 	$(PYTEST) -m "not slow and not certificate" $(ARGS)
 
-# The second backend against the first, and the diagnosis that samples with it.
+# The second backend, the diagnosis that samples with it, the conformance checks themselves, and the published cells.
 certificate: .venv/ready
 	$(PYTEST) -m "certificate and not slow" $(ARGS)
 

@@ -49,6 +49,9 @@ PLACES = {
         "diagnose/sections/",
         "diagnose/test_command.py",
         "numpyro_port/",
+        "reproduce/test_published.py",
+        "reproduce/test_study.py",
+        "testing/",
     ),
     "long": (
         "benchmark/",
@@ -64,7 +67,6 @@ PLACES = {
         "pictures/test_curves.py",
         "reproduce/",
         "settings/test_configs.py",
-        "testing/",
     ),
 }
 
