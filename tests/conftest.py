@@ -26,6 +26,7 @@ PLACES = {
         "crosscheck/test_command.py",
         "data/test_batches.py",
         "data/test_loaders.py",
+        "data/test_without_class.py",
         "diagnose/test_command.py",
         "documentation/",
         "evaluate/test_command.py",

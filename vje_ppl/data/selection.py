@@ -84,6 +84,47 @@ def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
     return images.select(members)
 
 
+def without_classes(data: ImageData, wanted: Sequence[str | int]) -> ImageData:
+    """Leave the images of some classes out of the training, bank and test images; labels stay what they are.
+
+    Args:
+        data: a labelled data set.
+        wanted: classes by name or number.
+
+    Raises:
+        UserError: if images have no labels, a class is unknown, or no image is left.
+    """
+    if not wanted:
+        return data
+
+    def kept(images: ImageSet | None) -> ImageSet | None:
+        return None if images is None else _of_classes(images, wanted, inside=False)
+
+    train = _of_classes(data.train, wanted, inside=False)
+    bank = train if data.bank is data.train else kept(data.bank)
+    return replace(data, train=train, bank=bank, test=kept(data.test))
+
+
+def only_classes(images: ImageSet, wanted: Sequence[str | int]) -> ImageSet:
+    """Keep the images of some classes, by name or number.
+
+    Raises:
+        UserError: if images have no labels, a class is unknown, or no image is left.
+    """
+    return _of_classes(images, wanted, inside=True)
+
+
+def _of_classes(images: ImageSet, wanted: Sequence[str | int], inside: bool) -> ImageSet:
+    named = ",".join(map(str, wanted))
+    if images.labels is None or images.classes is None:
+        raise UserError(f"without_class=[{named}] needs labelled images, and these have no labels.")
+    chosen = [class_index(images.classes, one, "without_class") for one in wanted]
+    members = np.flatnonzero(np.isin(images.labels.numpy(), chosen) == inside)
+    if len(members) == 0:
+        raise UserError(f"without_class=[{named}] leaves none of the {len(images)} images; name other classes.")
+    return images.select(members)
+
+
 def hold_out_by_name(
     labels: Int64[np.ndarray, " N"], keys: UInt64[np.ndarray, " N"], fraction: float, stream: Stream
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:

@@ -24,7 +24,7 @@ from vje_ppl.features.shards import WHOLE, Shards
 from vje_ppl.parallel.devices import chosen_device
 from vje_ppl.runs.trained_run import TrainedRun, load
 from vje_ppl.settings.build import build_augment, build_method
-from vje_ppl.settings.data import load_data
+from vje_ppl.settings.data import load_data, load_left_out
 from vje_ppl.terminal.progress import progress
 
 
@@ -70,6 +70,12 @@ class OpenedRun:
         if self.data.test is None:
             raise UserError(f"eval needs test images, and {self.data.name} has none; keep some in a folder test/.")
         return at_most(self.data.test, self.options.images.test)
+
+    @cached_property
+    def left_out(self) -> ImageSet:
+        """The images of the classes that `without_class` left out of training."""
+        changes = {} if self.options.data.root is None else {"root": self.options.data.root}
+        return load_left_out(self.run.config, self.options.trust_targets, **changes)
 
     @property
     def root(self) -> object:

@@ -22,12 +22,15 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.settings.build import build
 
+#: Names the run's own images of the classes that its `without_class` left out.
+LEFT_OUT = "left_out"
+
 
 def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tuple[str, ImageSet, str]:
     """Open a data set by the name of its configuration, or by a mapping such as {name: cifar10, root: data}.
 
     Args:
-        wanted: the data set.
+        wanted: the data set; `left_out` for the run's own images of the classes that its training left out.
         evaluated: the run.
         known: digests of other data sets by name; this one is added.
 
@@ -35,6 +38,9 @@ def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tupl
         Its name, its test images (or training images if there are none) in the form of the run's, and how they were
         converted. If other images have the name already, a digest is appended.
     """
+    if wanted == LEFT_OUT:
+        images = at_most(evaluated.left_out, evaluated.options.images.test)
+        return LEFT_OUT, images, "classes that training left out"
     config = other_config(wanted, evaluated.options.ood.root)
     data: ImageData = build(config, "ood.data")
     images = data.train if data.test is None else data.test
@@ -67,7 +73,7 @@ def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
     known = sorted(one.name.removesuffix(".yaml") for one in (files("vje_ppl.configs") / "data").iterdir())
     known.remove("custom")
     if name not in known:
-        raise UserError(f"ood.data expects data sets among {', '.join(known)}, got {name or wanted}.")
+        raise UserError(f"ood.data expects data sets among {', '.join([*known, LEFT_OUT])}, got {name or wanted}.")
     config = OmegaConf.create(path.read_text(encoding="utf-8"))
     assert isinstance(config, DictConfig)
     config.pop("defaults", None)

@@ -8,19 +8,47 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vje_ppl.data.image_set import ImageData
-from vje_ppl.data.selection import hold_out, select_class
+from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.selection import hold_out, only_classes, select_class, without_classes
+from vje_ppl.errors import UserError
 from vje_ppl.settings.build import build
 
 
 def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageData:
-    """The images of a configuration's `data`, with the test images that its `hold_out` says.
+    """The images of a configuration's `data`, less those of `without_class`, with the test images of its `hold_out`.
 
     Args:
         config: the whole configuration of a run.
         trust_targets: see `vje_ppl.settings.build.build`.
         **changes: values in place of those of `config.data`, such as `root`.
     """
+    return without_classes(_load(config, trust_targets, **changes), _left_out_classes(config))
+
+
+def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageSet:
+    """The test images, or training images if there are none, of the classes in a configuration's `without_class`.
+
+    Arguments are as for `load_data`.
+
+    Raises:
+        UserError: if no class was left out.
+    """
+    wanted = _left_out_classes(config)
+    if not wanted:
+        raise UserError(
+            "ood.data=left_out compares with the classes that training left out, and this run has seen all of its "
+            "classes; train one with without_class=[<class>]."
+        )
+    data = _load(config, trust_targets, **changes)
+    return only_classes(data.train if data.test is None else data.test, wanted)
+
+
+def _left_out_classes(config: DictConfig) -> list[str | int]:
+    wanted = config.get("without_class", [])
+    return [wanted] if isinstance(wanted, str | int) else list(wanted or [])
+
+
+def _load(config: DictConfig, trust_targets: bool, **changes: Any) -> ImageData:
     node: Any = OmegaConf.to_container(config.data, resolve=True)
     if not trust_targets and "download" in node:
         changes = {"download": False} | changes  # which would write wherever the configuration says

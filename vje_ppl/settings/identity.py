@@ -29,7 +29,7 @@ WITHOUT_EFFECT = frozenset(
 
 #: Keys that came after the first version, with the value at which a run is what it was without them. There they do not
 #: count, so that an older run keeps its name, goes on, and is not computed again.
-ADDED: dict[str, Any] = {"hold_out": 0, "data.bits": None}
+ADDED: dict[str, Any] = {"hold_out": 0, "without_class": [], "data.bits": None}
 
 #: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
 #: address in a `_target_` still builds, and counts as the new one, so that a run keeps its name and resumes.

@@ -34,7 +34,7 @@ PATHS: Mapping[str, frozenset[str]] = {
 #: Any other text, by command.
 NAMES: Mapping[str, frozenset[str]] = {
     "train": frozenset(
-        {"run.name", "data.train", "data.test", "data.label", "data.only_class"}
+        {"run.name", "data.train", "data.test", "data.label", "data.only_class", "without_class"}
         | {f"logger.{key}" for key in ("name", "project", "entity", "group", "job_type", "id", "notes", "prefix")}
     ),
     "evaluate": frozenset({"one_class.classes"}),
@@ -48,10 +48,10 @@ LAUNCHER = frozenset(
 )
 
 #: Keys that also take a list of texts.
-LISTS = frozenset({"runs", "one_class.classes"})
+LISTS = frozenset({"runs", "one_class.classes", "without_class"})
 
 #: Keys that also take a whole number: a class, by name or number.
-NUMBERED = frozenset({"data.only_class", "one_class.classes"})
+NUMBERED = frozenset({"data.only_class", "one_class.classes", "without_class"})
 
 
 @cache
