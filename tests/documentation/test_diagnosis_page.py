@@ -10,7 +10,7 @@ from tests.documentation.blocks import ROOT
 from vje_ppl.diagnose.posterior import offsets
 from vje_ppl.diagnose.sections import active_features, corruption_check, other_data_check, predictive
 from vje_ppl.diagnose.sections import calibration as calibration_section
-from vje_ppl.diagnose.sections import guide as guide_section
+from vje_ppl.diagnose.sections import guide_verdicts as guide_section
 from vje_ppl.diagnose.sections import reference as reference_section
 from vje_ppl.diagnose.sections.knn_error_check import BEATS, NAME
 
