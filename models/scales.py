@@ -60,7 +60,9 @@ class Free(PyroModule):
     def __init__(self, dim: int, init: float = 1.0) -> None:
         super().__init__()
         if not 0 < init < math.inf:
-            raise ValueError(f"Free expects a positive initial scale, got {init}; it is finite, and 1 is the default.")
+            raise ValueError(
+                f"Free expects a positive initial scale, got {init}; it must be finite, and 1 is the default."
+            )
         # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
         self.log_value = nn.Parameter(torch.full((dim,), math.log(init)))
 

@@ -34,7 +34,8 @@ class ARDNormal(PyroModule):
         super().__init__()
         if not 0 < init < math.inf:
             raise ValueError(
-                f"ARDNormal expects a positive initial scale, got {init}; it is finite, and 1 is the standard normal's."
+                f"ARDNormal expects a positive initial scale, got {init}; it must be finite, and 1 is the standard "
+                f"normal's."
             )
         # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
         self.log_scale = nn.Parameter(torch.full((dim,), math.log(init)))

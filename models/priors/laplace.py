@@ -36,7 +36,7 @@ class LaplacePrior(PyroModule):
         super().__init__()
         if not 0 < scale < math.inf:
             raise ValueError(
-                f"LaplacePrior expects a positive scale, got {scale}; it is finite, and 0.7071 gives variance 1."
+                f"LaplacePrior expects a positive scale, got {scale}; it must be finite, and 0.7071 gives variance 1."
             )
         self.dim = dim
         self.register_buffer("scale", torch.tensor(float(scale)))

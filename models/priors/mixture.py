@@ -39,7 +39,7 @@ class NormalMixture(PyroModule):
         if components < 1 or not 0 < spread < math.inf:
             raise ValueError(
                 f"NormalMixture expects components >= 1 and a positive spread, got {components} and {spread}; both "
-                "are finite."
+                f"must be finite."
             )
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(spread / math.sqrt(dim) * torch.randn(components, dim))

@@ -42,7 +42,7 @@ class StudentTPrior(PyroModule):
         if not 0 < df < math.inf:
             raise ValueError(
                 f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default, and "
-                "prior=standard_normal is the limit of infinitely many."
+                "prior=standard_normal is the limit of infinite df."
             )
         self.dim = dim
         self.register_buffer("df", torch.tensor(float(df)))

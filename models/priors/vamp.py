@@ -49,7 +49,7 @@ class VampPrior(PyroModule):
         if components < 1 or not 0 < init_scale < math.inf:
             raise ValueError(
                 f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}; both "
-                "are finite."
+                f"must be finite."
             )
         self.pseudo_embeddings = nn.Parameter(init_scale * torch.randn(components, dim))
         self._infer: Borrowed | None = None

@@ -136,7 +136,7 @@ def test_a_signal_to_one_of_two_stops_both_and_one_goes_on(tmp_path, undisturbed
     assert code == (128 + number if starter == "fabric" else 1), errors  # torchrun has one code for all failures
     state = final_state(tmp_path / "runs" / "a")
     assert 0 < state["epoch"] * (STEPS // 3) + state["step_in_epoch"] < STEPS
-    assert "goes on after epoch" in finish(tmp_path, *ALONE, *LONG, "run.name=a")
+    assert "resumes after epoch" in finish(tmp_path, *ALONE, *LONG, "run.name=a")
     assert_trained_alike(undisturbed[0], final_state(tmp_path / "runs" / "a"), undisturbed[1])
 
 
@@ -148,7 +148,7 @@ def test_two_go_on_with_what_one_has_begun(tmp_path, undisturbed):
     assert code == 128 + signal.SIGUSR1, errors
     assert "interrupted: state saved" in output
     assert final_state(tmp_path / "runs" / "a")["epoch"] < 3
-    assert "goes on after epoch" in finish(tmp_path, *TORCHRUN, *LONG, "run.name=a")
+    assert "resumes after epoch" in finish(tmp_path, *TORCHRUN, *LONG, "run.name=a")
     assert_trained_alike(undisturbed[0], final_state(tmp_path / "runs" / "a"), undisturbed[1])
 
 

@@ -134,7 +134,7 @@ def test_a_real_small_disk_that_is_full_and_then_is_not(tmp_path):
     assert len(errors) == 1
     assert "could not be written: no space left on device; free some space there" in errors[0]
     assert "Traceback" not in done.stderr
-    assert "goes on after epoch" in done.stdout.partition("SECOND")[2]
+    assert "resumes after epoch" in done.stdout.partition("SECOND")[2]
 
 
 @pytest.mark.slow

@@ -69,8 +69,11 @@ def test_run_stopped_in_the_middle_of_an_epoch_repeats_and_skips_no_image(train,
     write_tree(tmp_path)
     straight = train(*OVERRIDES, *NARROW, "run.name=straight", small=False)
     assert straight.returncode == 0, straight.stderr
-    assert "imagenet: 24 images to learn from, from files" in straight.stdout
-    assert f"steps   of {BATCH} images, 4 at once on each device, which is what batch statistics" in straight.stdout
+    assert "imagenet: 24 training images, from files" in straight.stdout
+    assert (
+        f"steps   {BATCH} images, in micro-batches of 4 per device; batch statistics are per micro-batch"
+        in straight.stdout
+    )
     undisturbed = list(seen)
     assert [step for step, _ in undisturbed] == list(range(EPOCHS * IMAGES // BATCH))
     for place in range(EPOCHS):
@@ -94,7 +97,7 @@ def test_run_stopped_in_the_middle_of_an_epoch_repeats_and_skips_no_image(train,
     assert [place for place, _ in seen] == [0, 1, 2, 3, 4]
     resumed = train(*OVERRIDES, *NARROW, "run.name=stopped", small=False)
     assert resumed.returncode == 0, resumed.stderr
-    assert "goes on after epoch 1, step 2" in resumed.stdout
+    assert "resumes after epoch 1, step 2" in resumed.stdout
     assert seen == undisturbed
     first, second = (final_state(tmp_path / "runs" / name) for name in ("straight", "stopped"))
     assert_same(first["module"], second["module"])
@@ -108,7 +111,7 @@ def test_resnet_50_killed_in_the_middle_of_an_epoch_ends_with_the_weights_of_an_
     code, _ = signal_once_under_way(tmp_path, signal.SIGKILL, *OVERRIDES, *LARGE, "run.name=killed", delay=4.0)
     assert code == -signal.SIGKILL
     said = finish(tmp_path, *OVERRIDES, *LARGE, "run.name=killed")
-    assert "goes on after epoch" in said
+    assert "resumes after epoch" in said
     straight, killed = (final_state(tmp_path / "runs" / name) for name in ("straight", "killed"))
     assert sum(parameter.numel() for name, parameter in straight["module"].items() if "encoder" in name) > 23e6
     compare(straight, killed)

@@ -54,7 +54,7 @@ def test_signalled_run_ends_as_if_undisturbed(tmp_path, straight, number):
     else:
         assert code == 128 + number
         assert "interrupted" in output
-    assert "goes on after epoch" in finish(tmp_path, *LONG, "run.name=killed")
+    assert "resumes after epoch" in finish(tmp_path, *LONG, "run.name=killed")
     compare(straight, final_state(tmp_path / "runs" / "killed"))
 
 

@@ -38,7 +38,7 @@ def test_run_killed_fifty_times_ends_as_if_undisturbed(tmp_path):
     assert sum(life["saved"] for life in lives) >= KILLS / 3, "too few lives came as far as training"
 
     output = finish(tmp_path, *RUN, "run.name=killed")
-    assert "goes on after epoch" in output
+    assert "resumes after epoch" in output
     finish(tmp_path, *RUN, "run.name=straight")
     compare(*(final_state(tmp_path / "runs" / name) for name in ("straight", "killed")))
     for name in ("metrics.csv", "metrics.json", "curves.png"):

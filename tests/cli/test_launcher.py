@@ -90,7 +90,7 @@ def test_a_sweep_in_several_processes_is_refused(train, monkeypatch, tmp_path, v
 
 def test_a_sweep_of_runs_that_start_processes_themselves_is_refused(train, tmp_path):
     result = train("seed=0", "trainer.device=cpu", "trainer.devices=2", "-m")
-    assert "this run wants 2" in one_sentence(result)
+    assert "this run needs 2" in one_sentence(result)
 
 
 def test_what_cannot_be_shared_is_refused(monkeypatch, capsys):

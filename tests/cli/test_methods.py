@@ -87,7 +87,7 @@ def test_a_run_stopped_between_two_steps_goes_on_bit_for_bit(runs, method):
     before = runs / method / "checkpoints" / "previous.pt"
     result = train(runs, method, f"run.name={method}-resumed", f"resume={before}", *NARROW[method])
     assert result.returncode == 0, result.stderr
-    assert "goes on after epoch 1, step 2" in result.stdout
+    assert "resumes after epoch 1, step 2" in result.stdout
     straight, resumed = (final_state(runs / name) for name in (method, f"{method}-resumed"))
     assert_same(straight["module"], resumed["module"])
     assert_same(straight["optimizer"], resumed["optimizer"])
@@ -116,7 +116,7 @@ def test_a_loaded_run_embeds_and_has_no_posterior(runs, method):
     assert z.dtype == torch.float32
     assert mean is scale is None
     torch.testing.assert_close(z, run.module.embed(run.preprocess(images)).detach())
-    with pytest.raises(UserError, match=rf"^The run is of method={method}, which is no probabilistic program; give"):
+    with pytest.raises(UserError, match=rf"^The run's method, {method}, is not a probabilistic program; give"):
         run.program  # noqa: B018
 
 

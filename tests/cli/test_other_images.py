@@ -65,13 +65,13 @@ def train(*overrides):
 
 def test_classes_and_test_images_are_said(cats):
     folder, said = cats
-    assert "images: 12 images to learn from, in memory; 12 to test on\nclasses 2: a, b\n" in said
+    assert "images: 12 training images, in memory; 12 test images\nclasses 2: a, b\n" in said
     assert "note    learns from train and tests on test\n" in said
     metrics = json.loads((folder / "metrics.json").read_text())
     state = checkpoint.load(folder / "checkpoints" / "last.pt")
     assert metrics["data"]["fingerprint"] == state["data"]["fingerprint"]["train"]
     said = evaluate(f"run={folder}", "eval=knn", *SCORES).stdout
-    assert "images: 12 images to learn from, 12 to test on; cpu\nclasses   2: a, b\n" in said
+    assert "images: 12 training images, 12 test images; cpu\nclasses   2: a, b\n" in said
     assert "These are not" not in said
 
 
@@ -91,7 +91,7 @@ def test_a_run_goes_on_with_moved_images_and_with_no_others(tmp_path, cats):
     shutil.copytree("cats/images", "elsewhere/images")
     result = train("data.root=elsewhere/images")
     assert result.returncode == 0, result.stderr
-    assert "finished already" in result.stdout
+    assert "already finished" in result.stdout
 
 
 def test_a_changed_test_set_alone_is_no_ground_to_go_on(cats):
@@ -159,7 +159,7 @@ def test_another_data_set_keeps_its_name_and_the_runs_own_is_refused(cats, tmp_p
     assert name("dogs/images").startswith("images-")  # as the run's own are called
     shutil.copytree("cats/images", "copy/other")
     for root in ("cats/images", "copy/other"):
-        with pytest.raises(UserError, match="is what the run was trained on"):
+        with pytest.raises(UserError, match="is the data set that the run was trained on"):
             name(root)
 
 

@@ -30,7 +30,7 @@ def test_one_labelled_image_a_class(train, tmp_path):
     photographs(tmp_path / "images", *(f"{part}/{label}/0.png" for part in ("train", "test") for label in "abc"))
     assert train(*RUN).returncode == 0
     run = f"run={tmp_path / 'runs' / 'a'}"
-    assert "none has two images among these 3; give one rate" in one_sentence(evaluate(run, "eval=linear"))
+    assert "no class has two images among these 3; give a single rate" in one_sentence(evaluate(run, "eval=linear"))
     result = evaluate(run, "eval=[linear,knn,whitened_knn]", "linear.lr=0.1")
     assert result.returncode == 0, result.stderr
     assert "Warning" not in result.stderr
@@ -38,8 +38,8 @@ def test_one_labelled_image_a_class(train, tmp_path):
     assert {(row["lr"], row["best_hold_out"]) for row in report["linear"]["rows"]} == {(0.1, None)}
     assert {row["k"] for row in report["knn"]["rows"]} == {1}
     for options, told in (
-        (["one_class.classes=null"], "the class a has 1 training image; it needs 2"),
-        (["one_class.classes=[b]", "one_class.batch_size=4"], "the class b has 1 training image; it needs 2"),
+        (["one_class.classes=null"], "the class a has only 1 training image and needs 2"),
+        (["one_class.classes=[b]", "one_class.batch_size=4"], "the class b has only 1 training image and needs 2"),
     ):
         assert told in one_sentence(evaluate(run, "eval=one_class", *options))
     assert not (tmp_path / "runs" / "a" / "one_class").exists()

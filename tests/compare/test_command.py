@@ -297,16 +297,19 @@ def in_progress(folder):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda folder: folder.config.unlink(), "no config.yaml: not a run, or one that never started"),
-        (lambda folder: folder.config.write_text("hello: world"), "config.yaml is not one of vje_ppl.train: it lacks"),
+        (lambda folder: folder.config.unlink(), "no config.yaml: not a run, or a run that never started"),
+        (
+            lambda folder: folder.config.write_text("hello: world"),
+            "config.yaml was not written by vje_ppl.train: it lacks",
+        ),
         (lambda folder: folder.config.write_bytes(b"\xff\xfe\x00"), "cannot be read as a configuration"),
         (broken("config"), "cannot be read as a configuration"),
-        (broken("metrics_json"), "metrics.json is no JSON: truncated or altered"),
-        (lambda folder: folder.metrics_json.write_text("[1]"), "metrics.json must hold figures by name"),
-        (rewritten(knn_z="good"), "metrics.json holds no number as knn/z: 'good'"),
-        (rewritten(epoch=1), "unfinished: metrics.json is of epoch 1, and 2 are configured"),
-        (lambda folder: folder.metrics_json.unlink(), "unfinished: none of 2 epochs; the same command goes on"),
-        (in_progress, "unfinished: 1 of 2 epochs; the same command goes on from there"),
+        (broken("metrics_json"), "metrics.json is not valid JSON: truncated or altered"),
+        (lambda folder: folder.metrics_json.write_text("[1]"), "metrics.json must map names to numbers"),
+        (rewritten(knn_z="good"), "metrics.json expects a number for knn/z, got 'good'"),
+        (rewritten(epoch=1), "unfinished: metrics.json is from epoch 1 of 2"),
+        (lambda folder: folder.metrics_json.unlink(), "unfinished: none of 2 epochs; rerun the same command"),
+        (in_progress, "unfinished: 1 of 2 epochs; rerun the same command to resume"),
     ],
     ids=["absent", "foreign", "bytes", "not-yaml", "not-json", "list", "word", "epoch", "no-metrics", "in-progress"],
 )

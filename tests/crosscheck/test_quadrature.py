@@ -29,5 +29,5 @@ def test_quadrature_notices_a_missing_normalizer():
 
 
 def test_quadrature_refuses_what_it_cannot_do():
-    with pytest.raises(ValueError, match="isotropic densities only"):
+    with pytest.raises(ValueError, match="anisotropic density expects D of 2 or 3, got 4"):
         quadrature.log_integral_over_space(lambda x: x, np.zeros(4), np.ones(4), 1.0)

@@ -147,7 +147,7 @@ def test_labels_of_shards_may_be_missing(tmp_path, texts, ending, labels, classe
 )
 def test_text_of_shards_that_is_no_class_is_one_sentence(tmp_path, text, ending):
     with pytest.raises(
-        UserError, match=rf"the file ending in \.{ending} that belongs to .*0\.png .* which is no class"
+        UserError, match=rf"the file ending in \.{ending} that belongs to .*0\.png .* which is not a class"
     ):
         shards(tmp_path, text, ending=ending)
 

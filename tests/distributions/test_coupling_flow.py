@@ -199,7 +199,7 @@ def test_runs_in_float32_under_autocast():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((1,), "expects at least 2 features, of which one half moves the other, got 1; use guide=diagonal_normal"),
+        ((1,), "expects at least 2 features, to transform one half given the other, got 1; use guide=diagonal_normal"),
         ((3, 0), "expects layers >= 1 and width >= 1, got 0 and 2"),
         ((3, -1), "expects layers >= 1 and width >= 1, got -1 and 2"),
         ((3, 4, 0), "expects layers >= 1 and width >= 1, got 4 and 0"),

@@ -179,7 +179,7 @@ def test_several_data_sets_with_options(run, tmp_path):
         pytest.param(["images.test=0"], "images.test", id="no test images"),
         pytest.param(["device=tpu"], "device expects", id="unknown device"),
         pytest.param(["devices=0"], "devices expects auto or", id="no device"),
-        pytest.param(["data.root=elsewhere"], "lie in no folder", id="root of data without one"),
+        pytest.param(["data.root=elsewhere"], "has no folder", id="root of data without one"),
         pytest.param(["eval=one_class", "one_class.classes=[12]"], "from 0 to 9, got 12", id="class not there"),
         pytest.param(["eval=one_class", "one_class.classes=[]"], "one_class.classes", id="no class"),
         pytest.param(

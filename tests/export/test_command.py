@@ -125,7 +125,7 @@ def test_a_truncated_export_gets_a_sentence(exported, tmp_path, share):
     whole = (exported("vje") / "export/model.safetensors").read_bytes()
     path = tmp_path / "model.safetensors"
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match="is no export of a run, or damaged"):
+    with pytest.raises(UserError, match="is not an exported run, or is damaged"):
         vje_ppl.load(path)
 
 

@@ -134,7 +134,7 @@ def test_a_single_image_a_class_leaves_no_choice_of_rate(classes):
     labels = torch.arange(classes)
     train, test = (4 * torch.eye(8)[labels], labels), (4 * torch.eye(8)[labels].repeat(2, 1), labels.repeat(2))
     with pytest.raises(
-        UserError, match=rf"none has two images among these {classes}; give one rate, such as linear.lr"
+        UserError, match=rf"no class has two images among these {classes}; give a single rate, such as linear.lr"
     ):
         probed(train, test, LinearRecipe((0.1, 1.0), epochs=3), classes=classes)
     found = probed(train, test, LinearRecipe((0.3,), epochs=20), classes=classes)

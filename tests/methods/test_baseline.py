@@ -138,7 +138,7 @@ def test_a_missing_lightly_is_one_sentence(monkeypatch):
     [
         (("prior=laplace",), r"^prior is a part of method=vje, and simsiam has none; leave prior=\.\.\. out"),
         (("+experiment/ablation=beta_1",), "^objective is a part of method=vje, and simsiam has none"),
-        (("method.projector=[]",), r"^A head expects the widths of one layer or more, each at least 1, got \[\]"),
+        (("method.projector=[]",), r"^A head expects the widths of at least one layer, each at least 1, got \[\]"),
         (
             ("method._target_=torch.nn.Identity",),
             r"^method expects a subclass of vje_ppl\.Method, got Identity",

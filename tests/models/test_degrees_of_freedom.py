@@ -117,5 +117,5 @@ def test_a_value_that_is_not_positive_and_finite_is_refused(kind, value):
 @pytest.mark.parametrize("kind", [DegreesOfFreedom, port.DegreesOfFreedom], ids=["pyro", "numpyro"])
 @pytest.mark.parametrize("value", [0.1, 0.01, 1e4, 1e6])
 def test_a_learned_one_that_cannot_start_there_is_refused(kind, value):
-    with pytest.raises(ValueError, match=r"Learned degrees of freedom start between 0\.1 and 10000, got df="):
+    with pytest.raises(ValueError, match=r"Learned degrees of freedom must start between 0\.1 and 10000, got df="):
         kind(value, learned=True)

@@ -163,7 +163,7 @@ def model_with_observed_outside_the_plate(posterior, target):
 
 
 MODELS = {
-    "without_sites": (model_without_sites, "no latent site of the model|The model has no latent site"),
+    "without_sites": (model_without_sites, "not a latent site of the model|The model has no latent site"),
     "without_observed": (
         model_without_observed,
         "The model has no observed site, such as 'direction'; its sites are: latent",

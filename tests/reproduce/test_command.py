@@ -58,7 +58,7 @@ def test_a_table_is_computed_and_drawn(done):
         metrics = json.loads((run / "metrics.json").read_text())
         assert float(row["knn/z"]) == metrics["knn/z"]
         assert f"{100 * metrics['knn/z']:.1f}" in (out / "ablation.md").read_text(encoding="utf-8")
-    assert "digits, 256 images to learn from" in said
+    assert "digits, 256 training images" in said
     assert "2 epochs; seed 0." in said
 
 
@@ -120,7 +120,7 @@ def test_an_interrupted_study_goes_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     done = process.wait()
     assert done.returncode == 128 + signal.SIGTERM
-    assert "interrupted: the same command goes on from there" in done.stdout
+    assert "interrupted; rerun the same command to resume" in done.stdout
     assert not cells(tmp_path)
     (log,) = tmp_path.glob("runs/reproduce/digits-*/log.txt")
     assert "interrupted: state saved" in log.read_text(encoding="utf-8")

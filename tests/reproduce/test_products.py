@@ -86,7 +86,7 @@ def test_what_was_not_run_says_so():
     lines = {(line["data"], line["method"]): line for line in knn_linear(found).table}
     assert lines["cifar10", "byol"]["linear"] == "not run"
     assert lines["cifar10", "byol"]["seeds"] == 0
-    assert found.about() == ["digits: digits, 100 images to learn from; 2 epochs; seed 0.", "cifar10: not run."]
+    assert found.about() == ["digits: digits, 100 training images; 2 epochs; seed 0.", "cifar10: not run."]
 
 
 def test_models_of_one_class_say_how_many_images_they_learn_from():
@@ -97,7 +97,7 @@ def test_models_of_one_class_say_how_many_images_they_learn_from():
             ("digits", "vje", 0, 8): auroc(0.9) | {"metrics": {"data": {"name": "digits", "images": 900}}},
         },
     )
-    assert found.about() == ["digits: digits, 900 to 1,400 images to learn from; 2 epochs; seed 0."]
+    assert found.about() == ["digits: digits, 900 to 1,400 training images; 2 epochs; seed 0."]
 
 
 def test_a_clipped_k_is_told():

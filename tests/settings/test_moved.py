@@ -60,4 +60,4 @@ def test_an_old_run_loads_and_resumes(train, tmp_path):
     assert vje_ppl.load(tmp_path / "runs/a").epoch == 1
     again = train("run.name=a", "trainer.epochs=1")
     assert again.returncode == 0, again.stderr
-    assert "finished already" in again.stdout
+    assert "already finished" in again.stdout

@@ -42,10 +42,9 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(
-            _text(part) if isinstance(part, ast.Constant) else "{" + ast.unparse(part)[2:-1].strip("{}") + "}"
-            for part in node.values
-        )
+        return "".join(map(_text, node.values))
+    if isinstance(node, ast.FormattedValue):
+        return "{" + ast.unparse(node.value) + "}"
     if isinstance(node, ast.BinOp):
         return f"{_text(node.left)}{_text(node.right)}"
     return "{" + ast.unparse(node) + "}"

@@ -384,7 +384,7 @@ def test_sound_distributions_pass(sound, parameters, not_run):
     ("faulty", "words"),
     [
         (Unnormalized, r"over Real\(\), got 1\.01005, for loc = 0\.5, scale = 1; correct the normalizer in log_prob"),
-        (ShiftedDraws, "distribution function of the value in 20000 draws within 0.019 of what the density integrates"),
+        (ShiftedDraws, "distribution function of the value in 20000 draws within 0.019 of the density's integral"),
         (WideDraws, "Stein's identity of features .* for df = "),
         (DetachedDraws, "gradient through draws with respect to scale to be that of the score function"),
         (

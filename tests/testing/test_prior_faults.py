@@ -178,7 +178,7 @@ def test_integral_that_draws_cannot_tell_is_said_not_to_be_run():
     report = check_prior(Normal(65), dim=65)
     (found,) = (one for one in report.outcomes if one.check == "integrates_to_one")
     assert found.verdict == "not run"
-    assert "in so many dimensions; check at 2 or 3 as well" in found.sentence
+    assert "in this many dimensions; check at 2 or 3 as well" in found.sentence
 
 
 @pytest.mark.parametrize("dim", [5, 64])

@@ -37,7 +37,7 @@ def test_report_has_a_line_for_every_check():
     assert lines[0] == "Cartesian passes 16 of 18 checks:"
     assert [line.split()[-1] for line in lines[1:17]] == [check.__name__ for check in LIKELIHOOD_CHECKS.all[:16]]
     assert all("not run" in line for line in lines[17:])
-    assert "only the project's own parts have one" in lines[17]
+    assert "only the project's own parts have a twin" in lines[17]
 
 
 def test_failures_are_raised_together_as_an_assertion_error():
@@ -100,7 +100,9 @@ def test_likelihood_for_one_width_is_told_to_say_so():
             return super().distribution(self.layer(latent), scale)
 
     assert not check_likelihood(Narrow(), dim=3).failed
-    with pytest.raises(ConformanceError, match=r"to run at D = 2, got RuntimeError: .*; if it is built for one width"):
+    with pytest.raises(
+        ConformanceError, match=r"to run at D = 2, got RuntimeError: .*; if it is built for a single width"
+    ):
         check_likelihood(Narrow())
 
 

@@ -92,7 +92,7 @@ def test_finished_run_is_not_trained_again(train, tmp_path):
     before = final_state(tmp_path / "runs" / "a")
     again = train("run.name=a")
     assert again.returncode == 0
-    assert "finished already" in again.stdout
+    assert "already finished" in again.stdout
     assert_same(before["module"], final_state(tmp_path / "runs" / "a")["module"])
 
 

@@ -36,7 +36,7 @@ def compare(config: DictConfig) -> None:
         raise UserError(f"seeds expects {' or '.join(SEEDS)}, got {config.seeds}.")
     runs, foreign = find_runs(patterns)
     if not runs:
-        raise UserError(f"runs expects run folders, or folders or globs that lead to some; {_why_none(patterns)}.")
+        raise UserError(f"runs expects run folders, or folders or globs that contain runs; {_why_none(patterns)}.")
     base = common_folder(runs)
     records, left_out = _read(runs, base)
     left_out += [f"{_name(folder, base)}: no run in it" for folder in foreign]

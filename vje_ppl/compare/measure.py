@@ -36,7 +36,7 @@ def base_measure(likelihood: Mapping[str, Any], trust_targets: bool) -> str:
         raise UserError(f"likelihood could not be built ({type(error).__name__}).") from error
     measure = getattr(part, "base_measure", None)
     if not isinstance(measure, str) or not measure:
-        raise UserError(f"{type(part).__name__} declares no base_measure; give it one, a name in a sentence or less.")
+        raise UserError(f"{type(part).__name__} has no base_measure; define it as a short name.")
     return measure
 
 

@@ -63,18 +63,18 @@ def read_record(path: Path, name: str) -> Record:
     """
     config = read_config(path / "config.yaml")
     if config is None:
-        raise UserError("no config.yaml: not a run, or one that never started")
+        raise UserError("no config.yaml: not a run, or a run that never started")
     parts = (*PARTS, "likelihood" if config.get(METHOD) is None else METHOD)
     missing = [part for part in parts if not isinstance(config.get(part), dict)]
     epochs = None if missing else config["trainer"].get("epochs")
     if missing or not is_whole(epochs) or not is_whole(config.get("seed")):
         lacking = missing or (["trainer.epochs"] if not is_whole(epochs) else ["seed"])
-        raise UserError(f"config.yaml is not one of vje_ppl.train: it lacks {lacking[0]}")
+        raise UserError(f"config.yaml was not written by vje_ppl.train: it lacks {lacking[0]}")
     metrics = _read_metrics(path)
     if metrics is None:
-        raise UserError(f"unfinished: {_epochs_done(path)} of {epochs} epochs; the same command goes on from there")
+        raise UserError(f"unfinished: {_epochs_done(path)} of {epochs} epochs; rerun the same command to resume")
     if metrics.get("epoch") != epochs:
-        raise UserError(f"unfinished: metrics.json is of epoch {metrics.get('epoch')}, and {epochs} are configured")
+        raise UserError(f"unfinished: metrics.json is from epoch {metrics.get('epoch')} of {epochs}")
     reduced = {key: value for key, value in with_effect(config).items() if key != "seed"}
     figures = {key: _number(metrics, key) for key in (*METRICS, *REFERENCES)}
     flat = dict(leaves(reduced))
@@ -126,16 +126,16 @@ def _read_metrics(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise UserError(f"metrics.json cannot be read: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError("metrics.json is no JSON: truncated or altered") from error
+        raise UserError("metrics.json is not valid JSON: truncated or altered") from error
     if not isinstance(metrics, dict):
-        raise UserError(f"metrics.json must hold figures by name, and holds a {type(metrics).__name__}")
+        raise UserError(f"metrics.json must map names to numbers, got a {type(metrics).__name__}")
     return metrics
 
 
 def _number(metrics: Mapping[str, Any], key: str) -> float | None:
     value = metrics.get(key)
     if value is not None and not is_number(value):
-        raise UserError(f"metrics.json holds no number as {key}: {value!r}")
+        raise UserError(f"metrics.json expects a number for {key}, got {value!r}")
     return value
 
 

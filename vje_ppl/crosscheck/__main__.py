@@ -61,12 +61,12 @@ def _synthetic(config: DictConfig) -> dict[str, Any]:
     _print_checks(checks)
     integrals = normalization.study()
     rows = [integral.as_dict() for integral in integrals]
-    print(f"\nwhat the densities integrate to\n{format_table([integral.row() for integral in integrals])}")
+    print(f"\nintegrals of the densities\n{format_table([integral.row() for integral in integrals])}")
     if config.picture:
         from vje_ppl.crosscheck import normalization_picture  # imported late: Matplotlib takes a second to import
 
         normalization_picture.draw(Path(config.picture))
-        print(f"drawn in {config.picture}")
+        print(f"picture written to {config.picture}")
     return {"checks": [check.as_dict() for check in checks], "normalization": rows}
 
 

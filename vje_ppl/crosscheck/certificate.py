@@ -178,7 +178,7 @@ def compare(
         has_closed_form: whether the oracle's values count, or its magnitudes only.
     """
     if said["Pyro"].keys() != reference.keys() or said["NumPyro"].keys() != reference.keys():
-        raise ValueError("Pyro, NumPyro and the oracle are expected to evaluate the same quantities.")
+        raise ValueError("Expected Pyro, NumPyro and the oracle to evaluate the same quantities.")
     allowed = tolerance(batch.precision, batch.dim)
     for quantity, oracle in reference.items():
         check = checks.setdefault((quantity, batch.precision), Check(quantity, batch.precision))

@@ -40,7 +40,7 @@ def log_integral_over_space(
     """
     dim = len(loc)
     if dim > 3 and not isotropic:
-        raise ValueError(f"Quadrature in {dim} dimensions is for isotropic densities only; expected D of 2 or 3.")
+        raise ValueError(f"Quadrature of an anisotropic density expects D of 2 or 3, got {dim}.")
     centre, step = 0.5 * math.log(dim), min(0.1, 0.4 / math.sqrt(dim))
     y = np.arange(centre - 40 / dim - 3, centre + 40 / min(tail, 10) + 3, step)
     directions, log_weights = _one_direction(dim) if isotropic else _directions(dim)

@@ -91,7 +91,7 @@ class Augment:
             odd = next((key for key, one in transforms.items() if not isinstance(one, kind)), None)
             if odd is not None:
                 raise UserError(
-                    f"augment.{name}.{odd} expects a {kind.__name__} of vje_ppl.data.transforms, got "
+                    f"augment.{name}.{odd} expects a {kind.__name__} from vje_ppl.data.transforms, got "
                     f"{type(transforms[odd]).__name__}."
                 )
         self.size = image_size if size is None else size

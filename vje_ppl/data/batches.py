@@ -93,7 +93,7 @@ class TrainingBatches:
             )
         if batch_size % world_size:
             raise UserError(
-                f"batch_size={batch_size} is shared among {world_size} processes and so must be a multiple of "
+                f"batch_size={batch_size} is split among {world_size} processes and must be a multiple of "
                 f"{world_size}; try batch_size={max(1, batch_size // world_size) * world_size}."
             )
         if seed < 0:

@@ -26,7 +26,7 @@ def subset_indices(total: int, count: int | None) -> Int64[np.ndarray, " M"]:
     if count is None:
         return np.arange(total)
     if not 1 <= count <= total:
-        raise UserError(f"data.subset={count} asks for a part of the {total} training images; set it to 1 to {total}.")
+        raise UserError(f"data.subset expects 1 to {total}, the number of training images, got {count}.")
     return np.sort(keyed_generator(Stream.SUBSET).permutation(total)[:count])
 
 
@@ -74,7 +74,7 @@ def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
     if wanted is None:
         return images
     if images.labels is None or images.classes is None:
-        raise UserError(f"data.only_class={wanted} needs labelled training images, and these have no labels.")
+        raise UserError(f"data.only_class={wanted} needs labelled training images, but these have no labels.")
     members = np.flatnonzero((images.labels == class_index(images.classes, wanted)).numpy())
     if len(members) == 0:
         raise UserError(
@@ -209,12 +209,12 @@ def hold_out(data: ImageData, fraction: Any) -> ImageData:
         raise UserError(f"hold_out expects a share of the training images, from 0 to below 1, got {fraction}.")
     images = data.bank
     if images is None and data.train.labels is not None:
-        raise UserError(f"hold_out={fraction} needs training images of several classes, and {data.name} has one alone.")
+        raise UserError(f"hold_out={fraction} needs training images of several classes, but {data.name} has only one.")
     if images is None or images.labels is None:
-        raise UserError(f"hold_out={fraction} needs labels to split by, and the images of {data.name} have none.")
+        raise UserError(f"hold_out={fraction} needs labels to split by, but the images of {data.name} have none.")
     if data.train is not images:
         raise UserError(
-            f"hold_out={fraction} needs labels for all training images, and not all of {data.name} have one."
+            f"hold_out={fraction} needs labels for all training images, but some images of {data.name} have none."
         )
     labels, keys = images.labels.numpy(), image_keys(images)
     split = (

@@ -189,7 +189,7 @@ def embedded(evaluated: OpenedRun, count: int, views: int, fault: Fault) -> Diag
         places.append(place)
         embeddings.append(torch.stack([evaluated.embedder.embed(view).float() for view in batch]))
     if not places:
-        raise UserError(f"none of the {count} images of {evaluated.data.name} could be read; look at its files.")
+        raise UserError(f"none of the {count} images of {evaluated.data.name} could be read; check its files.")
     kept = torch.cat(places).numpy()
     if len(kept) < count:
         chosen = chosen.select(kept)

@@ -51,7 +51,7 @@ class CouplingFlow(nn.Module):
         super().__init__()
         if dim < 2:
             raise ValueError(
-                f"CouplingFlow expects at least 2 features, of which one half moves the other, got {dim}; use "
+                f"CouplingFlow expects at least 2 features, to transform one half given the other, got {dim}; use "
                 "guide=diagonal_normal."
             )
         if layers < 1 or width < 1:

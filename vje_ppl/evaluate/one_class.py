@@ -58,7 +58,7 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
     test = evaluated.test
     if test.labels is None or test.classes is None:
         raise UserError(
-            f"eval=one_class needs labels for training and test images, and those of {evaluated.data.name} have none; "
+            f"eval=one_class needs labels for training and test images, but those of {evaluated.data.name} have none; "
             "sort both into a folder per class, or into train/good, test/good and test/<fault>."
         )
     own = OmegaConf.select(evaluated.run.config, "data.only_class")
@@ -73,7 +73,7 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
             for one in (test.classes if wanted is None else as_list(wanted))
         ]
         if not chosen:
-            raise UserError("one_class.classes expects one class or more, got none; null is all of them.")
+            raise UserError("one_class.classes expects at least one class, got none; null selects all classes.")
         _check_sizes(evaluated, test.classes, chosen)
         for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
             progress("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
@@ -102,8 +102,8 @@ def _check_sizes(evaluated: OpenedRun, classes: Sequence[str], chosen: Sequence[
         images = counts[label]
         if 0 < images < 2:
             raise UserError(
-                f"eval=one_class trains on each class alone, and the class {classes[label]} has "
-                f"{images} training image; it needs 2: add some, or give the other classes as one_class.classes=[...]."
+                f"eval=one_class trains on each class alone, but the class {classes[label]} has only {images} training "
+                f"image and needs 2; add images, or give the other classes as one_class.classes=[...]."
             )
         if batch_size is not None and 0 < images < batch_size:
             raise UserError(
@@ -117,8 +117,7 @@ def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) 
     options, config = evaluated.options, deepcopy(evaluated.run.config)
     if "only_class" not in config.data:
         raise UserError(
-            f"eval=one_class needs data that can be narrowed to a class, and {config.data._target_} has no argument "
-            "only_class."
+            f"eval=one_class needs a data set with the argument only_class, which {config.data._target_} does not have."
         )
     build(config.optimizer, "optimizer", options.trust_targets)  # all other parts were built when the run was opened
     batch_size = options.one_class.batch_size or min(config.batch_size, max(2, images // STEPS))
@@ -169,7 +168,8 @@ def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, An
     is_normal = (test.labels[index] == label).numpy()
     if is_normal.all() or not is_normal.any():
         raise UserError(
-            f"The {len(is_normal)} test images need some of class {test.classes[label]} and some of others; raise "
+            f"The {len(is_normal)} test images must include some of class {test.classes[label]} and some of others; "
+            f"raise "
             "images.test."
         )
     config = evaluated.run.config

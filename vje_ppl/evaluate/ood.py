@@ -33,7 +33,7 @@ def evaluate_ood(evaluated: OpenedRun) -> Outcome:
     known = known_names(evaluated)
     others = [open_other(one, evaluated, known) for one in as_list(evaluated.options.ood.data)]
     if not others:
-        raise UserError("ood.data expects one data set or more, such as ood.data=[fashion_mnist], got none.")
+        raise UserError("ood.data expects at least one data set, such as ood.data=[fashion_mnist], got none.")
     progress("OOD", f"in: {evaluated.data.name}, {len(test)} images")
     score = scorer(evaluated)
     _, inside = score(test)

@@ -104,7 +104,8 @@ def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[
         rows = _rows(metrics, evaluation)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
-            "metrics.json or evaluation.json of the run hold no figures of ours; move them away."
+            "metrics.json or evaluation.json of the run does not hold figures that vje_ppl wrote; move it out of the "
+            "run folder."
         ) from error
     if not rows:
         return ["None were measured."]

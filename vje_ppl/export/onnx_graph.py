@@ -66,7 +66,7 @@ def write_onnx(run: TrainedRun, path: Path) -> list[str]:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError('export needs onnx and onnxscript; give pip install "vje_ppl[export]".') from error
+        raise UserError('export needs onnx and onnxscript; run pip install "vje_ppl[export]".') from error
     graph = EmbeddingGraph(run).eval()
     size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
     example = torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0))

@@ -68,7 +68,7 @@ class OpenedRun:
     def test(self) -> ImageSet:
         """The test images, at most `images.test` of them."""
         if self.data.test is None:
-            raise UserError(f"eval needs test images, and {self.data.name} has none; keep some in a folder test/.")
+            raise UserError(f"eval needs test images, but {self.data.name} has none; put some in a folder test/.")
         return at_most(self.data.test, self.options.images.test)
 
     @cached_property
@@ -117,12 +117,12 @@ class OpenedRun:
         bank, test = self.data.bank, self.data.test
         if bank is None and self.data.only_class is not None:
             raise UserError(
-                f"eval={kind} needs training images of several classes, and all those of {self.data.name} are of class "
+                f"eval={kind} needs training images of several classes, but all those of {self.data.name} are of class "
                 f"{self.data.only_class}; give eval=[one_class]."
             )
         if bank is None or bank.labels is None or test is None or test.labels is None:
             raise UserError(
-                f"eval={kind} needs labels for training and test images, and those of {self.data.name} have none."
+                f"eval={kind} needs labels for training and test images, but those of {self.data.name} have none."
             )
         for encoder in ("trained", "untrained", "none"):
             yield from self._representations(encoder)
@@ -165,7 +165,7 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
     run = load(folder, str(device), options.trust_targets)
     changes = {} if options.data.root is None else {"root": options.data.root}
     if changes and "root" not in run.config.data:
-        raise UserError(f"data.root does not apply: the run's data, {run.config.data._target_}, lie in no folder.")
+        raise UserError(f"data.root does not apply: the run's data set, {run.config.data._target_}, has no folder.")
     data = load_data(run.config, options.trust_targets, **changes)
     augment = build_augment(run.config, data.channels, data.image_size, options.trust_targets)
     trained_on, found = (
@@ -173,7 +173,7 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
         _shape(augment.evaluation.normalize.mean, augment.size),
     )
     if trained_on != found:
-        raise UserError(f"The run was trained on images of {trained_on}, and its data are now of {found}.")
+        raise UserError(f"The run was trained on images of {trained_on}, but its data set now has images of {found}.")
     changed = run.data_changes(data, options.data.root) if shards.is_first else None
     return OpenedRun(folder, options, run, data, augment, device, Embedder.of(run.module), shards, changed)
 

@@ -50,7 +50,7 @@ def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tupl
     # A user's own images have the name of their folder, which may be the same for others.
     same_place = images.files is None or _folder(config.get("root")) == _folder(evaluated.root)
     if found == digest(own) or (same_name and same_place):
-        raise UserError(f"ood.data={data.name} is what the run was trained on; give another data set.")
+        raise UserError(f"ood.data={data.name} is the data set that the run was trained on; give another data set.")
     name = f"{data.name}-{found[-8:]}" if same_name or known.get(data.name, found) != found else data.name
     known[name] = found
     converted, how = conform(
@@ -82,7 +82,7 @@ def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
     unknown = sorted(set(map(str, options)) - set(map(str, config)))
     if unknown:
         has = sorted(map(str, set(config) - {"_target_"}))
-        raise UserError(f"ood.data={name} has no option {unknown[0]}; it has {', '.join(has)}.")
+        raise UserError(f"ood.data={name} has no option {unknown[0]}; its options are {', '.join(has)}.")
     resolved = OmegaConf.to_container(OmegaConf.merge(config, options), resolve=True)
     assert isinstance(resolved, dict)
     if isinstance(resolved.get("root"), str):

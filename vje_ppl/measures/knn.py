@@ -157,7 +157,9 @@ def _unit_rows(
 
 def _check(features: Features, labels: Int64[Tensor, " rows"], name: str, num_classes: int) -> None:
     if len(features) != len(labels):
-        raise UserError(f"k-NN needs a label a row, but the {name} has {len(features)} rows and {len(labels)} labels.")
+        raise UserError(
+            f"k-NN needs one label per row, but the {name} has {len(features)} rows and {len(labels)} labels."
+        )
     if len(labels) == 0:
         raise UserError(f"k-NN needs at least one example in the {name}, got none.")
     low, high = int(labels.min()), int(labels.max())

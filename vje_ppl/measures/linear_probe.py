@@ -117,9 +117,9 @@ def linear_probe(
         }
     elif len(recipe.learning_rates) > 1:
         raise UserError(
-            "eval=linear chooses among the rates of linear.lr on a share of the labelled training images of each "
-            f"class, and none has two images among these {len(train_labels)}; give one rate, such as linear.lr=0.1, "
-            "which is used without a choice."
+            "eval=linear selects a rate of linear.lr on held-out labelled training images of each class, but no class "
+            "has two images among these {len(train_labels)}; give a single rate, such as linear.lr=0.1, which needs no "
+            "selection."
         )
     best = min(recipe.learning_rates, key=lambda rate: (-accuracy.get(rate, 0.0), rate))
     everything = torch.arange(len(train_labels))

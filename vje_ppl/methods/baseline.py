@@ -126,7 +126,7 @@ def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = 
     from lightly.models.modules.heads import ProjectionHead  # optional, and slow to import
 
     if not widths or min(widths) < 1:
-        raise UserError(f"A head expects the widths of one layer or more, each at least 1, got {list(widths)}.")
+        raise UserError(f"A head expects the widths of at least one layer, each at least 1, got {list(widths)}.")
     sizes = [inputs, *widths]
     blocks = [(before, after, norm_1d(norm)(after), nn.ReLU()) for before, after in pairwise(sizes[:-1])]
     last = norm_1d(norm, affine=False)(sizes[-1]) if output_norm else None

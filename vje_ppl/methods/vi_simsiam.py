@@ -49,7 +49,7 @@ class VISimSiam(Baseline):
         if projector[-1] < 2 or not 0 < most_concentrated < math.inf:
             raise ValueError(
                 "VISimSiam expects a projector of 2 features or more and most_concentrated > 0, got "
-                f"{projector[-1]} and {most_concentrated}; both are finite."
+                f"{projector[-1]} and {most_concentrated}; both must be finite."
             )
         self.most_concentrated = most_concentrated
         self.projector = mlp_head(self.dim, projector, norm, output_norm=True)

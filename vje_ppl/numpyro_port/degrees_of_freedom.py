@@ -30,11 +30,11 @@ class DegreesOfFreedom:
         if not (isinstance(value, int | float | np.number) and 0 < value < math.inf):
             raise ValueError(
                 f"A Student-t expects positive degrees of freedom below infinity, got df={value}; 1 is the default, 30 "
-                "is close to a Gaussian, and likelihood=polar_normal is one."
+                "is close to a Gaussian, and likelihood=polar_normal is Gaussian."
             )
         if learned and not LOWEST < value < HIGHEST:
             raise ValueError(
-                f"Learned degrees of freedom start between {LOWEST:g} and {HIGHEST:g}, got df={value}; start from "
+                f"Learned degrees of freedom must start between {LOWEST:g} and {HIGHEST:g}, got df={value}; start from "
                 "another value, or fix it with learn_df=false."
             )
         self.learned = learned

@@ -39,7 +39,9 @@ class Free:
 
     def __init__(self, dim: int, init: float = 1.0) -> None:
         if not 0 < init < math.inf:
-            raise ValueError(f"Free expects a positive initial scale, got {init}; it is finite, and 1 is the default.")
+            raise ValueError(
+                f"Free expects a positive initial scale, got {init}; it must be finite, and 1 is the default."
+            )
         self.dim = dim
         self.init = init
 

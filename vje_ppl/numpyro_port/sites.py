@@ -26,7 +26,7 @@ def site_terms(model_trace: Any, guide_trace: Any) -> tuple[dict[str, jax.Array]
     for name, site in guide_sites.items():
         if name not in latents and not site["infer"].get("is_auxiliary"):
             raise ValueError(
-                f"The guide's site '{name}' is no latent site of the model; rename it, or mark it with "
+                f"The guide's site '{name}' is not a latent site of the model; rename it, or mark it with "
                 "infer={'is_auxiliary': True}."
             )
     if not latents or not observed:

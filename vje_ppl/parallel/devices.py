@@ -34,9 +34,9 @@ def launch(trainer: DictConfig, module: nn.Module) -> Fabric:
     if trainer.device not in ("auto", "cpu", "cuda", "mps"):
         raise UserError(f"trainer.device expects auto, cpu, cuda or mps, got {trainer.device}.")
     if trainer.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("trainer.device=cuda needs a GPU that torch can see, and there is none; use auto or cpu.")
+        raise UserError("trainer.device=cuda needs a GPU, but torch finds none; use auto or cpu.")
     if trainer.device == "mps" and not torch.backends.mps.is_available():
-        raise UserError("trainer.device=mps needs an Apple GPU, and there is none; use auto or cpu.")
+        raise UserError("trainer.device=mps needs an Apple GPU, but torch finds none; use auto or cpu.")
     return start(trainer.device, trainer.devices, trainer.num_nodes, _precision(trainer, module))
 
 
@@ -61,7 +61,7 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
         devices, nodes = started.per_node, started.nodes
     if device != "cpu" and isinstance(devices, int) and 1 <= torch.cuda.device_count() < devices:
         raise UserError(
-            f"{devices} processes on this machine need a GPU each, and torch sees {torch.cuda.device_count()} here; "
+            f"{devices} processes on this machine need a GPU each, but torch finds {torch.cuda.device_count()}; "
             "start fewer, use the device cpu, or have SLURM show all GPUs of a node to each task (--gpus-per-node=..., "
             "not --gpus-per-task)."
         )
@@ -83,8 +83,8 @@ def _check_no_sweep(processes: int) -> None:
     """A process that Fabric starts repeats the whole command, and with it all runs of a sweep."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and "LOCAL_RANK" not in os.environ:
         raise UserError(
-            f"a sweep (-m) starts one run after another in one process, and this run wants {processes}; give each run "
-            "a command of its own, or sweep with launcher=slurm, which starts the processes of each run."
+            f"a sweep (-m) starts one run after another in one process, but this run needs {processes}; start each run "
+            f"with its own command, or sweep with launcher=slurm, which starts the processes of each run."
         )
 
 
@@ -129,5 +129,5 @@ def chosen_device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"device expects auto, cpu or cuda, got {name}.")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda needs a GPU that torch can see, and there is none; use auto or cpu.")
+        raise UserError("device=cuda needs a GPU, but torch finds none; use auto or cpu.")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")

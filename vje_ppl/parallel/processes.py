@@ -65,8 +65,8 @@ def _slurm_tasks(tasks: int) -> Processes:
     layout = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")  # such as 4(x2) or 4,3
     if tasks % nodes or re.fullmatch(rf"{tasks // nodes}(\(x{nodes}\))?", layout or str(tasks // nodes)) is None:
         raise UserError(
-            f"SLURM has started {tasks} tasks on {nodes} nodes as {layout}, and each node needs as many as any other; "
-            "give srun --ntasks-per-node=..."
+            f"SLURM started {tasks} tasks on {nodes} nodes as {layout}, but each node needs the same number; use srun "
+            f"--ntasks-per-node=..."
         )
     # Fabric reads the numbers of the allocation, of which a step may be a part.
     os.environ |= {"SLURM_NTASKS": str(tasks), "SLURM_NTASKS_PER_NODE": str(tasks // nodes), "SLURM_NNODES": str(nodes)}

@@ -33,7 +33,8 @@ class BoundedScale(nn.Module):
         super().__init__()
         if not -math.inf < low < high < math.inf:
             raise ValueError(
-                f"BoundedScale expects low < high bounds of the log-variance, got {low} and {high}; both are finite."
+                f"BoundedScale expects low < high bounds of the log-variance, got {low} and {high}; both must be "
+                f"finite."
             )
         self.middle, self.half_width = (low + high) / 2, (high - low) / 2
 

@@ -100,7 +100,7 @@ class SymmetricConditionalELBO(ELBO):
         if not 0 <= beta < math.inf or not 1 <= num_particles < math.inf or num_particles % 1:
             raise ValueError(
                 "SymmetricConditionalELBO expects beta >= 0 and num_particles >= 1, got "
-                f"{beta} and {num_particles}; beta is finite, and the number of particles is whole."
+                f"{beta} and {num_particles}; beta must be finite, and num_particles a whole number."
             )
         super().__init__(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=-_PAIRS)
         self.beta = beta

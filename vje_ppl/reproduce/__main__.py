@@ -70,7 +70,7 @@ def reproduce(config: DictConfig) -> int:
     if config.part is None:
         _write(results, draw(results), Path(config.out) / f"{name}-{config.scale}", config)
     if code > 1:
-        print("interrupted: the same command goes on from there")
+        print("interrupted; rerun the same command to resume")
     return code
 
 

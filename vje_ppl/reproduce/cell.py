@@ -160,8 +160,9 @@ def check_images(cells: Sequence[Cell], records: Mapping[str, Mapping[str, Any]]
             continue
         if now != known:
             raise UserError(
-                f"The records of {cell.block} are of other images than those in {data_root(cell.config)}; give "
-                f"cells=<folder> and root=<folder> of their own for these, or sources.{cell.block} as it was for those."
+                f"The records of {cell.block} come from other images than those in {data_root(cell.config)}; give new "
+                f"folders cells=<folder> and root=<folder> for these images, or the sources.{cell.block} that the "
+                f"records were made with."
             )
 
 

@@ -91,7 +91,8 @@ def run_cells(cells: Sequence[Cell], workers: Workers, report: Callable[[Done], 
                 except Empty:
                     if not any(process.is_alive() for process in processes):
                         raise UserError(
-                            f"the processes ended with {remaining} cells undone (memory?); give jobs=1, or try again."
+                            f"the processes died with {remaining} cells unfinished (out of memory?); give jobs=1, or "
+                            f"try again."
                         ) from None
                     continue
                 remaining -= 1

@@ -71,7 +71,7 @@ def _images(records: Sequence[Record]) -> Iterator[str]:
         counts.setdefault(one["metrics"]["data"]["name"], []).append(one["metrics"]["data"]["images"])
     for name, found in sorted(counts.items()):
         least, most = min(found), max(found)
-        yield f"{name}, {least:,}{f' to {most:,}' * (most > least)} images to learn from"
+        yield f"{name}, {least:,}{f' to {most:,}' * (most > least)} training images"
 
 
 @dataclass(frozen=True, eq=False)

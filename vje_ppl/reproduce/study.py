@@ -93,7 +93,7 @@ def read_study(name: str, scale: str) -> Study:
     one_of(*SCALES).require("scale", scale)
     found = _read(f"{scale}/{name}")
     if found is None:
-        raise UserError(f"{name} is not there at scale={scale}; give scale={SCALES[scale == SCALES[0]]}.")
+        raise UserError(f"{name} is not defined at scale={scale}; give scale={SCALES[scale == SCALES[0]]}.")
     if "like" in found:
         blocks = _like(read_study(found["like"], scale), found["blocks"])
     else:

@@ -100,8 +100,8 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
         raise UserError(f"The checkpoint {path} cannot be read: {reason}.") from error
     if not _is_whole(data):
         raise UserError(
-            f"{path} is not a whole checkpoint of vje_ppl: it is truncated, altered, or was never one; "
-            "resume from another, or start anew with resume=never."
+            f"{path} is not a complete vje_ppl checkpoint: it is truncated, altered, or another kind of file; resume "
+            f"from another checkpoint, or start again with resume=never."
         )
     try:
         # From the verified bytes: the file itself may have been replaced.
@@ -110,7 +110,7 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
         first = str(error).splitlines()[0]
         raise UserError(f"{path} is not a checkpoint that this version can load: {first}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is not a checkpoint of vje_ppl: expected a dict, got a {type(state).__name__}.")
+        raise UserError(f"{path} is not a vje_ppl checkpoint: expected a dict, got a {type(state).__name__}.")
     return state
 
 
@@ -140,7 +140,7 @@ def load_latest(folder: str | os.PathLike[str]) -> Latest | None:
         warning = None if path == last else f"{last} is missing or damaged: {previous} is used in its place."
         return Latest(state, path, warning)
     if present:
-        raise UserError(f"Neither {last} nor {previous} is a whole checkpoint: start anew with resume=never.")
+        raise UserError(f"Neither {last} nor {previous} is a complete checkpoint; start again with resume=never.")
     return None
 
 

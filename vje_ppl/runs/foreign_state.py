@@ -77,7 +77,7 @@ def check_state(state: Mapping[Any, Any], path: Path, parts: Mapping[str, Callab
     """
     for name, is_sound in parts.items():
         if name not in state or not is_sound(state[name]):
-            raise UserError(f"{path} is no state of a training run: its part {name!r} is missing, or nothing of ours.")
+            raise UserError(f"{path} is not a vje_ppl checkpoint: {name!r} is missing or has the wrong type.")
 
 
 def check_text(config: Any, path: Path, depth: int = 0) -> None:
@@ -101,10 +101,10 @@ def check_text(config: Any, path: Path, depth: int = 0) -> None:
     elif isinstance(config, str):
         if "${" in config:
             raise UserError(
-                f"The configuration in {path} holds an interpolation, {printable(config[:80])}, which a saved one has "
-                "resolved; load the run with trust_targets=True if you trust where it comes from."
+                f"The configuration in {path} contains the interpolation {printable(config[:80])}, but a saved "
+                f"configuration has none; load the run with trust_targets=True if you trust its source."
             )
         if printable(config, LAYOUT) != config:
-            raise UserError(f"The configuration in {path} holds control characters, in {printable(config[:80])}.")
+            raise UserError(f"The configuration in {path} contains control characters: {printable(config[:80])}.")
     elif not isinstance(config, int | float | None):
-        raise UserError(f"The configuration in {path} holds a {type(config).__name__}, which is no plain value.")
+        raise UserError(f"The configuration in {path} contains a {type(config).__name__}, which is not a plain value.")

@@ -47,7 +47,8 @@ def read_model(path: Path) -> dict[str, Any]:
             module = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
         raise UserError(
-            f"{path} is no export of a run, or damaged ({type(error).__name__}); make it with python -m vje_ppl.export "
+            f"{path} is not an exported run, or is damaged ({type(error).__name__}); export the run with python -m "
+            f"vje_ppl.export "
             "run=<folder>."
         ) from error
     return {**facts, "module": module}

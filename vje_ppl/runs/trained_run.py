@@ -70,8 +70,8 @@ class TrainedRun:
         program = self.module.program
         if program is None:
             raise UserError(
-                f"The run is of method={method_name(self.config)}, which is no probabilistic program; give a run of "
-                "method=vje."
+                f"The run's method, {method_name(self.config)}, is not a probabilistic program; give a run with "
+                f"method=vje."
             )
         return program
 
@@ -151,7 +151,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     config = OmegaConf.create(state["config"])
     missing = [group for group in groups(config) if not isinstance(config.get(group), DictConfig)]
     if missing:
-        raise UserError(f"The configuration in {run} has no {missing[0]}: no training of vje_ppl wrote it.")
+        raise UserError(f"The configuration in {run} has no {missing[0]}: vje_ppl.train did not write it.")
     channels, image_size = state["data"]["channels"], state["data"]["image_size"]
     augment = build_augment(config, channels, image_size, trust_targets)
     module = build_method(config, channels, augment.size, trust_targets)
@@ -159,7 +159,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
         module.load_state_dict(state["module"])
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"The weights in {run} are not those of its own configuration: {reason}.") from error
+        raise UserError(f"The weights in {run} do not fit its configuration: {reason}.") from error
     found = state["data"].get("fingerprint")
     is_sound = isinstance(found, Mapping) and all(isinstance(one, str) for pair in found.items() for one in pair)
     known = found if is_sound else None
@@ -173,5 +173,5 @@ def _state(path: Path) -> dict[str, Any]:
         return read_model(exported)
     latest = checkpoint.load_latest(path / "checkpoints")
     if latest is None:
-        raise UserError(f"load expects a run folder with checkpoints/last.pt in it, and there is none in {path}.")
+        raise UserError(f"load expects a run folder with checkpoints/last.pt, but found none in {path}.")
     return latest.state

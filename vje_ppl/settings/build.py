@@ -61,7 +61,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         )
     if not trust_targets and "${" in repr(node):
         raise UserError(
-            f"{part} holds an interpolation that is left, which may make up a part; write the value itself."
+            f"{part} contains an unresolved interpolation, which could build a part; write the value itself."
         )
     extended = _offer(dict(node), part, trust_targets, offered)
     if not isinstance(extended, dict):
@@ -116,8 +116,8 @@ def build_method(config: DictConfig, channels: int, image_size: int, trust_targe
     foreign = [group for group in PROGRAM if config.get(group) is not None]
     if foreign:
         raise UserError(
-            f"{foreign[0]} is a part of method=vje, and {method_name(config)} has none; leave {foreign[0]}=... out, or "
-            "the ablation that sets it."
+            f"{foreign[0]} is a part of method=vje, but method={method_name(config)} has no such part; leave out "
+            f"{foreign[0]}=..., or the ablation that sets it."
         )
     encoder = build(config.encoder, "encoder", trust_targets, channels=channels, image_size=image_size)
     method = build(config.method, "method", trust_targets, encoder=encoder)
@@ -243,8 +243,8 @@ def _is_public_in(places: Iterable[str], name: str) -> bool:
 
 def _untrusted(path: str, target: str) -> str:
     return (
-        f"{path}._target_ is {target!r}, which is no part that vje_ppl brings; a configuration is code, so load the "
-        "run with trust_targets=True if you trust where it comes from."
+        f"{path}._target_ is {target!r}, which is not a part of vje_ppl; loading it would run its code, so load the "
+        f"run with trust_targets=True only if you trust its source."
     )
 
 

@@ -73,7 +73,7 @@ def check_names(key: str, wanted: Sequence[Any], known: Iterable[str]) -> None:
     """Raise a UserError if a list is empty, or holds a name that is not known."""
     known = list(known)
     if not known:
-        raise UserError(f"{key} has nothing to choose from here; leave it out.")
+        raise UserError(f"{key} has no valid values here; leave it out.")
     names = ", ".join(known)
     for name in wanted:
         if name not in known:

@@ -30,7 +30,7 @@ def twin_name(target: str) -> str:
         if target.startswith(home):
             return port + target.removeprefix(home)
     raise UserError(
-        f"The cross-check expects parts with a NumPyro twin, and {target} can have none, because it lies outside "
+        f"The cross-check expects parts with a NumPyro twin, but {target} cannot have one, because it lies outside "
         f"{', '.join(home.rstrip('.') for home in HOMES)}; move it there and write its twin."
     )
 
@@ -51,7 +51,7 @@ def _twin_of(target: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(
-            f"{target} is not certified: it has no NumPyro twin to compare it with or to sample its posterior; write "
+            f"{target} is not certified: it has no NumPyro twin for comparing it or sampling its posterior; write "
             f"{name}."
         ) from error
 

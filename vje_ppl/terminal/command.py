@@ -94,14 +94,14 @@ def _check_processes(config_name: str) -> None:
         return
     if _options() & SWEEP:
         raise UserError(
-            f"a sweep (-m) under {started.starter} would start each of its runs in all {started.count} processes; give "
-            "each run a command of its own, or start the sweep by itself with launcher=slurm, which starts the "
+            f"a sweep (-m) under {started.starter} would start each of its runs in all {started.count} processes; "
+            f"start each run with its own command, or start the sweep directly with launcher=slurm, which starts the "
             "processes of each run."
         )
     if config_name not in SHARED:
         raise UserError(
-            f"vje_ppl.{config_name} runs in one process, and {started.starter} has started {started.count}; start it "
-            "without."
+            f"vje_ppl.{config_name} runs in one process, but {started.starter} started {started.count}; start the "
+            f"command without {started.starter}."
         )
 
 
@@ -134,7 +134,9 @@ def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
     """
     options = _options()
     if not jobs and options & SWEEP and not options & RUNS_NOTHING_HERE:
-        raise UserError("the sweep is empty; a glob matches the options of one group, as experiment/ablation=glob(*)")
+        raise UserError(
+            "the sweep is empty; a glob matches the options of one group, for example experiment/ablation=glob(*)"
+        )
     failed = [job for job, code in zip(jobs, codes, strict=True) if code]
     if failed and len(jobs) > 1:
         common = set.intersection(*map(set, jobs))
@@ -173,7 +175,7 @@ def _report(error: Exception, debug: bool, command: str) -> int:
     return USER_ERROR if users else SOFTWARE_ERROR
 
 
-_MEMORY = "there is not enough memory ({}); lower batch_size, or the sizes of what is configured."
+_MEMORY = "there is not enough memory ({}); lower batch_size, or another size in the configuration."
 
 
 _LOST = (
@@ -215,7 +217,7 @@ def _sentence(error: Exception, command: str) -> str:
         near = did_you_mean(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options)
         text = f"{text}; {f'{near} T' if near else 't'}he options are {', '.join(error.options)}."
     elif group := _foreign_group(text):
-        text = f"{text}; {group} is a part of method=vje, and the method that is chosen has none; leave it out."
+        text = f"{text}; {group} is a part of method=vje, but the chosen method has no such part; leave it out."
     elif isinstance(error, HydraException | OmegaConfBaseException):
         text = composition_sentence(error, lines, sys.argv[1:], command)
     return text if text.endswith(("?", ".")) else f"{text}."

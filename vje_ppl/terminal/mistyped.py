@@ -63,15 +63,15 @@ def _overrides(arguments: Sequence[str]) -> tuple[list[str], bool]:
     try:
         known, unknown = parser.parse_known_args(arguments)
     except ArgumentError as error:
-        raise UserError(f"{error}; --help says how options are typed.") from error
+        raise UserError(f"{error}; see --help for the syntax of options.") from error
     if not unknown:
         return list(known.overrides), bool(known.multirun)
     first = unknown[0]
     if not first.startswith("-"):
-        raise UserError(f"{first} stands apart from the other keys; type options such as -m before all of them.")
+        raise UserError(f"{first} is separated from the other keys; type options such as -m before all keys.")
     bare = first.lstrip("-")
     bare = bare if "=" in bare else f"{bare}=<value>"
-    raise UserError(f"{first} is no option of this command; keys have no dashes: type {bare}.")
+    raise UserError(f"{first} is not an option of this command; keys have no dashes: type {bare}.")
 
 
 def _check_form(argument: str) -> None:
@@ -83,7 +83,7 @@ def _check_form(argument: str) -> None:
     match = _WITH_KEY.fullmatch(argument)
     if printable(argument) != argument and not argument.startswith("+logger.notes="):
         plain = "".join(one for one in argument if printable(one) == one).strip()
-        raise UserError(f"{argument!r} holds a line break or another control character; type {shell(plain)}.")
+        raise UserError(f"{argument!r} contains a line break or another control character; type {shell(plain)}.")
     if match is not None and not match["value"].strip() and not match["key"].lstrip("+").startswith("logger."):
         raise UserError(f"{argument} has no value; type {match['key']}=<value>, or leave it out.")
     if match is not None or _DELETION.fullmatch(argument):
@@ -119,7 +119,7 @@ def _several_values(argument: str, command: str) -> str:
         ways.append(f"{shell(f'{key}=[{value}]')} for a list")
     if is_text:
         ways.append(f"{shell(f'{key}={quoted(value)}')} for text")
-    hint = f"type {', or '.join(ways)}" if ways else "this command takes one at a time"
+    hint = f"type {', or '.join(ways)}" if ways else "this command takes a single value"
     return f"{argument} gives several values; {hint}."
 
 

@@ -179,7 +179,7 @@ def settle_text(config: DictConfig, command: str) -> None:
     for key in sorted(text_keys(command) - LAUNCHER - NUMBERED - groups()):
         value = OmegaConf.select(config, key)
         if value is None and key not in LISTS and OmegaConf.select(defaults(command), key) is not None:
-            raise UserError(f"{key} expects text, got null; for what is called null, type \"{key}='null'\".")
+            raise UserError(f"{key} expects text, got null; for the text null, type \"{key}='null'\".")
         if isinstance(value, DictConfig) or (isinstance(value, ListConfig) and key not in LISTS):
             raise UserError(f"{key} expects text, got {value}; put it in quotes.")
         settled: Any = (
@@ -199,5 +199,5 @@ def _settled(value: Any, key: str, command: str) -> Any:
     if not value.strip() and not key.startswith("logger."):
         raise UserError(f"{key} is empty; give it a value, or leave it out.")
     if printable(value) != value and key != "logger.notes":
-        raise UserError(f"{key} holds a line break or another control character, {value!r}; leave that out.")
+        raise UserError(f"{key} contains a line break or another control character, {value!r}; leave it out.")
     return os.path.expanduser(value) if key in PATHS[command] else value

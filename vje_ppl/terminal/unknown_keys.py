@@ -48,7 +48,7 @@ def check_keys(config: DictConfig, command: str) -> None:
         place, leaf = _first_unknown(match[1], command)
         node = OmegaConf.select(config, place) if place else config
         hint = _nearest(leaf, place, [str(one) for one in node if one != leaf])
-        raise UserError(f"{override} adds a key that nothing reads; {hint}")
+        raise UserError(f"{override} adds an unknown key; {hint}")
 
 
 def _first_unknown(name: str, command: str) -> tuple[str, str]:
@@ -78,14 +78,14 @@ def _check_shape(config: DictConfig, own: DictConfig, prefix: str) -> None:
             continue
         if not isinstance(found, DictConfig) or found._is_none():
             first = str(next(iter(expected)))
-            raise UserError(f"{name} holds keys and takes no value of its own; type {name}.{first}=... or the like.")
+            raise UserError(f"{name} is a group of keys and takes no value; set its keys, such as {name}.{first}=...")
         if name not in OPEN and not _is_part(expected):
             _check_shape(found, expected, f"{name}.")
 
 
 def _missing(name: str) -> str:
     return (
-        f"{name} is missing from the configuration, and the command reads it; leave out what takes it away "
+        f"{name} is missing from the configuration, but the command needs it; leave out the argument that removes it "
         f"(~{name}, {name}=null, or another --config-name)."
     )
 
@@ -145,18 +145,18 @@ def composition_sentence(error: Exception, lines: Sequence[str], arguments: Sequ
     if match := re.search(_THERE_ALREADY, text):
         key = match[1] or match[2] or match[3]
         argument = _argument(f"+{key}", arguments) or f"+{key}=..."
-        return f"{argument} adds {key}, which is there already; type {shell(argument[1:])}."
+        return f"{argument} adds {key}, which already exists; type {shell(argument[1:])}."
     if match := re.search(r"Could not delete from config. ('[^']*' does not exist|The value of '[^']*' is .*)", text):
-        return f"{match[1]}, so that ~ cannot take it out; leave that argument out."
+        return f"{match[1]}, so ~ cannot remove it; leave that argument out."
     if isinstance(error, MissingConfigException) and text.startswith("Cannot find primary config"):
-        return f"{text}; leave out --config-name, or say with --config-dir where that file lies."
+        return f"{text}; leave out --config-name, or give the folder of that file with --config-dir."
     if isinstance(error, InterpolationKeyError) or isinstance(cause, InterpolationKeyError):
         return _interpolation(error if isinstance(error, InterpolationKeyError) else cause)
     if match := re.match(r"Missing key (\S+)|Key '([^']*)' is not in struct", text):
         key = getattr(error, "full_key", None) or match[1] or match[2]
         return _missing(key)
     if isinstance(cause, GrammarParseError):
-        return f"{text}, where ${{ is not followed by the name of a key and }}; type ${{key}}."
+        return f"{text}: ${{ must be followed by the name of a key and }}; type ${{key}}."
     if isinstance(cause, OmegaConfBaseException):
         return f"{text}: {str(cause).splitlines()[0]}"
     return " ".join(lines)
@@ -202,7 +202,7 @@ def _interpolation(error: BaseException | None) -> str:
     key = re.search(r"Interpolation key '([^']*)'", str(error))
     name = key[1] if key else "..."
     hint = f"for the environment variable, type ${{oc.env:{name}}}" if name in os.environ else "give the name of a key"
-    return f"{getattr(error, 'full_key', '')} refers to ${{{name}}}, and there is no such key; {hint}."
+    return f"{getattr(error, 'full_key', '')} refers to ${{{name}}}, but there is no such key; {hint}."
 
 
 def _argument(key: str, arguments: Sequence[str]) -> str | None:

@@ -70,14 +70,15 @@ def is_a_density(density: Density) -> None:
     except Exception as error:
         names = ", ".join(density.parameters())
         raise Failed(
-            f"expected a distribution of the parameters {names}, got {described(error)}; give those that it takes, by "
-            "name, with values that it allows."
+            f"expected a distribution of the parameters {names}, got {described(error)}; give valid values of its "
+            f"parameters, by name."
         ) from error
     try:
         support = made.support
     except NotImplementedError:
         raise Failed(
-            "expected a support, got none; write support = pyro.distributions.constraints.real, or where it is."
+            "expected a support, got none; write support = pyro.distributions.constraints.real, or the constraint that "
+            "holds."
         ) from None
     try:
         made.sample()
@@ -94,8 +95,8 @@ def has_the_shapes(density: Density) -> None:
     batch = (density.settings,) if density.batched else ()
     if made.batch_shape != batch:
         raise Failed(
-            f"expected batch shape {batch} of so many settings, got {tuple(made.batch_shape)}; give torch's "
-            "constructor what the parameters broadcast to."
+            f"expected batch shape {batch} for this many settings, got {tuple(made.batch_shape)}; pass the parameters' "
+            f"broadcast shape to torch's constructor."
         )
     draws = made.sample((7, 1))
     if draws.shape != (7, 1, *batch, *made.event_shape):
@@ -106,7 +107,7 @@ def has_the_shapes(density: Density) -> None:
     found = made.log_prob(draws)
     if found.shape != (7, 1, *batch):
         raise Failed(
-            f"expected one log-probability a draw, shape {(7, 1, *batch)}, got {tuple(found.shape)}; sum over the "
+            f"expected one log-probability per draw, shape {(7, 1, *batch)}, got {tuple(found.shape)}; sum over the "
             "dimensions of the event, and no others."
         )
 
@@ -115,7 +116,7 @@ def has_the_shapes(density: Density) -> None:
 def settings_do_not_meet(density: Density) -> None:
     """In a batch each setting has the density that it has alone, and parameters of other batch shapes broadcast."""
     if not density.batched:
-        raise NotRun("it takes one setting only")
+        raise NotRun("it takes only one setting")
     parameters, count = density.parameters(), density.settings
     value = density.build(parameters).sample()
     alone = [density.build({name: one[i] for name, one in parameters.items()}).log_prob(value[i]) for i in range(count)]
@@ -155,15 +156,17 @@ def expands(density: Density) -> None:
     if draws.shape != (500, *wide.batch_shape, *made.event_shape):
         raise Failed(f"expected draws of shape {(500, *wide.batch_shape)} and an event, got {tuple(draws.shape)}.")
     if torch.equal(draws[:, 0, 0], draws[:, 1, 1]):
-        raise Failed("expected other draws for every element of an expanded batch, got the same; draw after expanding.")
+        raise Failed(
+            "expected independent draws for every element of an expanded batch, got equal draws; draw after expanding."
+        )
     ours, theirs = wide.log_prob(draws).flatten(0, 2), made.log_prob(made.sample((6000,)))
     error = ((ours.var(0) + theirs.var(0)) / 6000).sqrt()
     off = (ours.mean(0) - theirs.mean(0)).abs() > 5 * error + 1e-9 * (1 + theirs.mean(0).abs())
     if off.any():
         raise Failed(
             f"expected draws after expand to have a mean log-probability of {theirs.mean(0)[off][0].item():.4g} ± "
-            f"{error[off][0].item():.1g}, as before, got {ours.mean(0)[off][0].item():.4g}; give the expanded "
-            "distribution all that sample reads."
+            f"{error[off][0].item():.1g}, as before, got {ours.mean(0)[off][0].item():.4g}; copy everything that "
+            f"sample reads to the expanded distribution."
         )
 
 
@@ -177,8 +180,8 @@ def copies(density: Density) -> None:
             other = copied(density.build(density.parameters()))
         except Exception as error:
             raise Failed(
-                f"expected {how} to copy it, got {described(error)}; define classes at the top of a module, and keep "
-                "no lambda or graph of autograd."
+                f"expected {how} to copy it, got {described(error)}; define classes at the top of a module, and store "
+                f"no lambda or autograd graph."
             ) from error
         _expect_equal(other.log_prob(value), made.log_prob(value), f"log-probabilities after {how}")
 
@@ -202,8 +205,8 @@ def _expect_equal(found: Tensor, expected: Tensor, what: str) -> None:
     off = ~torch.isclose(found, expected, rtol=1e-10, atol=1e-10, equal_nan=True)
     if off.any():
         raise Failed(
-            f"expected {what} to be those of each on its own, {expected[off][0].item():.8g}, got "
-            f"{found[off][0].item():.8g}; keep to the dimensions of the event, and expand every parameter."
+            f"expected {what} to equal those computed separately, {expected[off][0].item():.8g}, got "
+            f"{found[off][0].item():.8g}; reduce only over the dimensions of the event, and expand every parameter."
         )
 
 

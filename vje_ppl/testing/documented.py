@@ -19,7 +19,7 @@ def is_documented(subject: Subject) -> None:
     """Docstrings name the source, the base measure, what numbers are measured in, and the shapes."""
     part = type(subject.part())
     if not part.__module__.startswith("vje_ppl."):
-        raise NotRun("it is asked of the project's own parts")
+        raise NotRun("only the project's own parts are checked")
     said = inspect.getdoc(part) or ""
     methods = ("forward", "infer") if subject.kind == "guide" else ("forward",)
     of_methods = {name: inspect.getdoc(getattr(part, name)) or "" for name in methods}
@@ -28,7 +28,9 @@ def is_documented(subject: Subject) -> None:
     if set(inspect.signature(part).parameters) - {"dim"} and not any(map(_UNIT.search, (said, *of_methods.values()))):
         missing.append("the units of its numbers (units of the embedding, nats, radians, a standard deviation)")
     if missing:
-        raise Failed(f"expected the docstring of {part.__name__} to say {' and '.join(missing)}, got none; write it.")
+        raise Failed(
+            f"expected the docstring of {part.__name__} to state {' and '.join(missing)}, got nothing; add it."
+        )
     for name, words in of_methods.items():
         if not _SHAPE.search(words):
             raise Failed(f"expected the shapes, such as (N, D), in the docstring of {part.__name__}.{name}, got none.")

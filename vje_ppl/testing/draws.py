@@ -31,7 +31,7 @@ def draws_lie_in_the_support(density: Density) -> None:
         made = density.distribution(dtype)
         draws = made.sample((1000,))
         if draws.dtype != dtype:
-            raise Failed(f"expected draws in {dtype}, as the parameters are, got {draws.dtype}; draw in their dtype.")
+            raise Failed(f"expected draws in {dtype}, like the parameters, got {draws.dtype}; draw in their dtype.")
         inside = made.support.check(draws) & draws.isfinite().reshape(*draws.shape[:2], -1).all(-1)
         _each(density, inside, f"draws in the support, {made.support}, in {dtype}", "correct sample, or the support")
         finite = made.log_prob(draws).isfinite()
@@ -96,8 +96,8 @@ def _kolmogorov_smirnov(density: Density, made: Any) -> None:
             allowed = _KOLMOGOROV / math.sqrt(len(drawn)) + unsure
             if not gap <= allowed:
                 raise Failed(
-                    f"expected the distribution function of {name} in {len(drawn)} draws within {allowed:.2g} of what "
-                    f"the density integrates to, got a distance of {gap:.2g}, for {density.words(setting)}; correct "
+                    f"expected the distribution function of {name} in {len(drawn)} draws within {allowed:.2g} of the "
+                    f"density's integral, got a distance of {gap:.2g}, for {density.words(setting)}; correct "
                     "sample, or the shape of the density in log_prob."
                 )
 
@@ -113,7 +113,8 @@ def _symmetric(density: Density, axis: Tensor) -> None:
             off = moment.mean(0).abs() > ERRORS * error + 1e-9
             if off.any():
                 raise Failed(
-                    f"expected the {name} of draws along any direction across their axis to be equal, got a difference "
+                    f"expected the {name} of draws along all directions perpendicular to their axis to be equal, got a "
+                    f"difference "
                     f"of {moment.mean(0)[off][0].item():.2g} ± {error[off][0].item():.2g}, for "
                     f"{density.words(int(off.nonzero()[0]))}; draw the tangent uniformly in sample."
                 )
@@ -182,7 +183,7 @@ def gradient_through_draws_is_right(density: Density) -> None:
     made = density.batch(parameters)
     on_sphere = is_on_sphere(made)
     if not on_sphere and _moves(made):
-        raise NotRun("its support moves with its parameters, so that there is no score function to compare with")
+        raise NotRun("its support depends on its parameters, so there is no score function to compare with")
     pilot = made.sample((2000,)).detach()
     centre, spread = centre_and_spread(pilot.reshape(*pilot.shape[:2], -1))
     weights = torch.randn(2, *centre.shape, dtype=torch.float64)
@@ -199,7 +200,10 @@ def gradient_through_draws_is_right(density: Density) -> None:
         if not through.requires_grad:
             if not given or not made.log_prob(draws).requires_grad:
                 raise NotRun("no parameter has a gradient")
-            raise Failed("expected draws of rsample with a gradient, got none; or set has_rsample = False.")
+            raise Failed(
+                "expected draws of rsample with a gradient, got none; make rsample differentiable, or set has_rsample "
+                "= False."
+            )
         score = ((bounded(draws) - usual).detach() * made.log_prob(draws.detach())).mean(0).sum()
         slopes = [
             torch.autograd.grad(one, list(given.values()), retain_graph=True, allow_unused=True, materialize_grads=True)

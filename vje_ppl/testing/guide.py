@@ -46,7 +46,7 @@ def check_guide(guide: Any, views: Sequence[Tensor] | None = None) -> Report:
     """
     dim = getattr(guide, "dim", None)
     if not isinstance(dim, int) and not isinstance(guide, type):
-        raise ValueError(f"check_guide expects a guide with the embedding width as its dim, got dim={dim!r}; set it.")
+        raise ValueError(f"check_guide expects a guide whose dim is the embedding width, got dim={dim!r}; set it.")
     if views is not None and (len(views) != 2 or len({tuple(view.shape) for view in views}) != 1 or len(views[0]) < 4):
         shapes = " and ".join(str(tuple(view.shape)) for view in views)
         raise ValueError(f"check_guide expects two views of the same four images or more, got shapes {shapes}.")
@@ -73,7 +73,9 @@ def infers_a_posterior(subject: Subject) -> None:
         )
     for name in ("mean", "scale"):
         if (found := tuple(getattr(posterior, name).shape)) != shape:
-            raise Failed(f"expected {name} of shape (N, D) = {shape}, got {found}; one number a feature and image.")
+            raise Failed(
+                f"expected {name} of shape (N, D) = {shape}, got {found}; return one number per feature and image."
+            )
 
 
 def scale_is_positive(subject: Subject) -> None:
@@ -82,7 +84,7 @@ def scale_is_positive(subject: Subject) -> None:
     if not (scale > 0).all():
         raise Failed(
             f"expected positive standard deviations as scale, got {scale.min().item():.3g}; take the exponential of "
-            "what the network says, as vje_ppl.BoundedScale does."
+            f"the network's output, as vje_ppl.BoundedScale does."
         )
 
 
@@ -90,7 +92,7 @@ def declares_the_latent(subject: Subject) -> None:
     """`guide(posterior, target)` draws the site `latent`, one reparameterized vector an image, in plate `images`."""
     sites = poutine.trace(subject.part()).get_trace(*_arguments(subject)).nodes
     if "latent" not in sites:
-        raise Failed(f"expected a site 'latent', got {sorted(set(sites) - {'_INPUT', '_RETURN'})}; name it so.")
+        raise Failed(f"expected a site 'latent', got {sorted(set(sites) - {'_INPUT', '_RETURN'})}; rename the site.")
     site: Any = sites["latent"]
     shapes = tuple(site["fn"].batch_shape), tuple(site["fn"].event_shape)
     wanted = (len(subject.views()[0]),), (subject.dim,)
@@ -119,7 +121,8 @@ def distribution_is_that_of_the_site(subject: Subject) -> None:
     one, other = (fn.log_prob(site["value"]) for fn in (site["fn"], posterior.distribution()))
     if not torch.allclose(one, other, rtol=1e-9, atol=1e-9):
         raise Failed(
-            "expected the density of posterior.distribution() at site 'latent', got another; draw the site from it."
+            "expected the density of posterior.distribution() at site 'latent', got a different density; sample the "
+            "site from posterior.distribution()."
         )
 
 
@@ -137,7 +140,7 @@ def draws_have_its_moments(subject: Subject, count: int = 20_000) -> None:
         mean_error = mean_error + (variance * 2 / own).sqrt()
         deviation_error = deviation_error + (variance * (kurtosis - 1) / (2 * own)).sqrt()
     source = "moments()" if hasattr(posterior, "moments") else "mean and scale"
-    advice = f"let {source} say what the draws do, or add a method moments that does"
+    advice = f"make {source} match the draws, or add a method moments that does"
     for what, said, came, error in (
         ("mean", mean, draws.mean(0), mean_error),
         ("standard deviation", deviation, variance.sqrt(), deviation_error),
@@ -146,7 +149,7 @@ def draws_have_its_moments(subject: Subject, count: int = 20_000) -> None:
         if off.any():
             image, feature = off.nonzero()[0].tolist()
             raise Failed(
-                f"expected draws with the {what} that {source} say, {said[image, feature].item():.4g} for feature "
+                f"expected draws with the {what} given by {source}, {said[image, feature].item():.4g} for feature "
                 f"{feature} of image {image}, got {came[image, feature].item():.4g} ± "
                 f"{error[image, feature].item():.1g}; {advice}."
             )
@@ -156,7 +159,7 @@ def density_is_that_of_its_draws(subject: Subject) -> None:
     """Its density integrates to one over R^D, by its own draws."""
     with torch.no_grad():
         distribution = _posterior(subject).distribution()
-        advice = "correct log_prob or rsample, of which one is off (a log-determinant, say)"
+        advice = "correct log_prob or rsample (for example a log-determinant)"
         within(*integral.by_draws(distribution), f"the posterior's density over R^{subject.dim}", advice)
 
 
@@ -185,7 +188,7 @@ def is_finite_under_stress(subject: Subject) -> None:
                 if tensor.shape[:1] == embedding.shape[:1]:
                     where = f" for an embedding of norm {embedding[non_finite(tensor)[0]].norm().item():.0e}"
                 raise Failed(
-                    f"expected finite {what}, got some that are not{where}, D = {dim}, in {dtype}; bound the logarithm "
+                    f"expected finite {what}, got NaN or infinity{where}, D = {dim}, in {dtype}; bound the logarithm "
                     "of the scale, as vje_ppl.BoundedScale does."
                 )
 

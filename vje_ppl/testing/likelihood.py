@@ -64,7 +64,7 @@ def runs(subject: Subject) -> None:
                 continue
             raise Failed(
                 f"expected likelihood(latent, scale, target) to run at D = {dim}, got {described(error)}; if it is "
-                "built for one width, give that as dim=..."
+                f"built for a single width, give that width as dim=..."
             ) from error
 
 
@@ -77,7 +77,7 @@ def one_log_prob_per_image(subject: Subject) -> None:
             f"expected one log-probability per image, got: {str(error).splitlines()[0]}; {_TO_EVENT}."
         ) from None
     if not sites:
-        raise Failed("expected one observed site or more, got none; declare them with pyro.sample(..., obs=...).")
+        raise Failed("expected at least one observed site, got none; declare it with pyro.sample(..., obs=...).")
     for name, site in sites.items():
         if site["fn"].batch_shape != (images(subject.dim),):
             raise Failed(
@@ -86,7 +86,7 @@ def one_log_prob_per_image(subject: Subject) -> None:
             )
         if site["value"].shape != site["fn"].shape():
             raise Failed(
-                f"expected a value of shape {tuple(site['fn'].shape())} at site '{name}', as its distribution has, got "
+                f"expected a value of shape {tuple(site['fn'].shape())} at site '{name}', like its distribution, got "
                 f"{tuple(site['value'].shape)}; make the features of both the same."
             )
 
@@ -116,7 +116,9 @@ def draws_its_sites_without_a_target(subject: Subject) -> None:
     likelihood, (latent, scale, target) = subject.part(), inputs(subject.dim)
     drawn, observed = (sites_of(likelihood, latent, scale, one) for one in (None, target))
     if set(drawn) != set(observed):
-        raise Failed(f"expected the sites {sorted(observed)} without a target too, got {sorted(drawn)}; draw them all.")
+        raise Failed(
+            f"expected the sites {sorted(observed)} without a target as well, got {sorted(drawn)}; draw them all."
+        )
     for name, site in drawn.items():
         if site["is_observed"] and not isinstance(site["fn"], Unit):
             raise Failed(
@@ -134,9 +136,9 @@ def names_its_base_measure(subject: Subject) -> None:
     measure = base_measure(subject)
     if not measure:
         raise Failed(
-            "expected the attribute base_measure, the name of what the densities refer to, since ELBOs compare only "
-            'within one; got none; write base_measure = "cartesian" for Lebesgue measure on R^D, or "sphere" for '
-            "densities on the unit sphere, or a name of your own for another on R^D."
+            "expected the attribute base_measure, the name of the measure that the densities refer to, since ELBOs "
+            'compare only under the same measure; got none; write base_measure = "cartesian" for Lebesgue measure on '
+            'R^D, or "sphere" for densities on the unit sphere, or a name of your own for another on R^D.'
         )
     if not measure.startswith("sphere"):
         return
@@ -160,8 +162,8 @@ def depends_on_the_target(subject: Subject) -> None:
     for name in one:
         if torch.equal(log_prob(one[name]), log_prob(two[name])):
             raise Failed(
-                f"expected the log-probability of site '{name}' to depend on the target, got the same for another one; "
-                "give pyro.sample what it observes of the target as obs=."
+                f"expected the log-probability of site '{name}' to depend on the target, got the same for another "
+                f"target; pass the observed part of the target to pyro.sample as obs=."
             )
 
 
@@ -175,8 +177,8 @@ def depends_on_the_latent(subject: Subject) -> None:
     one, two = (sites_of(likelihood, seen, scale, target) for seen in (latent, other))
     if all(torch.equal(log_prob(one[name]), log_prob(two[name])) for name in one):
         raise Failed(
-            "expected log-probabilities that depend on the latent, got the same for another one; use it in the "
-            "distributions."
+            "expected log-probabilities that depend on the latent, got the same for another latent; use the latent in "
+            "the distributions."
         )
 
 
@@ -212,8 +214,8 @@ def particles_do_not_meet(subject: Subject) -> None:
             for name, site in alone.items():
                 if not torch.allclose(log_prob(together[name])[particle, pair], log_prob(site), rtol=1e-10, atol=1e-10):
                     raise Failed(
-                        f"expected site '{name}' of several particles to be that of each on its own, got other "
-                        "numbers; reduce over the last dimension only."
+                        f"expected the log-probabilities of site '{name}' for several particles to equal those of each "
+                        "particle alone, got other numbers; reduce over the last dimension only."
                     )
 
 
@@ -248,8 +250,8 @@ def _stress(subject: Subject, dim: int, dtype: torch.dtype) -> None:
                 continue
             where = f" for {grid.words[non_finite(gradient)[0]]}" if what in ("latent", "scale") else ""
             raise Failed(
-                f"expected finite gradients, got some that are not, of site '{name}' with respect to {what}{where}, "
-                f"D = {dim}, in {dtype}; {advice}, and keep torch.where from seeing a NaN in the branch not taken."
+                f"expected finite gradients of site '{name}' with respect to {what}, got NaN or infinity{where}, "
+                f"D = {dim}, in {dtype}; {advice}, and keep NaN out of the branch that torch.where does not take."
             )
 
 

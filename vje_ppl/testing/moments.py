@@ -113,7 +113,7 @@ def _hold(density: Density, name: str, stated: Tensor, function: Any, scale: Ten
             f"{stated[off][0].item():.7g}, for {density.words(setting)}; correct {name}."
         )
     if not (allowed[finite] < torch.inf).any():
-        raise NotRun(f"a few draws make up the {name}")
+        raise NotRun(f"a few draws dominate the {name}")
 
 
 @unvalidated
@@ -121,7 +121,7 @@ def cdf_is_right(density: Density) -> None:
     """The distribution function of a scalar is what the density integrates to, and `icdf` is its inverse."""
     made = density.distribution()
     if made.event_shape or density.nodes is None:
-        raise NotRun("it is not of scalars")
+        raise NotRun("its draws are not scalars")
     mass, points = density.log_mass.exp(), density.nodes.points.reshape(len(density.log_mass), -1)
     below = mass.cumsum(0) - 0.5 * mass
     error = 2e-6 + (mass.sum(0) - 1).abs().max() + mass.diff(dim=0).abs().max() / 6  # twice the leading term
@@ -134,9 +134,9 @@ def cdf_is_right(density: Density) -> None:
     if off.any():
         row, setting = (int(one) for one in off.nonzero()[0])
         raise Failed(
-            f"expected a probability of {below[inner][row, setting].item():.7g} of at most "
-            f"{points[inner][row, setting].item():.4g}, as the density integrates to, got "
-            f"{found[row, setting].item():.7g}, for {density.words(setting)}; correct cdf."
+            f"expected the cdf at {points[inner][row, setting].item():.4g} to be the integral of the density, "
+            f"{below[inner][row, setting].item():.7g}, got {found[row, setting].item():.7g}, for "
+            f"{density.words(setting)}; correct cdf."
         )
     probability = torch.linspace(0.01, 0.99, 33, dtype=torch.float64).unsqueeze(-1).expand(-1, density.settings)
     try:
@@ -157,7 +157,7 @@ def kl_is_right(density: Density) -> None:
     made = density.distribution()
     found = closed_form_kl(made, made)
     if found is None:
-        raise NotRun("no KL is registered from it to itself")
+        raise NotRun("no KL from it to itself is registered")
     if not found.abs().max() <= 1e-9:
         raise Failed(
             f"expected a KL of 0 from the distribution to itself, got {found.abs().max().item():.4g}; "

@@ -22,7 +22,7 @@ def integrates_to_one(subject: Subject) -> None:
     """
     measure = base_measure(subject)
     if not measure:
-        raise NotRun("there is no telling over what, without a base_measure")
+        raise NotRun("without a base_measure the domain of integration is unknown")
     on_sphere, reasons = measure.startswith("sphere"), []
     # Draws tell most in few dimensions, and nothing in many; on the sphere there is quadrature.
     dims = subject.dims if on_sphere else [dim for dim in subject.dims if dim <= 4] or [min(subject.dims)]

@@ -82,7 +82,7 @@ def mixed_precisions_agree(density: Density) -> None:
     narrow = density.parameters(torch.float32)
     wide = {name: one.double() for name, one in narrow.items() if one.is_floating_point()}
     if len(wide) < 2:
-        raise NotRun("it takes one parameter")
+        raise NotRun("it has only one parameter")
     value = density.batch(narrow).sample((8,))
     exact, allowed = _determined(density, {**narrow, **wide}, value.double(), torch.finfo(torch.float32).eps)
     for name in wide:
@@ -90,7 +90,7 @@ def mixed_precisions_agree(density: Density) -> None:
             found = density.batch({**narrow, name: wide[name]}).log_prob(value)
         except (TypeError, ValueError, RuntimeError) as error:
             first = str(error).splitlines()[0]
-            raise NotRun(f"it refuses '{name}' in float64 beside the rest in float32: {first}") from None
+            raise NotRun(f"it rejects '{name}' in float64 with the other parameters in float32: {first}") from None
         what = f"log-probabilities with '{name}' in float64 and the rest in float32 to be those in float64"
         _compare(density, found, exact, allowed, what)
 
@@ -123,5 +123,6 @@ def _compare(density: Density, found: Tensor, exact: Tensor, allowed: Tensor, wh
         draw, setting = divmod(int(excess.argmax()), excess.shape[-1])
         raise Failed(
             f"expected {what}, {exact[draw, setting].item():.9g} ± {allowed[draw, setting].item():.1g}, got "
-            f"{found[draw, setting].item():.9g}, for {density.words(setting)}; look for a difference of large terms."
+            f"{found[draw, setting].item():.9g}, for {density.words(setting)}; look for cancellation between large "
+            f"terms."
         )

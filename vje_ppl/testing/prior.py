@@ -102,8 +102,8 @@ def is_finite_under_stress(subject: Subject) -> None:
                     if tensor.shape[:1] == latent.shape[:1]:
                         where = f" for a latent of norm {latent[non_finite(tensor)[0]].norm().item():.0e}"
                     raise Failed(
-                        f"expected finite {of}, got some that are not{where}, D = {dim}, in {dtype}; add logarithms "
-                        "rather than multiply, and bound what is divided by."
+                        f"expected finite {of}, got NaN or infinity{where}, D = {dim}, in {dtype}; add logarithms "
+                        f"instead of multiplying, and bound denominators."
                     )
 
 
@@ -141,7 +141,7 @@ def compare_kl(q: Any, p: Any, count: int = 20_000) -> None:
         worst = int(off.float().argmax())
         raise Failed(
             f"expected the registered KL from {type(q).__name__} to {type(p).__name__} to be "
-            f"{ratio.mean(0)[worst].item():.5g} ± {error[worst].item():.1g}, as draws say, got "
+            f"{ratio.mean(0)[worst].item():.5g} ± {error[worst].item():.1g}, estimated from draws, got "
             f"{registered[worst].item():.5g}; correct what is registered with register_kl."
         )
 

@@ -110,7 +110,7 @@ def given(kind: str, part: Any, dims: Sequence[int], views: Sequence[Tensor] | N
     """
     if isinstance(part, type) or not callable(part):
         what = f"the class {part.__name__}" if isinstance(part, type) else repr(part)
-        raise ValueError(f"check_{kind} expects an instance of a {kind}, got {what}; build one, and give that.")
+        raise ValueError(f"check_{kind} expects an instance of a {kind}, got {what}; pass an instance.")
     if not dims or min(dims) < 2:
         raise ValueError(f"check_{kind} expects embedding widths of 2 or more, got {tuple(dims)}; give dim=...")
 

@@ -102,9 +102,9 @@ def check_gradients(function: Callable[[], Sequence[Tensor]], given: dict[str, T
             found = _difference(lambda: combined(function()), tensor, direction)
             if not abs(slope - found) <= 1e-6 * (abs(slope) + abs(found)) + 1e-8 * (1 + scale):
                 raise Failed(
-                    f"expected the gradient of {what} with respect to {name} to agree with differences, got "
-                    f"{slope:.6g} along a random direction where they say {found:.6g}; look for a detach, a backward "
-                    "pass of your own, single precision, or randomness."
+                    f"expected the gradient of {what} with respect to {name} to agree with finite differences, got "
+                    f"{slope:.6g} along a random direction instead of {found:.6g}; look for a detach, a custom "
+                    f"backward pass, single precision, or randomness."
                 )
 
 
@@ -139,7 +139,7 @@ def within(value: Tensor, error: Tensor, what: str, advice: str) -> None:
             f"{error.flatten()[worst].item():.1g}; {advice}."
         )
     if (error > 0.1).any():
-        raise NotRun(f"draws cannot tell what {what} integrates to in so many dimensions; check at 2 or 3 as well")
+        raise NotRun(f"draws cannot estimate the integral of {what} in this many dimensions; check at 2 or 3 as well")
 
 
 def _is_stochastic(site: Any) -> bool:

@@ -34,7 +34,7 @@ def agrees_with_its_twin(subject: Subject) -> None:
     with respect to everything, are those of one random combination of all log-probabilities.
     """
     if subject.config is None or not type(subject.part()).__module__.startswith("vje_ppl."):
-        raise NotRun("only the project's own parts have one, and it is built from their configuration")
+        raise NotRun("only the project's own parts have a twin, which is built from their configuration")
     try:
         twin(type(subject.part()))
     except UserError as error:
@@ -139,13 +139,16 @@ def _log_probs(kind: str, trace: dict[str, Any]) -> dict[str, Any]:
 
 def _compare(what: str, ours: Tensor, theirs: np.ndarray, magnitude: Tensor) -> None:
     if tuple(ours.shape) != theirs.shape:
-        raise Failed(f"expected {what} of shape {tuple(ours.shape)} from the twin, got {theirs.shape}; make them one.")
+        raise Failed(
+            f"expected {what} of shape {tuple(ours.shape)} from the twin, got {theirs.shape}; make them equal."
+        )
     error = np.abs(ours.detach().numpy() - theirs) / magnitude.numpy()
     if not np.all(error <= TOLERANCE):
         worst = np.unravel_index(np.argmax(np.nan_to_num(error, nan=np.inf)), error.shape)
         raise Failed(
             f"expected {what} to agree with the NumPyro twin to {TOLERANCE:.0e} of the magnitude, got "
-            f"{ours[worst].item():.12g} here and {theirs[worst]:.12g} there; write the same formula in both."
+            f"{ours[worst].item():.12g} from Pyro and {theirs[worst]:.12g} from NumPyro; write the same formula in "
+            f"both."
         )
 
 

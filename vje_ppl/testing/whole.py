@@ -44,7 +44,7 @@ def check_objective(subject: Subject, dtype: torch.dtype, particles: int) -> Obj
             )
         if not torch.isfinite(term).all():
             raise Failed(
-                f"expected a finite '{name}', got {term[~torch.isfinite(term)][0].item()}, {where}; see its terms."
+                f"expected a finite '{name}', got {term[~torch.isfinite(term)][0].item()}, {where}; check its terms."
             )
     _check_registered(module, terms.loss)
     terms.loss.backward()
@@ -60,8 +60,9 @@ def _check_registered(module: nn.Module, loss: Tensor) -> None:
     for leaf in _leaves(loss):
         if id(leaf) not in registered:
             raise Failed(
-                f"expected a loss that depends on registered parameters alone, got another of shape {tuple(leaf.shape)}"
-                ", which no optimizer would see and no copy would have of its own; assign modules and parameters as "
+                f"expected a loss that depends on registered parameters only, got an unregistered parameter of shape "
+                f"{tuple(leaf.shape)}"
+                ", which no optimizer updates and no copy copies; assign modules and parameters as "
                 "attributes, not in lists, lambdas or closures, and keep another module's method as a "
                 "vje_ppl.program.borrowed.Borrowed."
             )
@@ -84,7 +85,7 @@ def _leaves(loss: Tensor) -> list[Tensor]:
 def _check_learned(name: str, parameter: Tensor, where: str) -> None:
     gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
     if not torch.isfinite(gradient).all():
-        raise Failed(f"expected a finite gradient for the parameter {name}, got one that is not, {where}.")
+        raise Failed(f"expected a finite gradient for the parameter {name}, got NaN or infinity, {where}.")
     if not gradient.abs().sum() > 0:
         raise Failed(f"expected a gradient for the parameter {name}, got none, {where}; use it, or register a buffer.")
 

@@ -99,13 +99,14 @@ def check_accumulation(accumulate: int, batch_size: int, world_size: int, method
         return
     if method.min_batch_size > 1:
         raise UserError(
-            f"{type(method).__name__} compares the images of a batch with each other, so that the parts of a batch do "
-            "not add up to the whole; use trainer.accumulate=1 with it, and a smaller batch_size if memory is short."
+            f"{type(method).__name__} compares the images of a batch with each other, so gradients of parts of the "
+            f"batch do not add up to that of the whole; use trainer.accumulate=1 with it, and a smaller batch_size if "
+            f"memory is short."
         )
     parts = accumulate * world_size
     if batch_size % parts:
         nearest = max(1, batch_size // parts) * parts
         raise UserError(
-            f"batch_size={batch_size} is shared among {world_size} process(es) that take it in trainer.accumulate="
-            f"{accumulate} parts, and so must be a multiple of {parts}; try batch_size={nearest}."
+            f"batch_size={batch_size} is split among {world_size} process(es) with trainer.accumulate="
+            f"{accumulate} parts each, and must be a multiple of {parts}; try batch_size={nearest}."
         )

@@ -105,7 +105,7 @@ class TrainingLoop:
                 number = self._train_epoch(lambda: agreed(interrupt.signal))
             if number is not None:
                 self._save()
-                self._say(f"interrupted: state saved in {self._folder.path}; the same command goes on from there")
+                self._say(f"interrupted: state saved in {self._folder.path}; rerun the same command to resume")
         return 0 if number is None else 128 + number
 
     def _train_epoch(self, signal: Callable[[], int | None]) -> int | None:
@@ -207,7 +207,7 @@ class TrainingLoop:
             raise UserError(
                 f"{failure_reason[0].upper()}{failure_reason[1:]}; the last good checkpoint is "
                 f"{self._folder.checkpoints / checkpoint.LAST}; lower optimizer.lr, set trainer.clip, "
-                f"{'' if self._skips else 'pass over such steps with trainer.on_nonfinite=skip, '}or look closer "
+                f"{'' if self._skips else 'skip such steps with trainer.on_nonfinite=skip, '}or look closer "
                 "with debug=true."
             )
 
@@ -266,7 +266,7 @@ class TrainingLoop:
             self._take_step.load_optimizer(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
-                f"The checkpoint is of another architecture: {' '.join(str(error).split())[:200]}; give another "
+                f"The checkpoint has another architecture: {' '.join(str(error).split())[:200]}; give another "
                 "run.name, or resume=never."
             ) from error
         self.epoch, self._step_in_epoch = state["epoch"], state["step_in_epoch"]

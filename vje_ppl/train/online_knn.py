@@ -35,7 +35,7 @@ class OnlineKNN:
 
     def __init__(self, data: ImageData, config: DictConfig, batches: Batches, shards: Shards = WHOLE) -> None:
         if data.bank is None or data.test is None or data.num_classes is None:
-            raise ValueError("OnlineKNN expects labelled training and test images; ask `has_labels` first.")
+            raise ValueError("OnlineKNN expects labelled training and test images; check `has_labels` first.")
         self._bank, self._test = partial(at_most, data.bank, config.bank), partial(at_most, data.test, config.queries)
         self._k, self._temperature, self._classes = config.k, config.temperature, data.num_classes
         self._batches, self._image_size, self._shards = batches, data.image_size, shards

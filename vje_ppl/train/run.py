@@ -66,7 +66,7 @@ def saved_state(session: Session) -> dict[str, Any] | None:
     if resume == "never":
         moved = folder.move_aside() if session.is_first else None
         if moved is not None:
-            print(f"the earlier run now lies in {moved}", flush=True)
+            print(f"moved the earlier run to {moved}", flush=True)
         session.fabric.barrier()
         return None
     if resume == "auto":
@@ -75,7 +75,7 @@ def saved_state(session: Session) -> dict[str, Any] | None:
         path = Path(resume)
         latest = checkpoint.load_latest(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
         if latest is None:
-            raise UserError(f"resume expects auto, never, a run folder or a checkpoint, and there is none at {resume}.")
+            raise UserError(f"resume expects auto, never, a run folder or a checkpoint, but found none at {resume}.")
     if latest is None:
         return None
     check_state(latest.state, latest.path, TRAINING)
@@ -94,8 +94,8 @@ def _check_same(latest: checkpoint.Latest, session: Session) -> None:
         of_images = [f"training images: {saved['images']} -> {len(session.data.train)}"]
     if of_config:
         raise UserError(
-            f"{latest.path} was trained under another configuration ({'; '.join([*of_config, *of_images])}); give the "
-            "same one, another run.name, or resume=never."
+            f"{latest.path} was trained with another configuration ({'; '.join([*of_config, *of_images])}); give the "
+            f"same configuration, another run.name, or resume=never."
         )
     if of_images:
         raise UserError(

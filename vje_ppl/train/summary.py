@@ -28,25 +28,25 @@ def headline(session: Session, state: Mapping[str, Any] | None) -> str:
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
     lines = [
         f"run     {session.folder.path}",
-        f"data    {data.name}: {len(data.train)} images to learn from, {held}; {data.test_count} to test on",
+        f"data    {data.name}: {len(data.train)} training images, {held}; {data.test_count} test images",
         f"classes {data.class_names}",
         *(f"note    {note}" for note in data.notes),
         f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
     ]
     if config.trainer.accumulate > 1:
         at_once = config.batch_size // (config.trainer.accumulate * fabric.world_size)
-        lines.append(f"steps   of {config.batch_size} images, {at_once} at once on each device")
+        lines.append(f"steps   {config.batch_size} images, in micro-batches of {at_once} per device")
         if has_batch_statistics(module):
-            lines[-1] += ", which is what batch statistics are of; norm=group has none"
+            lines[-1] += "; batch statistics are per micro-batch (norm=group has none)"
     if not has_labels(data):
         why = "these have none"
         if data.bank is not None:
             why = "there are no test images" if data.test is None else "the test images have none"
         elif data.only_class is not None:
             why = "training images of several classes"
-        lines.append(f"k-NN    skipped: it needs labels for training and test images, and {why}")
+        lines.append(f"k-NN    skipped: it needs labelled training and test images, but {why}")
     if state is not None:
-        what = "finished already" if state["finished"] else f"goes on after epoch {state['epoch']}"
+        what = "already finished" if state["finished"] else f"resumes after epoch {state['epoch']}"
         lines.append(f"resume  {what}, step {state['step_in_epoch']}")
     return "\n".join(lines)
 

@@ -116,11 +116,11 @@ def test_occlusion_covers_one_square_of_its_side_and_nothing_else(severity):
 @pytest.mark.parametrize(
     ("kind", "severities", "said"),
     [
-        pytest.param(PixelNoise, [], "rise from above 0", id="none"),
-        pytest.param(PixelNoise, [0.0, 0.1], "rise from above 0", id="zero"),
-        pytest.param(Blur, [0.2, 0.1], "rise from above 0", id="falling"),
-        pytest.param(Blur, [0.1, float("nan")], "rise from above 0", id="not a number"),
-        pytest.param(Occlusion, [0.5, 1.5], "at most the whole image", id="more than the image"),
+        pytest.param(PixelNoise, [], "increasing severities above 0", id="none"),
+        pytest.param(PixelNoise, [0.0, 0.1], "increasing severities above 0", id="zero"),
+        pytest.param(Blur, [0.2, 0.1], "increasing severities above 0", id="falling"),
+        pytest.param(Blur, [0.1, float("nan")], "increasing severities above 0", id="not a number"),
+        pytest.param(Occlusion, [0.5, 1.5], "at most 1, the whole image", id="more than the image"),
     ],
 )
 def test_corruption_refuses_severities_that_do_not_rise(kind, severities, said):

@@ -57,7 +57,7 @@ def first_size(found: FoundImages, options: FileOptions) -> tuple[int, int]:
         except UnreadableImageError as error:
             if not options.skip_unreadable:
                 raise UserError(error.sentence) from error
-    raise UserError(f"none of the {len(found.paths)} image files can be read, {found.paths[0]} among them.")
+    raise UserError(f"none of the {len(found.paths)} image files can be read, for example {found.paths[0]}.")
 
 
 def open_images(found: FoundImages, options: FileOptions) -> ImageSet:
@@ -145,7 +145,7 @@ def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
     if not reached or max(reached) >= 1 << 14:
         return
     likely = next(bits for bits in _USUAL if max(reached) < 1 << bits)
-    told = f"the 16-bit images of {name} reach {max(reached)} of 65535 in the {len(reached)} that were looked at"
+    told = f"the 16-bit images of {name} reach {max(reached)} of 65535 in the {len(reached)} that were checked"
     remedy = f"give data.bits={likely} if their values have {likely} bits, or data.bits=16 to read them as they are"
     if max(reached) < 1 << 12:
         raise UserError(f"{told} and would be read as nearly black; {remedy}.")

@@ -118,7 +118,7 @@ def hf_dataset(
             'pip install "vje_ppl[datasets]".'
         )
     if root is None:
-        raise UserError("data=hf_dataset needs to know where the data set was saved; give data.root=<folder>.")
+        raise UserError("data=hf_dataset needs the folder of the data set; give data.root=<folder>.")
     folder = Path(root).absolute()
     options = file_options(channels, workers, on_error, memory_mb, bits)
     splits = _splits(folder, train)
@@ -126,13 +126,13 @@ def hf_dataset(
         if wanted is not None and wanted not in splits:
             raise UserError(f"{folder} has no split {wanted}; its splits are {', '.join(splits)}: give data.train=...")
     if test == train:
-        raise UserError(f"data.test={test} is what the run learns from; give another split, or data.test=null.")
+        raise UserError(f"data.test={test} is the training split; give another split, or data.test=null.")
     training = _found(folder, splits[train], label)
     names = [name for name in in_order(list(splits)) if name != train] if test is None else [test]
     candidates = ((name, _found(folder, splits[name], label), f"the split {name} of {folder}") for name in names)
     labelled, testing, name = first_labelled(training, candidates)
     if testing is None or (test is None and testing.labels is None):
-        parts, name, how = hold_out(training, test_fraction), None, "keeps a share of it to test on"
+        parts, name, how = hold_out(training, test_fraction), None, "holds out a share of it for testing"
     else:
         parts, how = (labelled, testing), f"tests on {name}"
     rest = ", ".join(one for one in splits if one not in (train, name))
@@ -148,8 +148,9 @@ def _splits(folder: Path, train: str) -> dict[str, Any]:
     except Exception as error:  # each kind of damage has its own class
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
-            f"data=hf_dataset expects in {folder} what save_to_disk of Hugging Face's datasets wrote, and it cannot be "
-            f"opened ({reason})."
+            f"data=hf_dataset expects {folder} to hold a data set that save_to_disk of Hugging Face's datasets wrote, "
+            f"but "
+            f"it cannot be opened ({reason})."
         ) from error
     return dict(opened) if isinstance(opened, DatasetDict) else {train: opened}
 
@@ -160,8 +161,8 @@ def _found(folder: Path, table: Any, label: str | None) -> FoundImages:
     images = [name for name, feature in table.features.items() if isinstance(feature, Image)]
     if len(images) != 1:
         raise UserError(
-            f"{folder} should have one column of images, and has {len(images)} among {', '.join(table.features)}; cast "
-            "the right one to datasets.Image and save the data set anew."
+            f"{folder} must have one column of images, got {len(images)} among {', '.join(table.features)}; cast the "
+            f"right column to datasets.Image and save the data set again."
         )
     cells = table.select_columns(images).cast_column(images[0], Image(decode=False)).with_format(None)
     files = TableCells(cells, np.arange(len(table)))
@@ -174,7 +175,7 @@ def _found(folder: Path, table: Any, label: str | None) -> FoundImages:
             say_once(f"{folder} has {kinds}; data.label=<column> takes one of {', '.join(named or others)} for them")
         return FoundImages(files, None, None)
     if column not in table.features:
-        raise UserError(f"data.label={label} is no column of {folder}; the columns are {', '.join(table.features)}.")
+        raise UserError(f"data.label={label} is not a column of {folder}; the columns are {', '.join(table.features)}.")
     feature = table.features[column]
     names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
     values = _classes(folder, table, column, names)
@@ -201,7 +202,7 @@ def _classes(folder: Path, table: Any, column: str, names: tuple[str, ...] | Non
             expected = "a number or a text" if names is None else f"a number from 0 to {len(names) - 1}"
             raise UserError(
                 f"row {row} of the column {column} in split {table.split or 'train'} of {folder} holds {value!r:.60}, "
-                f"which is no class: expected is {expected}, or null or -1 for none; give another data.label, or save "
-                "the data set anew."
+                f"which is not a class: expected {expected}, or null or -1 for no label; give another data.label, or "
+                f"save the data set again."
             ) from error
     return [known[value] for value in values]

@@ -54,7 +54,7 @@ def image_folder(
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if root is None:
-        raise UserError("data=image_folder needs to know where your images are; give data.root=<folder>.")
+        raise UserError("data=image_folder needs the folder of your images; give data.root=<folder>.")
     folder = Path(root).absolute()
     if not folder.is_dir():
         raise UserError(f"data=image_folder expects images in the folder {folder}, which does not exist.")
@@ -107,7 +107,7 @@ def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, Found
     if test is None:
         train, test = hold_out(train, test_fraction)
         kept = "nothing" if test is None else "a share of it"
-        return train, test, [f"learns from {splits.train.name} and keeps {kept} to test on{rest}"]
+        return train, test, [f"trains on {splits.train.name} and holds out {kept} for testing{rest}"]
     notes = [f"learns from {splits.train.name} and tests on {name}{rest}"]
     if train.labels is None and len(folders_with_images(folder / str(name))) > 1:
         notes.append(f"the folders in {name} are no labels, because {splits.train.name} has none for these classes")

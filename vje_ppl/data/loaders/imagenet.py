@@ -34,7 +34,7 @@ def imagenet(
     if train.classes != test.classes:
         raise UserError(
             f"train and val of {Path(root).absolute()} must hold folders of the same names, one per class, but "
-            f"{sorted(set(train.classes or ()) ^ set(test.classes or ()))[0]} is in one of them only."
+            f"{sorted(set(train.classes or ()) ^ set(test.classes or ()))[0]} is in only one of them."
         )
     train_images = stream_images(train.select(subset_indices(len(train.paths), subset)), options)
     test_images = stream_images(test, options)

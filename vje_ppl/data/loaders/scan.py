@@ -96,8 +96,8 @@ def find_images(folder: Path) -> FoundImages:
     if lost:
         path, unread = next(iter(lost.items()))
         raise UserError(
-            f"no file of {path} can be read as an image: {unread}; convert them to .jpg or .png or, if it is no class, "
-            f"move {path.name} out of {folder}."
+            f"no file of {path} can be read as an image: {unread}; convert them to .jpg or .png or, if {path.name} is "
+            f"not a class, move it out of {folder}."
         )
     left_out.report(folder)
     if here:

@@ -172,7 +172,7 @@ def _samples(shard: str, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[di
                 yield sample
             base, sample = f"{folder}/{stem}", {}
         if rest.lower() in sample:
-            raise ValueError(f"it holds {member.name} twice")
+            raise ValueError(f"it contains {member.name} twice")
         sample[rest.lower()] = member
     if sample:
         yield sample

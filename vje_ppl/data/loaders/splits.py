@@ -78,12 +78,12 @@ def find_splits(folder: Path, with_images: Sequence[Path]) -> Splits | None:
     if not groups and tests and len(trains) + len(tests) == len(names):
         if trains:
             raise UserError(
-                f"{folder} holds training images in {trains[0]} and perhaps their test images in {tests[0]}, whose "
-                "name differs in more than that word; call the folders train and test."
+                f"{folder} has training images in {trains[0]} and perhaps test images in {tests[0]}, but the rest of "
+                f"the two names differs; rename the folders to train and test."
             )
         raise UserError(
-            f"{folder} holds test images in {tests[0]} and no training images, which should lie in a folder train "
-            f"beside it; give data.root={folder / tests[0]} to learn from these."
+            f"{folder} has test images in {tests[0]} but no training images; put those in a folder train beside it, or "
+            f"give data.root={folder / tests[0]} to train on the images there."
         )
     if not groups:
         _check_classes(folder, with_images)
@@ -93,8 +93,8 @@ def find_splits(folder: Path, with_images: Sequence[Path]) -> Splits | None:
     for same in several:
         if len(same) > 1:
             raise UserError(
-                f"{folder} holds both {same[0]} and {same[1]}, and only one of them can be read; keep one of them "
-                "there, or give data.root=<folder> with train and test in it."
+                f"{folder} holds both {same[0]} and {same[1]}, but only one of them can be read; remove the other, or "
+                f"give data.root=<folder> with train and test in it."
             )
     found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(HIDDEN))
     beside = tuple(one for one in found if one not in (*trains, *tests))
@@ -112,14 +112,14 @@ def _check_classes(folder: Path, classes: Sequence[Path]) -> None:
         trains, tests = _named(inside, "train"), in_order(inside)
         if trains and tests:
             raise UserError(
-                f"{one} has folders {trains[0]} and {tests[0]} of its own, so that {folder} is no folder per class; "
-                f"give data.root={one}, or sort the images into {folder / 'train'} and {folder / 'test'}."
+                f"{one} contains the folders {trains[0]} and {tests[0]}, so {folder} does not hold one folder per "
+                f"class; give data.root={one}, or sort the images into {folder / 'train'} and {folder / 'test'}."
             )
         word, rest = split_word(one.name)
         others = [other.name for other in classes if other != one]
         if word and not rest and inside and others:
             what = "training" if word == "train" else "test"
             raise UserError(
-                f"{one} may be a class or the {what} images: it holds folders, and {others[0]} lies beside it; put "
-                "the images of a class right into its folder, or training and test images into folders train and test."
+                f"{one} may be a class or the {what} images: it contains folders and lies beside {others[0]}; put the "
+                f"images of a class directly into its folder, or training and test images into folders train and test."
             )

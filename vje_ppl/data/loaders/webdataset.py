@@ -63,10 +63,10 @@ def webdataset(
     """
     if importlib.util.find_spec("webdataset") is None:
         raise UserError(
-            'data=webdataset needs the library of that name, which is not installed; pip install "vje_ppl[webdataset]".'
+            'data=webdataset needs the library webdataset, which is not installed; pip install "vje_ppl[webdataset]".'
         )
     if root is None:
-        raise UserError("data=webdataset needs to know where the shards are; give data.root=<folder>.")
+        raise UserError("data=webdataset needs the folder of the shards; give data.root=<folder>.")
     folder = Path(root).absolute()
     if not folder.is_dir():
         raise UserError(f"data=webdataset expects shards in the folder {folder}, which does not exist.")
@@ -80,8 +80,8 @@ def webdataset(
     both = set(found.paths.shards) & set(training.paths.shards)
     if both:
         raise UserError(
-            f"data.train={train} and data.test={test} both name the shard {min(both)}, so that its images would be "
-            "trained on and tested on; give patterns that name different shards."
+            f"data.train={train} and data.test={test} both match the shard {min(both)}, whose images would be used for "
+            f"training and for testing; give patterns that match different shards."
         )
     training, testing, _ = first_labelled(training, [(test, found, f"data.test={test}")])
     return image_data(folder.name, training, testing, options, subset, image_size, only_class)
@@ -94,7 +94,7 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
     names = [path for one in expand_urls(pattern) for path in sorted(folder.glob(one))]
     if not names:
         raise UserError(
-            f"data.{key}={pattern} names no shard in {folder}; give the names of uncompressed tar files with * or "
+            f"data.{key}={pattern} matches no shard in {folder}; give the names of uncompressed tar files with * or "
             "{000..146}" + (", or data.test=null to hold out a share of the training images." if key == "test" else ".")
         )
     shards = [str(name) for name in names]
@@ -102,7 +102,7 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
     texts, lost, left_out = (index.pop(name) for name in ("label", "lost", "left_out"))
     if not len(index["shard"]):
         raise UserError(
-            f"data.{key}={pattern} names {len(shards)} shard(s) without any image that Pillow reads here in {folder}"
+            f"data.{key}={pattern} matches {len(shards)} shard(s) without an image that Pillow can read in {folder}"
             + (f": {left_out}." if left_out else ".")
         )
     files = ShardMembers(shards, index)
@@ -112,8 +112,8 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
         name = _class_name(text, label, member.decode(errors="replace"))
         if name is not None and name not in named:
             raise UserError(
-                f"no sample of the class {name} in data.{key}={pattern} has an image that Pillow reads here; the first "
-                f"is that of {member.decode(errors='replace')} in {folder}."
+                f"no sample of the class {name} in data.{key}={pattern} has an image that Pillow can read; the first "
+                f"is the sample of {member.decode(errors='replace')} in {folder}."
             )
     if left_out:
         say_once(f"left out of the shards {pattern} in {folder}: {left_out}")
@@ -122,8 +122,8 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
         return FoundImages(files, None, None)
     if texts[0] == b"":
         raise UserError(
-            f"{files[int(first[0])]} has no label, which others have, in a file ending in .{label}; add it, or "
-            "data.label=."
+            f"{files[int(first[0])]} has no label in a file ending in .{label}, but other samples have; add it, or "
+            f"ignore all labels with data.label=."
         )
     if all(name.isdecimal() for name in classes):
         classes.sort(key=int)
@@ -141,7 +141,7 @@ def _class_name(text: bytes, label: str, member: object) -> str | None:
             raise ValueError
     except ValueError as error:
         raise UserError(
-            f"the file ending in .{label} that belongs to {member} holds {text[:60]!r}, which is no class: expected is "
-            "a number or a name, or -1 for none; give another data.label, or mend the shard."
+            f"the file ending in .{label} that belongs to {member} holds {text[:60]!r}, which is not a class: expected "
+            f"a number or a name, or -1 for no label; give another data.label, or repair the shard."
         ) from error
     return name

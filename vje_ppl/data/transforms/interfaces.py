@@ -57,5 +57,5 @@ class Filter(ABC):
 def probability(value: float) -> float:
     """Return `value`, or refuse it if it is not a probability."""
     if not 0 <= value <= 1:
-        raise UserError(f"a transform's p is a probability between 0 and 1, got {value}.")
+        raise UserError(f"a transform's p must lie between 0 and 1, got {value}.")
     return value

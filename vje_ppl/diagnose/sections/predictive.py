@@ -178,8 +178,8 @@ def check_held_out(diagnosed: DiagnosedRun) -> None:
     """
     if len(held_out_images(diagnosed.data)) < 2:
         raise UserError(
-            f"predictive checks expect at least 2 held-out images, and {diagnosed.data.name} has one; add some, or "
-            "leave the section predictive out of sections=[...]."
+            f"predictive checks expect at least 2 held-out images, but {diagnosed.data.name} has only 1; add images, "
+            f"or remove predictive from sections=[...]."
         )
     if diagnosed.options.predictive.images == 1:
         raise UserError("predictive.images expects at least 2 images, got 1.")

@@ -40,7 +40,7 @@ class Corruption(ABC):
     def __init__(self, severities: Sequence[float]) -> None:
         rising = [0.0, *map(float, severities)]
         if len(rising) < 2 or any(not low < high for low, high in pairwise(rising)):
-            raise UserError(f"A corruption expects severities that rise from above 0, got {list(severities)}.")
+            raise UserError(f"A corruption expects increasing severities above 0, got {list(severities)}.")
         self.severities = tuple(rising[1:])
 
     @abstractmethod
@@ -101,7 +101,9 @@ class Occlusion(Corruption):
     def __init__(self, severities: Sequence[float], mean: Sequence[float] = (0.5,)) -> None:
         super().__init__(severities)
         if self.severities[-1] > 1:
-            raise UserError(f"An occlusion covers at most the whole image, a severity of 1, got {self.severities[-1]}.")
+            raise UserError(
+                f"An occlusion expects severities of at most 1, the whole image, got {self.severities[-1]}."
+            )
         self.mean = tuple(map(float, mean))
 
     def __call__(

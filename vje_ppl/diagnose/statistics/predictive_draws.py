@@ -109,7 +109,7 @@ def _observations(
             return draw_observations(program, scale, latents)
     except NotImplementedError as error:
         raise UserError(
-            "Predictive checks draw from the likelihood, and a distribution of this one has no sample(); give it one, "
+            "Predictive checks draw from the likelihood, but one of its distributions has no sample(); add sample(), "
             "or leave out the section predictive."
         ) from error
 
@@ -131,7 +131,7 @@ def _statistics(
         found[RADIUS] = (radius, observed.radius)
     if not found:
         raise UserError(
-            f"Predictive checks need a site named direction, radius or embedding, and the likelihood declares "
+            f"Predictive checks need a site named direction, radius or embedding, but the likelihood declares "
             f"{', '.join(drawn) or 'none'}; rename its sites, or leave out the section predictive."
         )
     arrays = {name: tuple(value.double().cpu().numpy() for value in pair) for name, pair in found.items()}

@@ -147,7 +147,8 @@ def _finite(kind: ScoreKind, values: Tensor) -> np.ndarray:
     bad = int((~torch.isfinite(values)).sum())
     if bad:
         raise UserError(
-            f"The score {kind.name} of {bad} of {len(values)} images is not finite, so it ranks nothing; train with a "
+            f"The score {kind.name} of {bad} of {len(values)} images is not finite, so it cannot rank images; train "
+            f"with a "
             "lower optimizer.lr, or look closer with debug=true."
         )
     return values.numpy()

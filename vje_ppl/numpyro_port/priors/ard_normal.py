@@ -18,7 +18,8 @@ class ARDNormal:
     def __init__(self, dim: int, init: float = 1.0) -> None:
         if not 0 < init < math.inf:
             raise ValueError(
-                f"ARDNormal expects a positive initial scale, got {init}; it is finite, and 1 is the standard normal's."
+                f"ARDNormal expects a positive initial scale, got {init}; it must be finite, and 1 is the standard "
+                f"normal's."
             )
         self.dim = dim
         self.init = init

@@ -18,7 +18,7 @@ class LaplacePrior:
     def __init__(self, dim: int, scale: float = math.sqrt(0.5)) -> None:
         if not 0 < scale < math.inf:
             raise ValueError(
-                f"LaplacePrior expects a positive scale, got {scale}; it is finite, and 0.7071 gives variance 1."
+                f"LaplacePrior expects a positive scale, got {scale}; it must be finite, and 0.7071 gives variance 1."
             )
         self.dim = dim
         self.scale = np.asarray(float(scale))

@@ -22,7 +22,7 @@ class NormalMixture:
         if components < 1 or not 0 < spread < math.inf:
             raise ValueError(
                 f"NormalMixture expects components >= 1 and a positive spread, got {components} and {spread}; both "
-                "are finite."
+                f"must be finite."
             )
         self.shape = (components, dim)
         self.start = spread / math.sqrt(dim)  # standard deviation of a feature of the first means

@@ -24,7 +24,7 @@ class StudentTPrior:
         if not 0 < df < math.inf:
             raise ValueError(
                 f"StudentTPrior expects positive degrees of freedom, got df={df}; 5 is the default, and "
-                "prior=standard_normal is the limit of infinitely many."
+                "prior=standard_normal is the limit of infinite df."
             )
         self.dim = dim
         self.df = np.asarray(float(df))

@@ -30,7 +30,7 @@ class VampPrior:
         if components < 1 or not 0 < init_scale < math.inf:
             raise ValueError(
                 f"VampPrior expects components >= 1 and a positive init_scale, got {components} and {init_scale}; both "
-                "are finite."
+                f"must be finite."
             )
         self.shape = (components, dim)
         self.init_scale = init_scale
