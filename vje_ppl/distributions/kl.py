@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from pyro.distributions import Independent, LowRankMultivariateNormal
-from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution, TorchDistributionMixin
+from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence, register_kl
+from torch.distributions import Distribution, Normal, kl_divergence, register_kl
 
 
-def closed_form_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
+def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
 
     Masks and expansions are unwrapped; independent dimensions are matched by Pyro. Where masks of q and p differ, this
@@ -39,7 +39,7 @@ def closed_form_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tens
     return kl
 
 
-def without_masks(distribution: TorchDistributionMixin) -> tuple[TorchDistributionMixin, list[bool | Tensor]]:
+def without_masks(distribution: Distribution) -> tuple[Distribution, list[bool | Tensor]]:
     """The distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
     masks: list[bool | Tensor] = []
     while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
@@ -60,7 +60,7 @@ def _same_mask(one: bool | Tensor | None, other: bool | Tensor | None) -> bool:
     return one is other
 
 
-def _same_masks_within(q: TorchDistributionMixin, p: TorchDistributionMixin) -> bool:
+def _same_masks_within(q: Distribution, p: Distribution) -> bool:
     """Whether masks of single features are the same, since Pyro's divergence is that of what both leave."""
     masks: list[list[bool | Tensor]] = []
     for distribution in (q, p):
