@@ -29,11 +29,11 @@ class DiagonalNormalPosterior:
     scale: Float[Tensor, "*batch N D"]
 
     def distribution(self) -> TorchDistributionMixin:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         return dist.Normal(self.mean, self.scale).to_event(1)
 
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
-        """Mean and standard deviation of each feature, exact; shapes (..., N, D)."""
+        """Return the mean and standard deviation of each feature, exact; shapes (..., N, D)."""
         return self.mean, self.scale
 
 
@@ -63,7 +63,7 @@ class DiagonalNormal(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> DiagonalNormalPosterior:
-        """Amortized posterior parameters of N embeddings, each (N, D)."""
+        """Return amortized posterior parameters of N embeddings, each (N, D)."""
         mean, raw = self.network_output(embedding).chunk(2, dim=-1)
         return DiagonalNormalPosterior(mean, self.bounded_scale(raw))
 

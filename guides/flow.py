@@ -39,12 +39,12 @@ class FlowPosterior:
     moment_draws: ClassVar[int] = DRAWS
 
     def distribution(self) -> TorchDistributionMixin:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         noise = UnitNormal(self.mean.shape[-1], self.mean, self.mean.shape[:-1])
         return dist.TransformedDistribution(noise, [FlowTransform(self.flow, self.mean, self.scale)])
 
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
-        """Mean and standard deviation of each feature of the draws, shapes (..., N, D).
+        """Return the mean and standard deviation of each feature of the draws, shapes (..., N, D).
 
         From 128 fixed draws: see `monte_carlo_moments` for the standard errors, at most 12.5 % of the standard
         deviation for the mean, and about 9 % for the standard deviation itself.
@@ -102,7 +102,7 @@ class Flow(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> FlowPosterior:
-        """Amortized parameters of the base for N embeddings, each (N, D), and the flow."""
+        """Return amortized parameters of the base for N embeddings, each (N, D), and the flow."""
         mean, raw = self.network_output(embedding).chunk(2, dim=-1)
         return FlowPosterior(mean, self.bounded_scale(raw), self.flow)
 

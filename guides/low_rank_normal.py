@@ -44,7 +44,7 @@ class LowRankNormalPosterior:
     loadings: Float[Tensor, "*batch N D R"]
 
     def distribution(self) -> TorchDistributionMixin:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         with torch.autocast(self.mean.device.type, enabled=False):  # it factorizes a matrix
             own_scale = self.scale * (1 + self.loadings.square().sum(-1)).rsqrt()
             return dist.LowRankMultivariateNormal(
@@ -52,7 +52,7 @@ class LowRankNormalPosterior:
             )
 
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
-        """Mean and standard deviation of each feature, exact; shapes (..., N, D)."""
+        """Return the mean and standard deviation of each feature, exact; shapes (..., N, D)."""
         return self.mean, self.scale
 
 
@@ -102,7 +102,7 @@ class LowRankNormal(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> LowRankNormalPosterior:
-        """Amortized posterior parameters of N embeddings: mean and scale (N, D), loadings (N, D, R)."""
+        """Return amortized posterior parameters of N embeddings: mean and scale (N, D), loadings (N, D, R)."""
         mean, raw, raw_loadings = self.network_output(embedding).tensor_split((self.dim, 2 * self.dim), dim=-1)
         raw_loadings = LOADING_PER_OUTPUT * raw_loadings.unflatten(-1, (self.dim, self.rank))
         norm = torch.linalg.vector_norm(raw_loadings / LARGEST_LOADING, dim=-1, keepdim=True)

@@ -134,14 +134,14 @@ class NoRadius(PyroModule):
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """A likelihood's `base_measure`: that of its direction, and what its radial site changes in it."""
+    """Return a likelihood's `base_measure`: that of its direction, and what its radial site changes in it."""
     if isinstance(radius, NoRadius):
         return f"{of_direction}, direction only"
     return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction
 
 
 def checked_radius[R](radius: R, likelihood: str) -> R:
-    """The radial part as given to a likelihood.
+    """Return the radial part as given to a likelihood.
 
     Raises:
         ValueError: if it cannot be called, as when `likelihood.radius=none` is typed for `likelihood/radius=none`.

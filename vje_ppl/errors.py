@@ -22,13 +22,13 @@ class UserError(ValueError):
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """A question for the nearest known name; empty if none is near."""
+    """Return a question for the nearest known name; empty if none is near."""
     near = get_close_matches(str(given), list(known), n=1)
     return f"did you mean {near[0]}?" if near else ""
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Text with control characters, and marks that reorder what is seen, written as escapes like `\x1b`.
+    r"""Return text with control characters and marks that reorder text written as escapes like `\x1b`.
 
     Args:
         text: any.

@@ -62,7 +62,7 @@ def open_no_link(path: Path, mode: str) -> TextIO:
 
 
 def explain(error: OSError) -> str:
-    """What is wrong with a place for files, and what to do, to end a sentence with."""
+    """Return what is wrong with a place for files and what to do, as the end of a sentence."""
     fault = (error.strerror or str(error)).lower()
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
@@ -107,7 +107,7 @@ def read_json(path: Path, remedy: str = "move it away") -> dict[str, Any] | None
 
 
 def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as CSV under all their keys, in order of first appearance; what a row lacks or holds as None is empty."""
+    """Return rows as CSV under all their keys, in order of first appearance; missing values and None are empty."""
     text = io.StringIO(newline="")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -117,7 +117,7 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def json_lines(value: Any) -> bytes:
-    """Indented JSON; infinities and NaN become null, and NumPy's numbers Python's.
+    """Return indented JSON; infinities and NaN become null, and NumPy's numbers Python's.
 
     Args:
         value: nested mappings, sequences, texts and numbers.

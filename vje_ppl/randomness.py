@@ -80,7 +80,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_states() -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's global generators."""
+    """Return the states of Python's, NumPy's and torch's global generators."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),

@@ -17,7 +17,7 @@ from vje_ppl.program.polar import to_polar
 
 
 def factorized(df: Tensor, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-    """Independent Student-t per feature, the alternative to one joint Mahalanobis term. Event shape (D,). Ours."""
+    """Return an independent Student-t per feature, instead of one joint Mahalanobis term. Event shape (D,). Ours."""
     return StudentT(df.unsqueeze(-1), loc, scale).to_event(1)
 
 

@@ -89,7 +89,7 @@ class VampPrior(PyroModule):
 
 @contextmanager
 def _as_after_training(owner: Any) -> Iterator[None]:
-    """Within it, all parts of a module are in evaluation mode.
+    """Put all parts of a module in evaluation mode.
 
     Running statistics are copies: autograd does not notice when the next batch updates them in place before backward,
     and would take the wrong ones.

@@ -13,7 +13,7 @@ from vje_ppl.errors import UserError
 
 
 def random_cifar(train: int = 50_000, test: int = 10_000) -> ImageData:
-    """Random images and labels in CIFAR-10's shapes; a data set that needs no download."""
+    """Return random images and labels in CIFAR-10's shapes; a data set that needs no download."""
     generator = torch.Generator().manual_seed(0)
 
     def images(count: int) -> InMemoryImages:

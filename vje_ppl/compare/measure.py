@@ -68,7 +68,7 @@ def _same(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(measure: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The measure, followed by as many of the differing keys as it takes to tell the rows apart."""
+    """Return the measure, followed by as many of the differing keys as it takes to tell the rows apart."""
     names: list[tuple[str, ...]] = [()] * len(rows)
     for column in differences(rows):
         cells = [f"no {column.name}" if cell is None else f"{column.name} {cell}" for cell in column.cells]

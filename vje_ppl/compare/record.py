@@ -103,7 +103,7 @@ def mark_other_images(records: Sequence[Record]) -> list[Record]:
 
 
 def _data(record: Record) -> str:
-    """The part of the configuration that chooses the images, as text."""
+    """Return the part of the configuration that chooses the images, as text."""
     chosen = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in ("data", "hold_out")}
     return canonical_json([record.config["data"].get("_target_"), chosen])
 

@@ -57,7 +57,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _search(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The runs in a folder, and the topmost folders without any: the folder itself if there are no runs in it."""
+    """Return the runs in a folder, and the topmost folders without runs (the folder itself if it has none)."""
     if _is_run(folder):
         return [folder], []
     searched = [_search(subfolder) for subfolder in _subfolders(folder)]

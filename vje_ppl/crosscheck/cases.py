@@ -62,11 +62,11 @@ class Cases:
         return self.mean.shape[-1]
 
     def astype(self, dtype: str) -> Cases:
-        """The same cases rounded to a dtype; they are then the exact inputs of everything."""
+        """Return the same cases rounded to a dtype; they are then the exact inputs of everything."""
         return replace(self, **{field.name: getattr(self, field.name).astype(dtype) for field in fields(self)})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Every array by name."""
+        """Return every array by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -114,7 +114,7 @@ def _degrees_of_freedom(rng: np.random.Generator, shape: tuple[int, ...]) -> np.
 
 
 def _scales(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Half a decade around a centre of each case; for every sixth case over the whole range."""
+    """Draw scales within half a decade around a centre per case; for every sixth case, over the whole range."""
     centre = _log_uniform(rng, SMALLEST_SCALE, LARGEST_SCALE, (*shape[:-1], 1))
     scale = centre * _log_uniform(rng, 10**-0.25, 10**0.25, shape)
     if len(shape) > 1:
@@ -127,7 +127,7 @@ def _norms(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _corners(df: np.ndarray, scale: np.ndarray, mean: np.ndarray, embedding: np.ndarray) -> None:
-    """The first 16 cases: every combination of smallest and largest ν, scale, latent norm and target norm."""
+    """Set the first 16 cases: every combination of smallest and largest ν, scale, latent norm and target norm."""
     for case in range(16):
         high = [bool(case >> bit & 1) for bit in range(4)]
         df[:, case] = LARGEST_DF if high[0] else SMALLEST_DF
@@ -137,7 +137,7 @@ def _corners(df: np.ndarray, scale: np.ndarray, mean: np.ndarray, embedding: np.
 
 
 def _special(rng: np.random.Generator, mean: np.ndarray, embedding: np.ndarray, noise: np.ndarray) -> None:
-    """Targets exactly at the location and close to it, and latents near zero; none of them is moved by noise."""
+    """Put targets exactly at the location and close to it, and latents near zero; noise moves none of them."""
     noise[:, 16:22] = 0
     embedding[:, 16:18] = mean[::-1, 16:18]
     near = mean[::-1, 18:20]

@@ -28,7 +28,7 @@ FLOAT32_ROUNDOFF = 2.0**-24
 
 
 def tolerance(precision: str, dim: int) -> float:
-    """The largest error allowed, as a share of the magnitude (see `Rounded`).
+    """Return the largest error allowed, as a share of the magnitude (see `Rounded`).
 
     In float64 it is 1e-10. In float32 it follows from rounding: the magnitude counts each operation once, with an error
     of one unit roundoff u. Two things are worse. Elementary functions are good to 4 u rather than 1; and a sum of D
@@ -75,7 +75,7 @@ class Check:
         return self.excess <= 1
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return asdict(self) | {"passed": self.passed}
 
 
@@ -114,7 +114,7 @@ class SyntheticBatch(Batch):
 def batches(
     precisions: Sequence[str], widths: Iterable[int], seed: int, device: str = "cpu", jax_device: str = "cpu"
 ) -> list[SyntheticBatch]:
-    """The grid of synthetic cases.
+    """Return the grid of synthetic cases.
 
     Args:
         precisions: `float64`, `float32` or both.
@@ -226,7 +226,7 @@ def _enter(check: Check, batch: Batch, values: dict[str, np.ndarray], magnitude:
 
 
 def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Absolute errors, and as shares of the magnitude; infinite where anything is not finite.
+    """Return absolute errors and errors relative to the magnitude; infinite where a value is not finite.
 
     Args:
         one: what a backend says.
@@ -246,7 +246,7 @@ def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: 
 
 
 def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
-    """Who differs from the closed form where the other backend does not."""
+    """Return which backend differs from the closed form where the other backend does not."""
     if not any(other == "closed form" for _, other in excess):
         return "Pyro or NumPyro"
     wrong = [party for party in ("Pyro", "NumPyro") if excess[party, "closed form"] > 1]
@@ -255,6 +255,6 @@ def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
 
 
 def _cases(quantity: str, oracle: Rounded) -> int:
-    """Entries of a value; for a gradient by a vector, its vectors."""
+    """Return entries of a value; for a gradient by a vector, its vectors."""
     shape = oracle.shape[:-1] if is_vector(quantity) and len(oracle.shape) > 1 else oracle.shape
     return math.prod(shape)

@@ -59,11 +59,11 @@ class Integral:
         return self.error <= TOLERANCE
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return asdict(self) | {"tolerance": TOLERANCE, "passed": self.passed}
 
     def row(self) -> dict[str, Any]:
-        """For the table."""
+        """Return a row of the table."""
         return {
             "density": self.density,
             "over": self.space,
@@ -78,12 +78,12 @@ class Integral:
 
 
 def study() -> list[Integral]:
-    """Every density over its spaces."""
+    """Return every density over its spaces."""
     return [*_over_space(), *_radii(), *_over_sphere()]
 
 
 def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
-    """Closed form of what the isotropic Student-t with location on the unit sphere integrates to there.
+    """Return the integral over the unit sphere of the isotropic Student-t with location on it, in closed form.
 
     With c the normalizer over R^D: log Z = log c + log |S^(D−2)| + (D−2) log 2 + log B((D−1)/2, (D−1)/2)
     + log ₂F₁((ν+D)/2, (D−1)/2; D−1; −4/(νσ²)).
@@ -106,7 +106,7 @@ def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
 
 
 def student_t(df: float, loc: np.ndarray, scale: np.ndarray) -> LogDensity:
-    """The project's diagonal multivariate Student-t."""
+    """Return the project's diagonal multivariate Student-t."""
     return _log_density(DiagonalStudentT(torch.tensor(df, dtype=torch.float64), _tensor(loc), _tensor(scale)))
 
 
@@ -136,7 +136,7 @@ def _over_space() -> list[Integral]:
 
 
 def _radii() -> list[Integral]:
-    """The radius's density over R, where it is normalized, and over r > 0, where radii live."""
+    """Return the radius's density over R, where it is normalized, and over r > 0, where radii live."""
     whole, positive, survival = [], [], []
     y, u = np.arange(-40.0, 85.0, 0.05), np.arange(-4.0, 4.0, 0.02)
     share = 0.5 * (1 + np.tanh(0.5 * math.pi * np.sinh(u)))  # double-exponential in (0, 1)
@@ -177,7 +177,7 @@ def tangent_student_t(df: float, dim: int, scale: float, reference: bool) -> flo
 
 
 def _tangent() -> list[Integral]:
-    """The reference has the probability of not reaching the antipode; the subdensity has less than that."""
+    """Compare the reference with its probability of not reaching the antipode; the subdensity has less."""
     rows = []
     for dim in (2, 3, *_ISOTROPIC_WIDTHS):
         exact = {

@@ -42,12 +42,12 @@ _TRACING = threading.Lock()
 
 
 def densities(cases: Cases, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Polar decomposition and densities on their own, with gradients."""
+    """Compute the polar decomposition and single densities, with gradients."""
     return _evaluate(_densities, cases, device)
 
 
 def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Every site of model and guide, KL and objective, with gradients."""
+    """Compute every site of model and guide, KL and objective, with gradients."""
     results, pulled = _evaluate(partial(_program, variant), cases, device)
     return results | _named(variant, cases, pulled)
 
@@ -94,7 +94,7 @@ def _densities(c: dict[str, Array]) -> dict[str, Array]:
 
 
 def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Array, log_scale: Array) -> Callable:
-    """The model of a variant, with one ν a direction of the pair and image."""
+    """Return the model of a variant, with one ν a direction of the pair and image."""
     directions = {"joint": DiagonalStudentT, "factorized": polar_student_t.factorized}
     prior = StandardNormal(c["mean"].shape[-1])
     radius = StudentTRadius(scale=getattr(radius_scales, variant.radius_scale))
@@ -106,7 +106,7 @@ def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Arr
 
 
 def _program(variant: Variant, c: dict[str, Array]) -> tuple[dict[str, Array], tuple[Array, ...]]:
-    """One trace and one backward pass, in a loop, for everything, since compiling is what takes the time.
+    """Compute everything with one trace and one backward pass, in a loop, because compilation dominates.
 
     Returns:
         Values by name, and for each of `_ARGUMENTS` the gradients of `_VALUES`, stacked.
@@ -149,7 +149,7 @@ def _program(variant: Variant, c: dict[str, Array]) -> tuple[dict[str, Array], t
 
 
 def _named(variant: Variant, cases: Cases, stacked: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """The gradients that are compared, from those of `_VALUES` by each of `_ARGUMENTS`."""
+    """Return the gradients that are compared, from those of `_VALUES` by each of `_ARGUMENTS`."""
     each = zip(*stacked, strict=True)
     pulled = {name: dict(zip(_ARGUMENTS, found, strict=True)) for name, found in zip(_VALUES, each, strict=True)}
     pulled[q.RADIUS]["df"] = pulled[q.RADIUS]["radius_df"]
@@ -179,19 +179,19 @@ def objective_terms(
     latent: Array,
     objective: SymmetricConditionalELBO,
 ) -> ObjectiveTerms:
-    """The objective's terms for given embeddings, posteriors and latents, through NumPyro's own traces."""
+    """Return the objective's terms for given embeddings, posteriors and latents, through NumPyro's own traces."""
     guide = handlers.substitute(guide, data={"latent": latent})
     return objective.terms(random.key(_KEY_SEED), model, guide, posteriors, embeddings)
 
 
 def _gradients(names: Sequence[str], function: Callable, *inputs: Array) -> dict[str, Array]:
-    """Gradients of the sum of independent outputs."""
+    """Return gradients of the sum of independent outputs."""
     output, pull = jax.vjp(function, *inputs)
     return dict(zip(names, pull(jnp.ones_like(output)), strict=True))
 
 
 def _pull_each(outputs: dict[str, Array], pull: Callable) -> tuple[Array, ...]:
-    """Gradients of the sum of each of `_VALUES`, stacked, in a loop whose body, one backward pass, is compiled once."""
+    """Return stacked gradients of the sums of `_VALUES`, by a loop whose body, one backward pass, is compiled once."""
 
     def chosen(which: Array) -> tuple[Array, ...]:
         weight = {name: which == place for place, name in enumerate(_VALUES)}

@@ -100,7 +100,7 @@ def log_sphere_area(dim: int) -> float:
 
 
 def _directions(dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes on the unit sphere of R² or R³, and log weights."""
+    """Return nodes on the unit sphere of R² or R³, and log weights."""
     azimuth = np.arange(32) * (2 * math.pi / 32)
     circle = np.stack([np.cos(azimuth), np.sin(azimuth)], -1)
     if dim == 2:

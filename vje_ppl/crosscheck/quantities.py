@@ -29,7 +29,7 @@ DETACHED = "symmetric objective: d/dtarget, detached"
 
 
 def gradient(quantity: str, *arguments: str) -> tuple[str, ...]:
-    """The names of the gradients of a quantity, in order."""
+    """Return the names of the gradients of a quantity, in order."""
     return tuple(f"{quantity}: d/d{argument}" for argument in arguments)
 
 
@@ -69,7 +69,7 @@ ORDER = (
 
 
 def is_vector(quantity: str) -> bool:
-    """Whether one case has a vector of features rather than a number."""
+    """Return whether one case has a vector of features rather than a number."""
     return quantity == POLAR_DIRECTION or quantity.rpartition(": d/d")[2].split(",")[0] in (
         "vector",
         "latent",

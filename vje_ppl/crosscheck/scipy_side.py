@@ -48,7 +48,7 @@ def program(cases: Cases, variant: Variant) -> dict[str, np.ndarray]:
 
 
 def sites(c: Cases, variant: Variant, latent: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
-    """The polar Student-t likelihood of each view's embedding given the other's latent."""
+    """Return the polar Student-t likelihood of each view's embedding given the other's latent."""
     location, observed = (vector / _norm(vector)[..., None] for vector in (latent, c.embedding[::-1]))
     radius_scale = _norm(location * scale) if variant.radius_scale == "projected" else 1.0
     if variant.direction == "joint":

@@ -24,7 +24,7 @@ class Variant:
     precisions: tuple[str, ...] = ("float64", "float32")
 
     def covers(self, dim: int, precision: str) -> bool:
-        """Whether it is checked at a width in a precision."""
+        """Return whether it is checked at a width in a precision."""
         return (not self.widths or dim in self.widths) and precision in self.precisions
 
     @property

@@ -152,7 +152,7 @@ class Augment:
         return views
 
     def _in_cache(self, pixels: Tensor) -> list[slice]:
-        """All rows in order; on a CPU, as many at a time as its cache holds, which halves the time of large views."""
+        """Return slices of all rows; on a CPU, each fits the cache, which halves the time for large views."""
         count, bytes_each = len(pixels), 4 * pixels[0].numel()
         at_once = max(1, _CACHE // bytes_each) if pixels.device.type == "cpu" else count
         return [slice(start, start + at_once) for start in range(0, count, at_once)]

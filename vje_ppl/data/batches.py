@@ -141,7 +141,7 @@ class Share:
     together: int = 1
 
     def of(self, count: int) -> list[int]:
-        """Which of `count` batches these are, in order."""
+        """Return which of `count` batches these are, in order."""
         return [number for number in range(count) if number // self.together % self.world_size == self.rank]
 
 

@@ -43,7 +43,7 @@ def contrast_warning(images: ImageSet, preprocess: Preprocess) -> str | None:
 
 
 def _looked_at(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[str, UInt8[np.ndarray, "C H W"]]]:
-    """Names and pixels of the images; of files, those that can be read."""
+    """Yield names and pixels of the images; of files, those that can be read."""
     for place in np.unique(np.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).astype(int)).tolist():
         if isinstance(images, InMemoryImages):
             yield f"image {place}", images.images[place].numpy()
@@ -54,7 +54,7 @@ def _looked_at(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[str, 
 
 
 def _spread(pixels: UInt8[np.ndarray, "C H W"], other: UInt8[np.ndarray, "C H W"] | None = None) -> int:
-    """The most that values of a channel differ; or the most that two images do."""
+    """Return the most that values of a channel differ; or the most that two images do."""
     if other is None:
         return int(np.ptp(pixels.astype(int), axis=(1, 2)).max())
     return int(np.abs(pixels.astype(int) - other).max())

@@ -130,7 +130,7 @@ class CentralCuts(Dataset[FileCuts]):
 
 
 def collate_cuts(items: list[FileCuts]) -> BatchOfCuts:
-    """Stacks what was read."""
+    """Stack what was read."""
     read = [(item.index, item.pixels) for item in items if item.pixels is not None]
     pixels = np.stack([cuts for _, cuts in read]) if read else np.empty((0, 0, 0, 0, 0), dtype=np.uint8)
     index = torch.tensor([index for index, _ in read], dtype=torch.int64)

@@ -61,7 +61,7 @@ def read_image(path: ImageFile, channels: int, bits: int | None = None) -> UInt8
 
 
 def largest_sixteen_bits(path: ImageFile) -> int | None:
-    """The largest value of a grey image of 16 bits that may use fewer of them; None for any other.
+    """Return the largest value of a grey image of 16 bits that may use fewer of them; None for any other.
 
     Raises:
         UnreadableImageError: as `read_image`.
@@ -197,7 +197,7 @@ class _Levels:
 
 
 def _stored_bits(opened: Image.Image) -> tuple[int | None, bool]:
-    """The bits of an image's integers, and whether they fill that range for certain; None where no file says it."""
+    """Return the bits of an image's integers, and whether they certainly fill that range; None if unknown."""
     if opened.mode.startswith("I;16"):
         bits = int(getattr(opened, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0])
         return bits, bits < 16

@@ -16,7 +16,7 @@ class StoredFile(ABC):
 
     @abstractmethod
     def read(self) -> bytes:
-        """The whole file.
+        """Return the whole file.
 
         Raises:
             OSError: if it cannot be read.
@@ -38,7 +38,7 @@ class ImageFiles(ABC):
 
     @abstractmethod
     def select(self, indices: Int64[np.ndarray, " M"]) -> ImageFiles:
-        """The files at `indices`, in that order."""
+        """Return the files at `indices`, in that order."""
 
     def __iter__(self) -> Iterator[ImageFile]:
         return (self[index] for index in range(len(self)))
@@ -63,7 +63,7 @@ class FileNames(ImageFiles):
         return os.fsdecode(self._names[index])
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> FileNames:
-        """The files at `indices`, in that order."""
+        """Return the files at `indices`, in that order."""
         chosen = FileNames([])
         chosen._names = self._names[indices]
         return chosen

@@ -38,7 +38,7 @@ class ImageSet(ABC):
     def __len__(self) -> int: ...
 
     def select[T: ImageSet](self: T, indices: Int64[np.ndarray, " M"]) -> T:
-        """The images at `indices`, in that order, with their labels."""
+        """Return the images at `indices`, in that order, with their labels."""
         selected = copy(self)
         selected.labels = None if self.labels is None else self.labels[torch.from_numpy(indices)]
         selected.files = None if self.files is None else self.files.select(indices)
@@ -139,7 +139,7 @@ class StreamedImages(ImageSet):
         return len(self.files)
 
     def path(self, index: int) -> str:
-        """The file name of image `index`, or another name if it has none."""
+        """Return the file name of image `index`, or another name if it has none."""
         return str(self.files[index])
 
 
@@ -192,5 +192,5 @@ class ImageData:
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
+    """Return the first few of many names."""
     return ", ".join([*names[:most], *["…"] * (len(names) > most)])

@@ -64,7 +64,7 @@ class Preprocess:
         self.normalize = normalize
 
     def center_box(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Top, left, height and width in pixels of the square that is kept of an image."""
+        """Return top, left, height and width in pixels of the square that is kept of an image."""
         side = max(1, round(self.center_fraction * min(height, width)))
         return (height - side) // 2, (width - side) // 2, side, side
 

@@ -67,7 +67,7 @@ class InMemoryReader(TrainingReader):
             yield WholeImages(torch.from_numpy(batch), pixels)
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Do nothing."""
 
 
 class WholeImages(RawBatch):

@@ -250,7 +250,7 @@ def _plain(section: Section) -> Mapping[str, Any]:
 
 
 def _summary(sections: Sequence[Section]) -> str:
-    """All verdicts, a line each, the worst first."""
+    """Return all verdicts, a line each, the worst first."""
     verdicts = sorted((one for section in sections for one in section.verdicts), key=lambda one: -one.level)
     lines = [f"  {WORDS[one.level]:<8} {one.name}: {one.sentence}" for one in verdicts]
     return "\n".join(["", "verdict", *lines])

@@ -51,7 +51,7 @@ class Fault:
         return scale
 
     def sampler_power(self) -> float:
-        """The power to which calibration's sampler raises the likelihood; 1 is right."""
+        """Return the power to which calibration's sampler raises the likelihood; 1 is right."""
         return 1.0
 
 

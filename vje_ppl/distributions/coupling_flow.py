@@ -67,7 +67,7 @@ class CouplingFlow(nn.Module):
     def forward(
         self, noise: Float[Tensor, "*#draws D"], context: Float[Tensor, "*#draws D"]
     ) -> tuple[Float[Tensor, "*all D"], Float[Tensor, "*all"]]:
-        """Draws (..., D), and log |det| of the Jacobian in nats, of noise and contexts that broadcast."""
+        """Return draws (..., D), and log |det| of the Jacobian in nats, for noise and contexts that broadcast."""
         with torch.autocast(noise.device.type, enabled=False):
             noise, _ = torch.broadcast_tensors(noise, context)
             halves = list(noise.split(self.sizes, dim=-1))
@@ -82,7 +82,7 @@ class CouplingFlow(nn.Module):
     def inverse(
         self, value: Float[Tensor, "*#draws D"], context: Float[Tensor, "*#draws D"]
     ) -> tuple[Float[Tensor, "*all D"], Float[Tensor, "*all"]]:
-        """Noise (..., D), and log |det| of `forward`'s Jacobian there, of draws and contexts that broadcast."""
+        """Return noise (..., D), and log |det| of `forward`'s Jacobian there, of draws and contexts that broadcast."""
         with torch.autocast(value.device.type, enabled=False):
             value, _ = torch.broadcast_tensors(value, context)
             halves = list(value.split(self.sizes, dim=-1))
@@ -174,7 +174,7 @@ class FlowTransform(Transform):
         return known.log_det + self.scale.log().sum(-1)
 
     def _state(self, value: Tensor) -> list[Any]:
-        """What differs once a draw, or anything that it depends on, has been changed in place or replaced."""
+        """Return what differs once a draw, or anything that it depends on, has been changed in place or replaced."""
         tensors = [value, self.loc, self.scale, *self.flow.parameters()]
         versions = [None if one.is_inference() else one._version for one in tensors]
         sums = [one.detach().sum() for one in tensors if one.device.type == "cpu"]  # elsewhere one would wait for them

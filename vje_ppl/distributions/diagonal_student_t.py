@@ -67,11 +67,11 @@ class DiagonalStudentT(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
         return broadcast_shape(df, loc[:-1], scale[:-1]), broadcast_shape(loc[-1:], scale[-1:])
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalStudentT:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         new = self._get_checked_instance(DiagonalStudentT, _instance)
         batch_shape = torch.Size(batch_shape)
         new.df = self.df.expand(batch_shape)

@@ -59,7 +59,7 @@ class Mixture(TorchDistribution):
         super().__init__(torch.Size(batch_shape), components.event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Mixture:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         return Mixture(self.logits, self.components, torch.Size(batch_shape), validate_args=self._validate_args)
 
     @torch.no_grad()
@@ -102,7 +102,7 @@ def _component_log_prob(components: TorchDistributionMixin, value: Tensor) -> Te
 
 
 def _diagonal_normals(normal: Normal, value: Tensor) -> Tensor:
-    """The squares expanded, so that matrix products (..., D) × (D, K) do the work:
+    """Expand the squares, so that matrix products (..., D) × (D, K) do the work:
 
         Σ_j ((x_j − μ_kj) / σ_kj)² = Σ_j x_j²/σ_kj² − 2 Σ_j x_j μ_kj/σ_kj² + Σ_j μ_kj²/σ_kj²
 

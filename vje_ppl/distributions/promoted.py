@@ -14,7 +14,7 @@ Parameter = float | np.number | np.ndarray | Tensor
 
 
 def promoted(*parameters: Any) -> tuple[Tensor, ...]:
-    """Parameters as tensors of one floating-point type, the widest among them.
+    """Return parameters as tensors of one floating-point type, the widest among them.
 
     Numbers, of Python or NumPy, take the type of the tensors. Where no tensor has a floating-point type, that is
     torch's default: a location of integers does not round the degrees of freedom beside it.

@@ -62,13 +62,13 @@ class SphericalCauchy(ZonalDistribution):
         return from_versine(self.loc.expand(shape), 2 * share)
 
     def _mean_cosine(self) -> Tensor:
-        """At D = 2 it is ρ."""
+        """Return the mean cosine; at D = 2 it is ρ."""
         return self._moments()[0]
 
     def _variances(self) -> tuple[Tensor, Tensor]:
         return self._moments()[1:]
 
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Its kernel is (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
         power = torch.full_like(self._unbroadcasted_concentration, self.event_shape[0] - 1.0)
         return zonal_moments(power, 4 * self._unbroadcasted_concentration, self.event_shape[0])

@@ -63,11 +63,11 @@ class SphericalStudentT(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
         return broadcast_shape(df, loc[:-1], scale), loc[-1:]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> SphericalStudentT:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         new = self._get_checked_instance(SphericalStudentT, _instance)
         batch_shape = torch.Size(batch_shape)
         new.df, new.scale = self.df.expand(batch_shape), self.scale.expand(batch_shape)
@@ -109,6 +109,6 @@ class SphericalStudentT(TorchDistribution):
         return along.unsqueeze(-1) * squared + across.unsqueeze(-1) * (1 - squared)
 
     def _power_and_rate(self) -> tuple[Tensor, Tensor]:
-        """Of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
         df, scale = self._unbroadcasted_df, self._unbroadcasted_scale
         return 0.5 * (df + self.event_shape[0]), 4 / (df * scale.square())

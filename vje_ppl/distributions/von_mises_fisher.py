@@ -76,7 +76,7 @@ class VonMisesFisher(ZonalDistribution):
 
 
 def _draw_versine(concentration: Tensor, dim: int) -> Tensor:
-    """One minus the cosine of the angle from the location, one draw an element of κ.
+    """Draw one minus the cosine of the angle from the location, once per element of κ.
 
     A proposal is v₀ (1 + b) g / (h + b g), for g, h ~ Gamma((D−1)/2), accepted at
     κ (v₀ − v) + (D−1) log[(1 + (1−v₀) v/v₀) / (2−v₀)] ≥ log u.

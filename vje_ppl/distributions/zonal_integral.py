@@ -114,7 +114,7 @@ def log_kernel(
     share: Float[Tensor, "*draws"],
     mode: Float[Tensor, "*#batch"],
 ) -> Float[Tensor, "*all"]:
-    """`−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
+    """Return `−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
     beyond = share >= mode
     # A ratio of at least one, above or below, keeps its digits.
     far, near = torch.where(beyond, share, mode), torch.where(beyond, mode, share)
@@ -125,7 +125,7 @@ def log_kernel(
 def zonal_moments(
     power: Float[Tensor, "*#batch"], rate: Float[Tensor, "*#batch"], dim: int
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """Moments of a point on the unit sphere of R^D whose density is proportional to the kernel.
+    """Return moments of a point on the unit sphere of R^D whose density is proportional to the kernel.
 
     Args:
         power: a > (D−1)/2, any shape.

@@ -35,7 +35,7 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def shown(self) -> list[dict[str, Any]]:
-        """The rows of the printed table, under its headings."""
+        """Return the rows of the printed table, under its headings."""
         if self.table is not None:
             return list(self.table)
         return [{title: row.get(key) for key, title in self.columns.items()} for row in self.rows]

@@ -44,7 +44,7 @@ class EmbeddingGraph(nn.Module):
         return ["z"] if self.module.program is None else ["z", "mean", "scale"]
 
     def forward(self, images: Float[Tensor, "N C S S"]) -> tuple[Tensor, ...]:
-        """Embeddings of images in [0, 1] of the size that the run was trained at, each (N, D)."""
+        """Return embeddings of images in [0, 1] of the size that the run was trained at, each (N, D)."""
         z = self.module.embed((images - self.pixel_mean) / self.pixel_std)
         program = self.module.program
         return (z,) if program is None else (z, *moments(program.guide.infer(z)))

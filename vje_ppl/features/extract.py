@@ -136,7 +136,7 @@ _BATCH = 256
 def raw_pixels(
     images: ImageSet, image_size: int, shards: Shards = WHOLE
 ) -> tuple[Int64[Tensor, " N"], UInt8[Tensor, "N C S S"]]:
-    """The image of each row, and its pixels as bytes on the CPU: the central square, resized if it is too large.
+    """Return the image of each row, and its pixels as bytes on the CPU: the central square, resized if it is too large.
 
     Images in memory and from files give the same result.
 

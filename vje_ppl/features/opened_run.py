@@ -87,17 +87,17 @@ class OpenedRun:
         )
 
     def features(self, embedder: Embedder, images: ImageSet) -> Features:
-        """Features of a set of images."""
+        """Return features of a set of images."""
         megabytes = self.options.features_mb
         return extract(embedder, self.prepared(images), len(images), megabytes, self.folder, self.shards)
 
     def pixels(self, images: ImageSet) -> Features:
-        """Raw pixels of a set of images, as features."""
+        """Return raw pixels of a set of images, as features."""
         index, pixels = raw_pixels(images, self.data.image_size, self.shards)
         return Features(index, {"pixels": pixels})
 
     def representations(self, kind: str) -> Iterator[Representation]:
-        """Features of labelled training images and of test images: trained, untrained, raw pixels.
+        """Yield features of labelled training images and of test images: trained, untrained, raw pixels.
 
         Args:
             kind: the evaluation, for the error.
@@ -138,7 +138,7 @@ class OpenedRun:
         return self._cache[encoder]
 
     def of_class(self, folder: Path) -> OpenedRun:
-        """The run of one class in `folder`, on the same data."""
+        """Return the run of one class in `folder`, on the same data."""
         run = load(folder, str(self.device), self.options.trust_targets)
         return replace(self, folder=folder, run=run, embedder=Embedder.of(run.module), _cache={})
 

@@ -58,7 +58,7 @@ def _folder(root: Any) -> Path | None:
 
 
 def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
-    """The configuration of a data set, with its options."""
+    """Return the configuration of a data set, with its options."""
     options = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}
     if "_target_" in options:
         return {str(key): value for key, value in options.items()}

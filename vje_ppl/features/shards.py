@@ -40,7 +40,7 @@ class Shards:
         self.is_first = rank == 0
 
     def share(self, together: int = 1) -> Share:
-        """This process's batches, `together` consecutive ones at a time."""
+        """Return this process's batches, `together` consecutive batches at a time."""
         return Share(self._rank, self._world_size, together)
 
     def gathered(self, parts: Iterable[Part]) -> Iterator[Part]:

@@ -40,7 +40,7 @@ class Detection:
 
 
 def auroc(normal: Float64[np.ndarray, " N"], anomalous: Float64[np.ndarray, " A"]) -> float:
-    """Area under the ROC curve with anomalies as positives.
+    """Return the area under the ROC curve with anomalies as positives.
 
     Args:
         normal: scores of normal images, higher = more anomalous; at least one.
@@ -50,7 +50,7 @@ def auroc(normal: Float64[np.ndarray, " N"], anomalous: Float64[np.ndarray, " A"
 
 
 def detection(inside: Float64[np.ndarray, " N"], outside: Float64[np.ndarray, " A"]) -> Detection:
-    """All metrics of a score.
+    """Return all metrics of a score.
 
     Args:
         inside: scores of in-distribution images, higher = more anomalous; at least one.
@@ -69,7 +69,7 @@ def detection(inside: Float64[np.ndarray, " N"], outside: Float64[np.ndarray, " 
 
 
 def roc(normal: Float64[np.ndarray, " N"], anomalous: Float64[np.ndarray, " A"]) -> tuple[np.ndarray, np.ndarray]:
-    """The ROC curve with anomalies as positives: false-positive and true-positive rates."""
+    """Return the ROC curve with anomalies as positives: false-positive and true-positive rates."""
     false_positives, true_positives, _ = roc_curve(
         _labels(normal, anomalous), np.concatenate([normal, anomalous]), drop_intermediate=True
     )

@@ -179,7 +179,7 @@ def _batches(rows: Tensor, recipe: LinearRecipe) -> Iterator[Tensor]:
 
 
 def _moments(features: Tensor, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature; 1 for a feature that does not vary. One pass in float64."""
+    """Return the mean and standard deviation (1 if it is constant) of each feature. One pass in float64."""
     first = features[:1].flatten(1).double()
     total, squares = torch.zeros_like(first[0]), torch.zeros_like(first[0])
     for chunk in rows.to(features.device).split(_CHUNK):
@@ -206,7 +206,7 @@ def _accuracies(logits: Float[np.ndarray, "N C"], labels: np.ndarray, num_classe
 
 
 def _near(features: Tensor, device: torch.device) -> Tensor:
-    """The features on the device, if they take no more than half of what is free there; else where they are."""
+    """Return the features on the device, if they take no more than half of what is free there; else where they are."""
     if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
         return features.to(device)
     return features

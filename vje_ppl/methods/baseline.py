@@ -35,11 +35,11 @@ class BaselineTerms(NamedTuple):
     means: dict[str, Float[Tensor, ""]]
 
     def scalars(self) -> dict[str, Tensor]:
-        """Numbers of the batch, by the name of their column."""
+        """Return numbers of the batch, by the name of their column."""
         return self.means
 
     def checked(self) -> dict[str, Tensor]:
-        """What has to stay finite, in the order in which it is computed."""
+        """Return what has to stay finite, in the order in which it is computed."""
         return {"the embedding": self.embeddings, "the loss": self.loss}
 
 
@@ -76,11 +76,11 @@ class Baseline(Method):
         return dim
 
     def embed(self, view: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """The encoder's embeddings z of a batch of views; in the precision of autocast where it is on."""
+        """Return the encoder's embeddings z of a batch of views; in the precision of autocast where it is on."""
         return self.encoder(view)
 
     def forward(self, *views: Tensor) -> BaselineTerms:
-        """The loss and its parts on a batch of two or more views, each (N, C, H, W)."""
+        """Return the loss and its parts on a batch of two or more views, each (N, C, H, W)."""
         if len(views) < 2:
             raise ValueError(f"{type(self).__name__} expects two or more views of a batch, got {len(views)}.")
         embeddings = [self.embed(view) for view in views]
@@ -96,11 +96,11 @@ class Baseline(Method):
 
     @abstractmethod
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """What the heads make of a view and of its embedding; targets among it are detached."""
+        """Return what the heads make of a view and of its embedding; targets among it are detached."""
 
     @abstractmethod
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss of two views' branches, symmetric in them, and its parts by the name of their column."""
+        """Return the loss of two views' branches, symmetric in them, and its parts by the name of their column."""
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
 
 
 def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = False) -> nn.Module:
-    """Linear layers, each but the last followed by normalization and ReLU.
+    """Build linear layers, each but the last followed by normalization and ReLU.
 
     Args:
         inputs: features that come in.

@@ -49,13 +49,13 @@ class BYOL(Baseline):
         self.criterion = NegativeCosineSimilarity()
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """Prediction of the online network, and projection of the target network, each (N, projector)."""
+        """Return the prediction of the online network, and projection of the target network, each (N, projector)."""
         with torch.no_grad():
             target = self.target_projector(self.target_encoder(view))
         return self.predictor(self.projector(z)), target
 
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss; it has no parts."""
+        """Return the loss; it has no parts."""
         (prediction_1, target_1), (prediction_2, target_2) = one, other
         return 4 + 2 * (self.criterion(prediction_1, target_2) + self.criterion(prediction_2, target_1)), {}
 

@@ -50,14 +50,14 @@ class JointEmbedding(ELBOModule, Method):
         return getattr(self.guide, "bounded_scale", None)
 
     def learned_numbers(self) -> dict[str, float]:
-        """Numbers that model and guide learn, by their place in the configuration, such as `likelihood.df`."""
+        """Return numbers that model and guide learn, by their place in the configuration, such as `likelihood.df`."""
         numbers = {name: part.learned_number() for name, part in self.named_modules() if isinstance(part, LearnsNumber)}
         return {name.removeprefix("model."): float(one) for name, one in numbers.items() if one is not None}
 
     def embed(self, view: Tensor) -> Tensor:
-        """Embeddings z of a batch of views, as the guide makes them."""
+        """Return embeddings z of a batch of views, as the guide makes them."""
         return self.guide.embed(view)
 
     def forward(self, *views: Tensor) -> ObjectiveTerms:
-        """The loss and its parts on a batch of two or more views, each (N, C, H, W)."""
+        """Return the loss and its parts on a batch of two or more views, each (N, C, H, W)."""
         return self.elbo.terms(self.model, self.guide, *views)

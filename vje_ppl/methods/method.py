@@ -22,10 +22,10 @@ class Terms(Protocol):
         """Embeddings z of N images, one or more times each, detached."""
 
     def scalars(self) -> dict[str, Tensor]:
-        """Means over the batch, each of shape (), by the name of their column."""
+        """Return means over the batch, each of shape (), by the name of their column."""
 
     def checked(self) -> dict[str, Tensor]:
-        """What has to stay finite, in the order in which it is computed, by a name for people."""
+        """Return what has to stay finite, in the order in which it is computed, by a name for people."""
 
 
 class Method(nn.Module, ABC):
@@ -49,7 +49,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, view: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings z of a batch of views."""
+        """Return embeddings z of a batch of views."""
 
     @property
     def program(self) -> Any:
@@ -57,11 +57,11 @@ class Method(nn.Module, ABC):
         return None
 
     def learned_numbers(self) -> dict[str, float]:
-        """Numbers learned by its parts, by the name of their column; none by default."""
+        """Return numbers learned by its parts, by the name of their column; none by default."""
         return {}
 
     def after_step(self, step: int, steps: int) -> None:
-        """What follows an optimizer step, such as moving a momentum encoder; nothing by default.
+        """Follow an optimizer step, for example by moving a momentum encoder; do nothing by default.
 
         Args:
             step: the step just taken, from 0.
@@ -74,7 +74,7 @@ class LearnsNumber(Protocol):
     """A part of a program that learns a number worth a column in an epoch's row, such as degrees of freedom."""
 
     def learned_number(self) -> Float[Tensor, ""] | None:
-        """The number, shape (); None where it is fixed."""
+        """Return the number, shape (); None where it is fixed."""
 
 
 @runtime_checkable
@@ -85,4 +85,4 @@ class PredictiveDensity(Protocol):
         """−log p(target | source) in nats, from embeddings of two views of N images."""
 
     def uncertainty(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-        """How wide the density is that N embeddings predict; higher is wider."""
+        """Return how wide the density is that N embeddings predict; higher is wider."""

@@ -56,12 +56,12 @@ class VISimSiam(Baseline):
         self.predictor = mlp_head(projector[-1], [predictor, projector[-1] + 1], norm)
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """The predictor's output, (N, P + 1), and the projection without a gradient, (N, P)."""
+        """Return the predictor's output, (N, P + 1), and the projection without a gradient, (N, P)."""
         projection = self.projector(z)
         return self.predictor(projection), projection.detach()
 
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss, in nats per feature; mean log density, in nats, and mean concentration κ/(P − 1)."""
+        """Return the loss, in nats per feature; mean log density, in nats, and mean concentration κ/(P − 1)."""
         densities = [self.density(branch[0]) for branch in (one, other)]
         targets = [normalize(branch[1], dim=-1) for branch in (other, one)]
         log_density = torch.stack([q.log_prob(x) for q, x in zip(densities, targets, strict=True)]).mean()
@@ -79,7 +79,7 @@ class VISimSiam(Baseline):
         return -self.density(self.predictor(self.projector(z))).concentration.log()
 
     def density(self, prediction: Float[Tensor, "*batch outputs"]) -> PowerSpherical:
-        """The density of the other view's direction that the predictor's output stands for."""
+        """Return the density of the other view's direction that the predictor's output stands for."""
         loc = normalize(prediction[..., :-1], dim=-1)
         most = self.most_concentrated
         concentration = (loc.shape[-1] - 1) * most * torch.tanh(softplus(prediction[..., -1]) / most)

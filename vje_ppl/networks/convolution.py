@@ -36,7 +36,7 @@ class StridedConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
 
     def forward(self, input: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """The convolution of images, shape (N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        """Convolve images, shape (N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
         rows, columns = self.stride
         if self.kernel_size == (1, 1):
             return F.conv2d(input[..., ::rows, ::columns], self.weight)

@@ -43,7 +43,7 @@ def _stem(
 
 
 def _projection(inputs: int, outputs: int, stride: int, norm_layer: Callable[[int], nn.Module]) -> list[nn.Module]:
-    """The shortcut of a block whose shape changes (He et al. 2016, option B)."""
+    """Return the shortcut of a block whose shape changes (He et al. 2016, option B)."""
     return [nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), norm_layer(outputs)]
 
 
@@ -77,7 +77,7 @@ class ResNet(nn.Module):
         replace_strided(self)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings, shape (N, dim)."""
+        """Return embeddings, shape (N, dim)."""
         return self.stages(self.stem(images)).mean((2, 3))
 
 
@@ -128,7 +128,7 @@ class SmallResNet(nn.Module):
         replace_strided(self)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings, shape (N, dim)."""
+        """Return embeddings, shape (N, dim)."""
         return self.stages(self.stem(images)).mean((2, 3))
 
 
@@ -162,12 +162,12 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(widths[-1], dim))
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings, shape (N, dim)."""
+        """Return embeddings, shape (N, dim)."""
         return self.layers(images)
 
 
 def _initialize(module: nn.Module) -> None:
-    """He initialization of convolutions, as torchvision's ResNet does."""
+    """Initialize convolutions by He's method, like torchvision's ResNet."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

@@ -39,5 +39,5 @@ class InferenceNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(features, outputs))
 
     def forward(self, embedding: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
-        """Raw posterior parameters, shape (N, outputs)."""
+        """Return raw posterior parameters, shape (N, outputs)."""
         return self.layers(embedding)

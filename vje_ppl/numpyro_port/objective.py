@@ -72,7 +72,7 @@ class SymmetricConditionalELBO(ELBO):
     def terms(
         self, rng_key: jax.Array, model: Callable, guide: Callable, posteriors: Sequence[Any], embeddings: Sequence[Any]
     ) -> ObjectiveTerms:
-        """The loss and its parts on one batch.
+        """Return the loss and its parts on one batch.
 
         Args:
             rng_key: for the posterior draws.
@@ -116,7 +116,7 @@ class SymmetricConditionalELBO(ELBO):
     def loss_with_mutable_state(
         self, rng_key: jax.Array, param_map: dict[str, Any], model: Callable, guide: Callable, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """The loss, in nats per dimension, under the given parameters; what `loss` returns."""
+        """Return the loss, in nats per dimension, under the given parameters; what `loss` returns."""
         model, guide = (handlers.substitute(program, data=param_map) for program in (model, guide))
         return {"loss": self.terms(rng_key, model, guide, *args, **kwargs).loss, "mutable_state": None}
 

@@ -80,7 +80,7 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
 
 
 def _check_no_sweep(processes: int) -> None:
-    """A process that Fabric starts repeats the whole command, and with it all runs of a sweep."""
+    """Refuse a sweep, because a process that Fabric starts repeats the whole command with all runs."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and "LOCAL_RANK" not in os.environ:
         raise UserError(
             f"a sweep (-m) starts one run after another in one process, but this run needs {processes}; start each run "
@@ -89,7 +89,7 @@ def _check_no_sweep(processes: int) -> None:
 
 
 def uses_channels_last(trainer: DictConfig, module: nn.Module) -> bool:
-    """Whether images are laid out channels-last: as configured, or where there are convolutions."""
+    """Return whether images are laid out channels-last: as configured, or where there are convolutions."""
     if trainer.channels_last == "auto":
         return _has_convolutions(module)
     if not isinstance(trainer.channels_last, bool):
@@ -107,7 +107,7 @@ def _precision(trainer: DictConfig, module: nn.Module) -> Any:
 
 
 def _has_bf16(device: str) -> bool:
-    """Whether the processor multiplies bf16 numbers itself; emulated, they are slower than float32."""
+    """Return whether the processor multiplies bf16 numbers itself; emulated, they are slower than float32."""
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device != "cpu" and torch.backends.mps.is_available():
@@ -121,7 +121,7 @@ def _has_convolutions(module: nn.Module) -> bool:
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device of an option; auto is a GPU where there is one.
+    """Return the device of an option; auto is a GPU where there is one.
 
     Raises:
         UserError: for a device that is unknown or not there.

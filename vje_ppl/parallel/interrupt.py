@@ -92,7 +92,7 @@ class AgreedSignal:
         self._on_the_way: tuple[Any, torch.Tensor] | None = None
 
     def __call__(self, own: int | None) -> int | None:
-        """The signal that all of them know of; None while there is none."""
+        """Return the signal that all of them know of; None while there is none."""
         if self._group is None:
             return own
         agreed = self._arrived()

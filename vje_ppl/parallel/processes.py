@@ -41,7 +41,7 @@ class Processes:
 
 
 def started_processes() -> Processes | None:
-    """The processes among which this one was started; None where it was started alone, as from a shell.
+    """Return the processes among which this one was started; None where it was started alone, as from a shell.
 
     An allocation of SLURM is not yet several processes: in a batch script, in a shell that `salloc` or `srun --pty`
     opened, and under `srun --ntasks=1`, a command runs once, as on any machine.
@@ -79,7 +79,7 @@ def _slurm_tasks(tasks: int) -> Processes:
 
 
 def single_process_environment() -> list[ClusterEnvironment]:
-    """Plugins that tell Fabric, where SLURM is installed, that this process runs alone; empty elsewhere."""
+    """Return plugins that tell Fabric, where SLURM is installed, that this process runs alone; empty elsewhere."""
     if "SLURM_NTASKS" not in os.environ and not shutil.which("srun"):
         return []
     from lightning.fabric.plugins.environments import LightningEnvironment
@@ -88,5 +88,5 @@ def single_process_environment() -> list[ClusterEnvironment]:
 
 
 def is_first() -> bool:
-    """Whether this is the process that prints and writes: the first of several, or the only one."""
+    """Return whether this is the process that prints and writes: the first of several, or the only one."""
     return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

@@ -210,7 +210,7 @@ def _labels(panel: Panel, rows: Rows) -> list[str]:
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
-    """The largest number of columns that fit: each is as wide as its longest entry, and is filled before the next."""
+    """Return the most columns that fit: each is as wide as its longest entry, and filled before the next."""
     for columns in range(len(labels), 1, -1):
         each, longer = divmod(len(labels), columns)
         sizes = [each + 1] * longer + [each] * (columns - longer)
@@ -226,7 +226,7 @@ def _header_lines(panel: Panel, rows: Rows) -> int:
 
 
 def _points(rows: Rows, curve: Curve) -> tuple[list[float], list[float]]:
-    """Epochs and values where the column is filled; a value that is not finite leaves a gap."""
+    """Return epochs and values where the column is filled; a value that is not finite leaves a gap."""
     x, y = [], []
     for place, row in enumerate(rows):
         value = row.get(curve.column)

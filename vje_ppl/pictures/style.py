@@ -164,12 +164,12 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def shortened(text: str, length: int) -> str:
-    """A text of at most `length` characters, with an ellipsis where it is cut."""
+    """Cut a text to at most `length` characters, with an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def number(value: float) -> str:
-    """A number of three digits."""
+    """Format a number with three digits."""
     return f"{value:.3g}".replace("-", "−")
 
 

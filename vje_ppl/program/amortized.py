@@ -50,10 +50,10 @@ class AmortizedGuide(PyroModule):
         return embedding
 
     def network_output(self, embedding: Float[Tensor, "N D"]) -> Float[Tensor, "N outputs"]:
-        """The inference network's raw output, in float32 at least: densities are never evaluated in half precision."""
+        """Return the inference network's raw output in at least float32; densities never run in half precision."""
         output = self.network(embedding)
         return output.to(torch.promote_types(output.dtype, torch.float32))
 
     @abstractmethod
     def infer(self, embedding: Float[Tensor, "N D"]) -> Any:
-        """Posterior of N embeddings: a dataclass with `mean` and `scale` (N, D) and `distribution()`."""
+        """Return the posterior of N embeddings: a dataclass with `mean` and `scale` (N, D) and `distribution()`."""

@@ -18,7 +18,7 @@ _CHUNK = 16
 
 
 def moments(posterior: Any) -> tuple[Float[Tensor, "*batch D"], Float[Tensor, "*batch D"]]:
-    """Mean and standard deviation of a posterior's draws, feature by feature.
+    """Return the mean and standard deviation of a posterior's draws, feature by feature.
 
     Args:
         posterior: what a guide's `infer` returns. Its own `moments()`, where it has one; otherwise its `mean` and
@@ -35,7 +35,7 @@ def moments(posterior: Any) -> tuple[Float[Tensor, "*batch D"], Float[Tensor, "*
 def monte_carlo_moments(
     draw: Callable[[Tensor], Tensor], around: Float[Tensor, "*batch D"], draws: int = DRAWS
 ) -> tuple[Float[Tensor, "*batch D"], Float[Tensor, "*batch D"]]:
-    """Moments of `draw(ε)` with ε standard normal, from a fixed set of ε: the same for all images, runs and devices.
+    """Return moments of `draw(ε)`, ε standard normal, from fixed ε: the same for all images, runs and devices.
 
     Neither the global random state nor the noise of training is touched, and an image's moments do not depend on the
     images beside it. The draws are antithetic, ε and −ε, so that the mean is exact where the posterior is symmetric.

@@ -55,7 +55,7 @@ class ObjectiveTerms(NamedTuple):
         return self.target
 
     def scalars(self) -> dict[str, Tensor]:
-        """Means over pairs and images, by the name of their column."""
+        """Return means over pairs and images, by the name of their column."""
         return {
             "objective": self.objective.mean(),
             "elbo": self.elbo.mean(),
@@ -66,7 +66,7 @@ class ObjectiveTerms(NamedTuple):
         }
 
     def checked(self) -> dict[str, Tensor]:
-        """What has to stay finite, on the way from the embedding over the latent to the observed sites."""
+        """Return what has to stay finite, on the way from the embedding over the latent to the observed sites."""
         sites = {f"site '{site}'": value for site, value in self.log_likelihood.items()}
         return {"the embedding": self.target, "site 'latent'": self.kl, **sites}
 
@@ -107,7 +107,7 @@ class SymmetricConditionalELBO(ELBO):
         self.detach_target = detach_target
 
     def terms(self, model: Callable, guide: Callable, *views: Tensor) -> ObjectiveTerms:
-        """The loss and its parts on one batch.
+        """Return the loss and its parts on one batch.
 
         Args:
             model: `model(posterior, target)`.
@@ -152,11 +152,11 @@ class SymmetricConditionalELBO(ELBO):
             )
 
     def differentiable_loss(self, model: Callable, guide: Callable, *views: Tensor) -> Float[Tensor, ""]:
-        """The loss, in nats per dimension, with its graph; what `ELBOModule` calls. Arguments as in `terms`."""
+        """Return the loss, in nats per dimension, with its graph; what `ELBOModule` calls. Arguments as in `terms`."""
         return self.terms(model, guide, *views).loss
 
     def loss(self, model: Callable, guide: Callable, *views: Tensor) -> float:
-        """The loss as a number, without a graph; what `pyro.infer.SVI.evaluate_loss` calls. Arguments as in `terms`.
+        """Return the loss as a number, without a graph, for `pyro.infer.SVI.evaluate_loss`. Arguments as in `terms`.
 
         Raises:
             ValueError: if Pyro's parameter store holds other parameters of the same names, such as loaded ones.
@@ -167,7 +167,7 @@ class SymmetricConditionalELBO(ELBO):
             return self.differentiable_loss(model, guide, *views).item()
 
     def loss_and_grads(self, model: Callable, guide: Callable, *views: Tensor) -> float:
-        """The loss as a number, after adding its gradients; what `pyro.infer.SVI.step` calls.
+        """Return the loss as a number, after adding its gradients; what `pyro.infer.SVI.step` calls.
 
         Registers the parameters of model and guide first, in Pyro's parameter store unless the setting
         `module_local_params` keeps them in their modules: those that `embed` and `infer` use are not reached through
@@ -219,7 +219,7 @@ def _check_views(views: tuple[Tensor, ...]) -> None:
 
 
 def _amortized(guide: Any) -> Any:
-    """The guide under its handlers, which must have what the objective calls before it runs the program."""
+    """Return the guide under its handlers, which must have what the objective calls before it runs the program."""
     guide = poutine.unwrap(guide)
     missing = [name for name in ("embed", "infer") if not callable(getattr(guide, name, None))]
     if missing:
@@ -231,7 +231,7 @@ def _amortized(guide: Any) -> Any:
 
 
 def _stack(posteriors: list[Any]) -> Any:
-    """One posterior with a leading dimension of pairs: tensors are stacked, anything else is the first's.
+    """Return one posterior with a leading dimension of pairs: tensors are stacked, anything else is the first's.
 
     Numbers come out in float32 at least, whatever precision the guide computed them in.
     """

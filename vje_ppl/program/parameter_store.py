@@ -82,7 +82,7 @@ def check_store(program: Any) -> None:
 
 
 def only_registered() -> AbstractContextManager[Any]:
-    """Within it, where parameters are kept in modules, `SVI` sees none but those that were registered.
+    """Hide parameters that are not registered from `SVI`, if parameters are kept in modules.
 
     A PyroModule announces each of its parameters too, in a form that `SVI` cannot take.
     """
@@ -90,7 +90,7 @@ def only_registered() -> AbstractContextManager[Any]:
 
 
 def _is_announced(message: Any) -> bool:
-    """Whether a PyroModule announces a parameter, rather than that a program calls `pyro.param`."""
+    """Return whether a PyroModule announces a parameter, rather than that a program calls `pyro.param`."""
     return message["type"] == "param" and getattr(message["fn"], "__self__", None) is not pyro.get_param_store()
 
 
@@ -106,7 +106,7 @@ def _trained(prefix: str, program: Callable) -> Iterator[tuple[str, nn.Parameter
 
 
 def _declare(name: str, parameter: nn.Parameter) -> None:
-    """What `pyro.param` tells handlers, without the store."""
+    """Send handlers the message of `pyro.param`, without the store."""
     value: Any = parameter.detach()
     value.unconstrained = weakref.ref(parameter)
     effectful(lambda *_, **__: value, type="param")(name, parameter, constraint=constraints.real, name=name)

@@ -96,7 +96,7 @@ def _overrides(config: DictConfig, key: str) -> dict[str, Any]:
 
 
 def _share(part: int | None, parts: int) -> Callable[[int], bool]:
-    """A function that tells whether a cell, by its number, belongs to this machine."""
+    """Return a function that tells whether a cell, by its number, belongs to this machine."""
     if part is None:
         return lambda number: True
     if not (is_whole(part) and is_whole(parts) and 0 <= part < parts):
@@ -152,12 +152,12 @@ def _markdown(product: Product, about: Sequence[str]) -> str:
 
 
 def _tables(product: Product) -> list[list[Mapping[str, Any]]]:
-    """The table in parts with the same columns."""
+    """Yield the table in parts with the same columns."""
     return [list(alike) for _, alike in groupby(product.table, key=tuple)]
 
 
 def _exact(results: Results, config: DictConfig) -> str:
-    """The options, and the commands of every run, as YAML."""
+    """Return the options, and the commands of every run, as YAML."""
 
     def described(cell: Cell) -> dict[str, Any]:
         state = "finished" if results.has(cell) else NOT_RUN

@@ -108,7 +108,7 @@ def run_cells(cells: Sequence[Cell], workers: Workers, report: Callable[[Done], 
 
 
 def _work(cells: list[Cell], workers: Workers, place: int, tasks: Any, results: Any) -> None:
-    """One process: cells until there are none left."""
+    """Work on cells in one process until none is left."""
     torch.set_num_threads(workers.threads)
     if workers.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = workers.gpus[place % len(workers.gpus)]  # before CUDA starts
@@ -129,7 +129,7 @@ def _work(cells: list[Cell], workers: Workers, place: int, tasks: Any, results: 
 
 
 def _next(tasks: Any) -> int | None:
-    """The number of the next cell; None where there is none, or nobody to report to."""
+    """Return the number of the next cell; None where there is none, or nobody to report to."""
     parent = parent_process()
     while parent is None or parent.is_alive():
         try:

@@ -36,7 +36,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """What `write_model` wrote, in the form of a checkpoint's state.
+    """Return what `write_model` wrote, in the form of a checkpoint's state.
 
     Raises:
         UserError: if the file is no export of a run, or damaged.

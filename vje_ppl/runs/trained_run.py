@@ -76,7 +76,7 @@ class TrainedRun:
         return program
 
     def data_changes(self, data: ImageData, root: str | None = None) -> str | None:
-        """How images differ from those that the run was trained and tested on, in a sentence; None if they do not.
+        """Return a sentence on how images differ from those of the run's training and test; None if they do not.
 
         Args:
             data: the images.
@@ -167,7 +167,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
 
 
 def _state(path: Path) -> dict[str, Any]:
-    """The state of the last good checkpoint, or of an export."""
+    """Return the state of the last good checkpoint, or of an export."""
     exported = path if path.suffix == ".safetensors" else path / "model.safetensors"
     if exported.is_file():
         return read_model(exported)

@@ -72,7 +72,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether single precision can represent a number; each part checks for infinities itself."""
+    """Return whether single precision can represent a number; each part checks for infinities itself."""
     return is_number(value) and (abs(value) <= _LARGEST or value in (math.inf, -math.inf))
 
 

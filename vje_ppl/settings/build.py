@@ -82,7 +82,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
 
 
 def build_augment(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Augment:
-    """The recipe for views of a configuration, in the memory layout that `trainer.channels_last` asks for.
+    """Build a configuration's recipe for views, in the memory layout that `trainer.channels_last` asks for.
 
     Args:
         config: the whole configuration.
@@ -100,7 +100,7 @@ def build_augment(config: DictConfig, channels: int, image_size: int, trust_targ
 
 
 def build_method(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Method:
-    """What a configuration trains: VJE, unless it has a `method`.
+    """Build what a configuration trains: VJE, unless it has a `method`.
 
     Args:
         config: the whole configuration.
@@ -129,7 +129,7 @@ def build_method(config: DictConfig, channels: int, image_size: int, trust_targe
 def build_joint_embedding(
     config: DictConfig, channels: int, image_size: int, trust_targets: bool = True
 ) -> JointEmbedding:
-    """Encoder, guide, prior, likelihood, model and objective, put together.
+    """Build encoder, guide, prior, likelihood, model and objective, and put them together.
 
     Args:
         config: the whole configuration.
@@ -152,12 +152,12 @@ def build_joint_embedding(
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable numbers."""
+    """Count trainable numbers."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -> Any:
-    """The node with offered arguments added wherever a target asks for them."""
+    """Add offered arguments to a node wherever a target asks for them."""
     if isinstance(node, list):
         return [_offer(item, path, trust_targets, offered) for item in node]
     if not isinstance(node, dict):
@@ -188,7 +188,7 @@ def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
 
 
 def _refuse_infinities(node: Any, path: str) -> None:
-    """No number of a configuration is infinite or NaN, but where its parameter is by default.
+    """Refuse infinities and NaN in a configuration, except where they are a parameter's default.
 
     Raises:
         UserError: for the first that is.
@@ -253,7 +253,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _parameters(target: Any) -> set[str]:
-    """Names of the parameters that a callable declares; empty where Python cannot tell."""
+    """Return names of the parameters that a callable declares; empty where Python cannot tell."""
     try:
         return set(inspect.signature(target).parameters)
     except (TypeError, ValueError):

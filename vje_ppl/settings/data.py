@@ -14,7 +14,7 @@ from vje_ppl.settings.build import build
 
 
 def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageData:
-    """The images of a configuration's `data`, with the test images that its `hold_out` says.
+    """Load the images of a configuration's `data`, with test images held out as `hold_out` says.
 
     Args:
         config: the whole configuration of a run.

@@ -43,12 +43,12 @@ MOVED: dict[str, str] = {
 
 
 def new_address(target: str) -> str:
-    """Where a part stands now that stood at the dotted path `target`."""
+    """Return the present address of a part that was at the dotted path `target`."""
     return next((new + target.removeprefix(old) for old, new in MOVED.items() if target.startswith(f"{old}.")), target)
 
 
 def new_addresses(node: Any) -> Any:
-    """A configuration, or a part of one, in which all parts that have moved have their new address."""
+    """Replace the addresses of all moved parts in a configuration, or a part of it."""
     if isinstance(node, list):
         return [new_addresses(item) for item in node]
     if not isinstance(node, Mapping):
@@ -60,12 +60,12 @@ def new_addresses(node: Any) -> Any:
 
 
 def first_address(target: str) -> str:
-    """Where the part at the dotted path `target` stood when the first runs were named."""
+    """Return the address that the part at `target` had when the first runs were named."""
     return next((old + target.removeprefix(new) for old, new in MOVED.items() if target.startswith(f"{new}.")), target)
 
 
 def config_digest(resolved: Mapping[str, Any]) -> str:
-    """Eight hexadecimal characters of SHA-256 that name a configuration by what it computes.
+    """Return the eight hexadecimal characters of SHA-256 that name a configuration by what it computes.
 
     Devices, paths and other keys in `WITHOUT_EFFECT` do not count, nor those in `ADDED` at the value there, nor the
     order of keys.
@@ -74,12 +74,12 @@ def config_digest(resolved: Mapping[str, Any]) -> str:
 
 
 def default_name(resolved: Mapping[str, Any], name: str) -> str:
-    """The default `run.name`: a readable part (the experiment, or else the data set) and the digest."""
+    """Return the default `run.name`: a readable part (the experiment, or else the data set) and the digest."""
     return f"{name.replace('/', '-')}-{config_digest(resolved)}"
 
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What would change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
+    """Return what would change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
 
     A key that one side lacks is `(absent)` there.
     """
@@ -93,7 +93,7 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
 
 
 def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The configuration without the keys in `WITHOUT_EFFECT`, and those in `ADDED` at the value there.
+    """Return the configuration without the keys in `WITHOUT_EFFECT`, and those in `ADDED` at the value there.
 
     Parts that have moved have their new address.
     """
@@ -110,7 +110,7 @@ def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested configuration; lists and empty mappings are values."""
+    """Yield dotted keys and values of a nested configuration; lists and empty mappings are values."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -119,7 +119,7 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def canonical_json(value: Any) -> str:
-    """Text that is the same for configurations that compute the same, whatever the order and spelling of keys.
+    """Return text that is the same for configurations that compute the same, whatever the order and spelling of keys.
 
     It never changes: a part that has moved stands in it under its first address.
     """

@@ -106,7 +106,7 @@ def _check_processes(config_name: str) -> None:
 
 
 def _options() -> set[str]:
-    """The options and keys of the command line, without values."""
+    """Return the options and keys of the command line, without values."""
     return {argument.partition("=")[0] for argument in sys.argv[1:]}
 
 
@@ -145,7 +145,7 @@ def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
 
 
 def _is_unread(error: Exception) -> bool:
-    """Whether an error means that nobody reads the output, rather than that another pipe is broken."""
+    """Return whether an error means that nobody reads the output, rather than that another pipe is broken."""
     if not isinstance(error, BrokenPipeError):
         return False
     output = select.poll()
@@ -185,13 +185,13 @@ _LOST = (
 
 
 def _has_lost_a_process(error: BaseException) -> bool:
-    """Whether a collective failed, which it does at once if a process is gone."""
+    """Return whether a collective failed, which it does at once if a process is gone."""
     gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)  # gloo has no type of its own
     return gloo or isinstance(error, distributed.DistError)
 
 
 def _is_want_of_memory(error: BaseException | None) -> bool:
-    """Whether something asked for more memory than the processor or a device has, or than can be counted."""
+    """Return whether something asked for more memory than the processor or a device has, or than can be counted."""
     if error is None:
         return False
     wanting = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
@@ -203,7 +203,7 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
 
 
 def _sentence(error: Exception, command: str) -> str:
-    """An exception in one sentence, with what to type instead if the command line is wrong."""
+    """Return an exception in one sentence, with what to type instead if the command line is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = lines[0].rstrip(".")
     cause = error.__cause__
@@ -224,7 +224,7 @@ def _sentence(error: Exception, command: str) -> str:
 
 
 def _foreign_group(text: str) -> str | None:
-    """The group of VJE in an override, if the command line chooses another method."""
+    """Return the group of VJE in an override, if the command line chooses another method."""
     override = re.search(rf"Could not override '({'|'.join(PROGRAM)})[./@]", text)
     chosen = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"{METHOD}=")]
     return override.group(1) if override and chosen and chosen[-1] != VJE else None

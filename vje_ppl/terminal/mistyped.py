@@ -57,7 +57,7 @@ def read_arguments(arguments: Sequence[str], command: str) -> list[str]:
 
 
 def _overrides(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The overrides among the arguments, and whether `-m` is among the options."""
+    """Return the overrides among the arguments, and whether `-m` is among the options."""
     parser = get_args_parser()
     parser.exit_on_error = False
     try:
@@ -102,7 +102,7 @@ def _check_form(argument: str) -> None:
 
 
 def _has_several_values(ready: str, command: str) -> bool:
-    """Whether a value makes a sweep: commas outside brackets and quotes, or a function such as range(0,3)."""
+    """Return whether a value makes a sweep: commas outside brackets and quotes, or a function such as range(0,3)."""
     key, _, value = ready.partition("=")
     if key.lstrip("+") in text_keys(command) and len(split(value)) > 1:
         return True
@@ -145,7 +145,7 @@ def _unreadable(argument: str, error: Exception) -> str:
 
 
 def shell(argument: str) -> str:
-    """An argument as typed in a shell: with quotes if it needs them, double ones if they suffice."""
+    """Return an argument as typed in a shell: with quotes if it needs them, double ones if they suffice."""
     if shlex.quote(argument) == argument:
         return argument
     return shlex.quote(argument) if set('"$`\\!\n') & set(argument) else f'"{argument}"'

@@ -72,7 +72,7 @@ class ConformanceError(AssertionError):
 
 
 def described(error: BaseException) -> str:
-    """An exception in a clause: its type, its message, and the line that raised it."""
+    """Return an exception in a clause: its type, its message, and the line that raised it."""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:  # Hydra's wrapping says nothing
         error = error.__cause__
     text = (str(error).strip() or "no message").splitlines()[0].rstrip(".")

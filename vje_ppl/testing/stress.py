@@ -34,7 +34,7 @@ class StressGrid(NamedTuple):
 
 
 def stress_grid(dim: int, dtype: torch.dtype) -> StressGrid:
-    """Latents and targets of many norms, close and opposite to each other, under scales of six decades.
+    """Return latents and targets of many norms, close and opposite to each other, under scales of six decades.
 
     Args:
         dim: width D.
@@ -61,7 +61,7 @@ def stress_grid(dim: int, dtype: torch.dtype) -> StressGrid:
 
 
 def decades(dim: int, dtype: torch.dtype) -> Float[Tensor, "N D"]:
-    """Vectors of norms from 1e-6 to 1e4, shape (11, D)."""
+    """Return vectors of norms from 1e-6 to 1e4, shape (11, D)."""
     generator = torch.Generator().manual_seed(dim)
     direction = normalize(torch.randn(11, dim, generator=generator, dtype=torch.float64), dim=-1)
     return (torch.logspace(-6, 4, 11, dtype=torch.float64).unsqueeze(-1) * direction).to(dtype)

@@ -28,7 +28,7 @@ _Given = dict[str, dict[str, Tensor]]
 
 
 def agrees_with_its_twin(subject: Subject) -> None:
-    """In float64, log-probabilities of all its sites and their gradients are those of the NumPyro twin.
+    """Check that log-probabilities of all sites and their gradients equal the NumPyro twin's, in float64.
 
     The twin is evaluated under the parameters in torch, which are moved at random from where they start. Gradients,
     with respect to everything, are those of one random combination of all log-probabilities.
@@ -131,7 +131,7 @@ def _in_numpyro(
 
 
 def _log_probs(kind: str, trace: dict[str, Any]) -> dict[str, Any]:
-    """Log-probabilities of the sites of a kind of part in a trace of either backend, by name."""
+    """Return log-probabilities of the sites of a kind of part in a trace of either backend, by name."""
     sites = {name: site for name, site in trace.items() if site["type"] == "sample"}
     wanted = (lambda name: name != "latent") if kind == "likelihood" else (lambda name: name == "latent")
     return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items() if wanted(name)}

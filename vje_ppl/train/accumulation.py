@@ -60,11 +60,11 @@ class AccumulatedTerms:
         return torch.cat(self._scales, dim=1)
 
     def scalars(self) -> dict[str, Tensor]:
-        """Means over all images, by the name of their column."""
+        """Return means over all images, by the name of their column."""
         return {name: torch.stack([one[name] for one in self._scalars]).mean() for name in self._scalars[0]}
 
     def checked(self) -> dict[str, Tensor]:
-        """For each quantity that has to stay finite, its sum over each part, shape (parts,)."""
+        """Return the sum over each part, shape (parts,), of each quantity that has to stay finite."""
         return {name: torch.stack([one[name] for one in self._checked]) for name in self._checked[0]}
 
 

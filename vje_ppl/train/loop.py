@@ -233,15 +233,15 @@ class TrainingLoop:
         self._fabric.barrier()
 
     def _mean(self, local: Tensor) -> Tensor:
-        """The mean over processes."""
+        """Return the mean over processes."""
         return cast(Tensor, self._fabric.all_reduce(local))
 
     def _earliest(self, local: Tensor) -> Tensor:
-        """The minimum over processes."""
+        """Return the minimum over processes."""
         return cast(Tensor, self._fabric.all_reduce(local, reduce_op="min"))
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, as tensors and plain containers."""
+        """Return everything that the rest of the run depends on, as tensors and plain containers."""
         return {
             **self._describe,
             "epoch": self.epoch,
@@ -296,7 +296,7 @@ class TrainingLoop:
 
 
 def _line(row: Row, epochs: int) -> str:
-    """An epoch in one line, for people."""
+    """Return an epoch in one line, for people."""
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
     if "elbo" in row:
         parts += [f"ELBO {row['elbo']:9.2f} nats", f"KL {row['kl']:7.2f}", f"cos {row['cosine']:.3f}"]

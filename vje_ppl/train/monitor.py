@@ -118,7 +118,7 @@ class Monitor:
         return f"step {step}, first at {name}"
 
     def means(self, reduce: Reduce = _own) -> dict[str, float]:
-        """Means over the steps since the last `reset`, by name; `reduce` averages a tensor over processes."""
+        """Return means over the steps since the last `reset`, by name; `reduce` averages a tensor over processes."""
         taken = self._steps - self.skipped()[0]
         if self._sums is None or not taken:
             return {}
@@ -136,7 +136,7 @@ class Monitor:
         self._sums = None if self._sums is None else reduce(self._sums)
 
     def state(self) -> dict[str, Any]:
-        """Plain state, for a checkpoint between two steps."""
+        """Return plain state, for a checkpoint between two steps."""
         return {
             "names": self._names,
             "sums": self._sums,
@@ -158,7 +158,7 @@ class Monitor:
 
 
 def collapse_warning(means: dict[str, float], collapse_advice: str) -> str | None:
-    """A sentence if normalized embeddings have nearly one direction; else None, as for batches of one image.
+    """Return a sentence if normalized embeddings have nearly one direction; else None, as for batches of one image.
 
     `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 for uniform directions, 0 for a
     single one.
@@ -200,12 +200,12 @@ class Finiteness:
         return self.bad.any()
 
     def over_processes(self) -> Finiteness:
-        """What was not finite in any process, so that all of them decide alike."""
+        """Return what was not finite in any process, so that all of them decide alike."""
         bad = self.bad.to(torch.uint8)
         distributed.all_reduce(bad, distributed.ReduceOp.MAX)
         return replace(self, bad=bad.bool())
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
-    """Length of the whole gradient, shape (); not finite either where squares of the gradient overflow."""
+    """Return the length of the whole gradient, shape (); not finite either where squares of the gradient overflow."""
     return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

@@ -55,5 +55,5 @@ def check_batch_size(config: DictConfig, module: Method) -> None:
 
 
 def has_batch_statistics(module: nn.Module) -> bool:
-    """Whether the other images of a batch influence an image's embedding."""
+    """Return whether the other images of a batch influence an image's embedding."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())

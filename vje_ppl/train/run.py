@@ -57,7 +57,7 @@ def _train(session: Session) -> int:
 
 
 def saved_state(session: Session) -> dict[str, Any] | None:
-    """The state to resume from, or None to start from scratch, as `resume` says.
+    """Return the state to resume from, or None to start from scratch, as `resume` says.
 
     Raises:
         UserError: if there is no checkpoint at `resume`, or it belongs to another configuration or other images.

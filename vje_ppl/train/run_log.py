@@ -58,11 +58,11 @@ class RunLog:
             self._logger._kwargs["purge_step"] = 0 if step is None else step + 1  # an argument that we know too late
 
     def point(self, step: int, numbers: Mapping[str, float]) -> None:
-        """What one step gave; NaN and infinities are left out."""
+        """Log a step's values, except NaN and infinities."""
         self._tell((step, _POINT), {f"step/{key}": value for key, value in numbers.items() if math.isfinite(value)})
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """What an epoch gave: a row of `metrics.csv`."""
+        """Log an epoch's values: a row of `metrics.csv`."""
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         if isinstance(self._logger, TensorBoardLogger) and row["epoch"] == 1:
             # Once, with the numbers to show beside them, which this logs as well.
@@ -99,7 +99,7 @@ class RunLog:
 
 
 def named(config: DictConfig, name: str) -> DictConfig:
-    """The configuration's `logger`, to which `${run.name}` is a name, also where the run has the default one."""
+    """Return the configuration's `logger`, to which `${run.name}` is a name, also where the run has the default one."""
     config = config.copy()
     OmegaConf.update(config, "run.name", name)
     return config.logger

@@ -130,7 +130,7 @@ def _optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Matrices and kernels with the optimizer's weight decay; vectors (normalization, biases, scales) without."""
+    """Group matrices and kernels with weight decay, vectors (normalization, biases, scales) without."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
@@ -157,7 +157,7 @@ def share_buffers(module: nn.Module) -> None:
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
-    """Linear warm-up from 1/warmup to 1, then half a cosine to 0; a function of the step alone, so it needs no state.
+    """Return the factor of the learning rate: linear warm-up from 1/warmup to 1, then half a cosine to 0; stateless.
 
     Args:
         step: the step about to be taken, from 0.

@@ -53,6 +53,6 @@ def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, fol
 
 
 def _alone(root: Path, name: str) -> FileLock:
-    """A lock that the kernel drops with the process that holds it, however it ends."""
+    """Return a lock that the kernel drops when the process ends, however it ends."""
     root.mkdir(parents=True, exist_ok=True)
     return FileLock(root / f".{name}.lock")

@@ -50,7 +50,7 @@ def file_options(channels: int, workers: int, on_error: str, memory_mb: float, b
 
 
 def first_size(found: FoundImages, options: FileOptions) -> tuple[int, int]:
-    """Height and width in pixels of the first image, or of the first readable one where others are skipped."""
+    """Return height and width in pixels of the first image, or of the first readable one where others are skipped."""
     for path in found.paths:
         try:
             return read_size(path)

@@ -36,7 +36,7 @@ class TableCell(StoredFile):
         return f"in row {self._row} of split {self._table.split or 'train'}"
 
     def read(self) -> bytes:
-        """The whole file: its bytes in the table, or the file that the table points to."""
+        """Return the whole file: its bytes in the table, or the file that the table points to."""
         (cell,) = self._table[self._row].values()
         if cell is None:
             raise OSError("the cell is empty")
@@ -61,15 +61,15 @@ class TableCells(NamedFiles):
         return TableCell(self._table, int(self._rows[index]))
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> TableCells:
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         return TableCells(self._table, self._rows[indices])
 
     def keys(self) -> UInt64[np.ndarray, " N"]:
-        """A hash of each one's row, as a table has no names that are its images' own."""
+        """Return a hash of each image's row, because a table has no names of images."""
         return name_keys(map(str, self._rows.tolist()))
 
     def sizes(self) -> Int64[np.ndarray, " N"]:
-        """Bytes of each of them, which the table knows without reading them; 0 for a file outside it."""
+        """Return bytes of each of them, which the table knows without reading them; 0 for a file outside it."""
         import pyarrow.compute as pc  # type: ignore[import-untyped]
 
         lengths = pc.binary_length(pc.struct_field(self._table.data.column(0), "bytes"))
@@ -189,7 +189,7 @@ def _found(folder: Path, table: Any, label: str | None) -> FoundImages:
 
 
 def _classes(folder: Path, table: Any, column: str, names: tuple[str, ...] | None) -> list[Any]:
-    """The class of each row, as a number or a text, or None; the numbers are those of `names` where there are some."""
+    """Return the class of each row, as a number or a text, or None; numbers index `names`, if given."""
     values = table.select_columns([column]).with_format("arrow")[:][column].to_pylist()
     known: dict[Any, Any] = {}
     for row, value in enumerate(values):

@@ -73,7 +73,7 @@ def image_data(
     only_class: str | int | None,
     notes: Sequence[str] = (),
 ) -> ImageData:
-    """The data set that images found anywhere make; arguments as in `image_folder`."""
+    """Return a data set of the images that were found; arguments as in `image_folder`."""
     if image_size is not None and image_size < 1:
         raise UserError(f"data.image_size must be at least 1 pixel, got {image_size}.")
     train = train.select(subset_indices(len(train.paths), subset))
@@ -117,7 +117,7 @@ def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, Found
 def first_labelled(
     train: FoundImages, candidates: Iterable[tuple[str, FoundImages, str]]
 ) -> tuple[FoundImages, FoundImages | None, str | None]:
-    """Training images; and of several sets of test images, by name and place, the first with labels, or else the first.
+    """Choose, among several sets of test images, the first with labels, or else the first; align its labels.
 
     Returns:
         The training images, the test images with labels that index the same classes, and their name; None and None
@@ -134,7 +134,7 @@ def first_labelled(
 
 
 def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
-    """The images with labels, for k-NN and probes; says how many have none where some have."""
+    """Return the images with labels, for k-NN and probes; report how many have none if only some have."""
     found = labelled(images)
     if found is not None and len(found) < len(images):
         use = "are learned from without, and k-NN and probes" if part == "training" else "are left out, and evaluations"
@@ -158,7 +158,7 @@ def _check_classes(found: FoundImages, opened: ImageSet) -> None:
 
 
 def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
-    """Training images, and those that are held out, about a share of each class; None of images without labels."""
+    """Split off about a share of each class; return training and held-out images, None if there are no labels."""
     if found.labels is None:
         return found, None
     train, test = hold_out_by_name(found.labels, found.keys, test_fraction, Stream.TEST_SPLIT)
@@ -166,7 +166,7 @@ def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, Fou
 
 
 def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:
-    """Training images of one class alone, labelled as test images of that class and others are; None if they are not.
+    """Label training images of a single class by the classes of the test images; None if that does not apply.
 
     So images for inspection lie: `train/good`, `test/good`, `test/broken`.
     """
@@ -178,7 +178,7 @@ def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:
 
 
 def align_labels(test: FoundImages, train: FoundImages, place: str) -> FoundImages:
-    """The test images with labels that index the training classes; unlabelled where either part is."""
+    """Return the test images with labels that index the training classes; unlabelled where either part is."""
     if train.classes is not None and test.only_folder in train.classes:  # a single folder, which is one of the classes
         labels = np.full(len(test.paths), train.classes.index(str(test.only_folder)), dtype=np.int64)
         return replace(test, labels=labels, classes=train.classes)
@@ -192,7 +192,7 @@ def align_labels(test: FoundImages, train: FoundImages, place: str) -> FoundImag
 
 
 def _without_test_images(train: FoundImages, test: FoundImages | None) -> list[str]:
-    """A sentence about classes that are trained on and not tested on."""
+    """Return a sentence about classes that have training images but no test images."""
     if train.labels is None or train.classes is None or test is None or test.labels is None:
         return []
     lacking = [train.classes[label] for label in np.setdiff1d(train.labels, [UNLABELLED, *test.labels])]

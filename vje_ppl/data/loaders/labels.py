@@ -14,7 +14,7 @@ UNLABELLED = -1
 
 
 def class_value(value: Any) -> int | str | None:
-    """The class that a label names: a whole number or a text; None where it says that there is none.
+    """Return the class that a label names: a whole number or a text; None where it says that there is none.
 
     None, NaN, −1 and an empty text are no label. A whole number may come as a float, as it does from tables with gaps.
 
@@ -35,7 +35,7 @@ def class_value(value: Any) -> int | str | None:
 
 
 def labelled(images: ImageSet) -> ImageSet | None:
-    """The images that have a label: all of them as they are, some of them, or None."""
+    """Return the images that have a label: all of them as they are, some of them, or None."""
     if images.labels is None:
         return None
     has_label = (images.labels != UNLABELLED).numpy()

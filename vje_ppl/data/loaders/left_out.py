@@ -43,7 +43,7 @@ class LeftOut:
         return not _NOTES.issuperset(self._counts)
 
     def __str__(self) -> str:
-        """How many of each kind, and the first of each, as `10 × .heic (cats/0.heic), 2 × .txt (cats/readme.txt)`."""
+        """Return counts and the first file of each kind: `10 × .heic (cats/0.heic), 2 × .txt (cats/readme.txt)`."""
         kinds = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
         return ", ".join(f"{count} × {kind or 'no extension'} ({self._first[kind]})" for kind, count in kinds)
 
@@ -55,7 +55,7 @@ class LeftOut:
 
 @rank_zero_only
 def say_once(message: str) -> None:
-    """A warning about a data set: in the first of several processes, and not again when the same data are reopened."""
+    """Warn about a data set, in the first process only, and not again when the same data are reopened."""
     _said(message)
 
 

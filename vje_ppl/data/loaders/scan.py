@@ -110,12 +110,12 @@ def find_images(folder: Path) -> FoundImages:
 
 
 def folders_with_images(folder: Path) -> list[Path]:
-    """The subfolders of a folder that hold an image at any depth, sorted by name."""
+    """Return the subfolders of a folder that hold an image at any depth, sorted by name."""
     return [child for child in _list(folder, LeftOut())[1] if _holds_images(child)]
 
 
 def images_in(folder: Path) -> list[str]:
-    """The images that lie right in a folder, sorted by name."""
+    """Return the images that lie directly in a folder, sorted by name."""
     return _list(folder, LeftOut())[0]
 
 
@@ -132,7 +132,7 @@ def _walk(folder: Path, left_out: LeftOut) -> list[str]:
 
 
 def _list(folder: Path, left_out: LeftOut) -> tuple[list[str], list[Path]]:
-    """Images and subfolders of a folder, each sorted by name."""
+    """Return images and subfolders of a folder, each sorted by name."""
     files, folders = [], []
     try:
         with os.scandir(folder) as entries:

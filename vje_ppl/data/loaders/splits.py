@@ -51,12 +51,12 @@ def split_word(name: str) -> tuple[str | None, tuple[str, ...]]:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """The names of test splits among names: those of `test` before those of `val`."""
+    """Return the names of test splits among names: those of `test` before those of `val`."""
     return [name for word in ("test", "val") for name in names if split_word(name)[0] == word]
 
 
 def find_splits(folder: Path, with_images: Sequence[Path]) -> Splits | None:
-    """The training and test folders in a folder; None where its subfolders are classes, or it has none.
+    """Return the training and test folders in a folder; None where its subfolders are classes, or it has none.
 
     A folder of training images and one of test images belong together if their names differ in that word alone.
 

@@ -88,7 +88,7 @@ def webdataset(
 
 
 def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
-    """The images of the shards that a pattern names, in the order of shards and of their members."""
+    """Return the images of the shards that a pattern names, in the order of shards and of their members."""
     from webdataset.shardlists import expand_urls
 
     names = [path for one in expand_urls(pattern) for path in sorted(folder.glob(one))]
@@ -132,7 +132,7 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
 
 
 def _class_name(text: bytes, label: str, member: object) -> str | None:
-    """The class in a label's file; None if there is no file, or it stands for no label."""
+    """Return the class in a label's file; None if there is no file, or it stands for no label."""
     try:
         decoded = text.decode()
         value = class_value(json.loads(decoded) if label.split(".")[-1] == "json" and text else decoded)

@@ -52,6 +52,6 @@ class RandomAffine(Filter):
         return np.concatenate([linear, offset], axis=2).astype(np.float32)
 
     def apply(self, images: Float[Tensor, "N C H W"], draws: Float32[np.ndarray, "N 2 3"]) -> Float[Tensor, "N C H W"]:
-        """Resamples the images through their maps."""
+        """Resample the images through their maps."""
         grid = F.affine_grid(to_device(draws, images.device), list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -41,7 +41,7 @@ class Ranks:
     among: int
 
     def uniform(self, quantity: str) -> Float[np.ndarray, " M"]:
-        """The ranks on (0, 1), uniform for a correct posterior; each is spread over its place at random."""
+        """Return the ranks on (0, 1), uniform for a correct posterior; each is spread over its place at random."""
         spread = np.random.default_rng(0).random(len(self.ranks[quantity]))
         return (self.ranks[quantity] + spread) / (self.among + 1)
 
@@ -129,7 +129,7 @@ def calibrate(reference: Reference) -> Calibration:
 
 
 def _simulate(problem: PosteriorProblem, count: int) -> tuple[np.ndarray, Observed, np.ndarray]:
-    """Latents, what is observed of them, and whose scale that was."""
+    """Return latents, what is observed of them, and whose scale that was."""
     image = np.arange(count) % problem.images
     key_latent, key_observed = random.split(random.key(stream_seed(problem.seed, Stream.SIMULATION) % 2**32))
     latent = problem.program.prior().sample(key_latent, (count,))
@@ -138,7 +138,7 @@ def _simulate(problem: PosteriorProblem, count: int) -> tuple[np.ndarray, Observ
 
 
 def _start(observed: Observed, scale: np.ndarray) -> np.ndarray:
-    """Where to look for a posterior: what was observed, put together to an embedding where it has a polar form."""
+    """Return where to start searching for a posterior: the observed embedding, rebuilt from its polar form."""
     if "direction" in observed:
         direction = observed["direction"]
         direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
@@ -152,7 +152,7 @@ Quantities = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def _quantities(problem: PosteriorProblem, observed: Observed, scale: np.ndarray) -> Quantities:
-    """What is ranked: a few features, the norm, and the log-likelihood, of latents (M, S, D)."""
+    """Return what is ranked: a few features, the norm, and the log-likelihood, of latents (M, S, D)."""
     features = np.unique(np.linspace(0, problem.dim - 1, min(FEATURES, problem.dim)).astype(int))
     given = jax.tree.map(jnp.asarray, (scale, observed))
 

@@ -115,7 +115,7 @@ def _float(values: np.ndarray) -> np.ndarray:
 
 
 def _observed(problem: PosteriorProblem, features: np.ndarray) -> dict[str, np.ndarray]:
-    """The first target's sites and the likelihood's scale."""
+    """Return the first target's sites and the likelihood's scale."""
     found = {"likelihood_scale": problem.scale[:, features]}
     for name, value in problem.observed.items():
         first = np.asarray(value[0], np.float32)
@@ -128,7 +128,7 @@ def _observed(problem: PosteriorProblem, features: np.ndarray) -> dict[str, np.n
 
 
 def _predictive(problem: PosteriorProblem, latent: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Direction cosine and radius of what the likelihood draws at latents (S, N, D)."""
+    """Return the direction cosine and the radius of what the likelihood draws at latents (S, N, D)."""
     scale = jnp.broadcast_to(jnp.asarray(problem.scale), latent.shape)
     drawn = problem.program.draw_observed(random.key(seed % 2**32), jnp.asarray(latent), scale)
     replicated = _polar({name: np.asarray(one) for name, one in drawn.items()})
@@ -138,7 +138,7 @@ def _predictive(problem: PosteriorProblem, latent: np.ndarray, seed: int) -> dic
 
 
 def _polar(observed: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | Any] | None:
-    """Direction and radius of what is observed; None for sites of another kind."""
+    """Return the direction and the radius of what is observed; None for sites of another kind."""
     if "direction" in observed:
         direction = np.asarray(observed["direction"])
         return direction, np.asarray(observed.get("radius", np.linalg.norm(direction, axis=-1)))
@@ -149,7 +149,7 @@ def _polar(observed: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | Any] |
 
 
 def _cosine(direction: np.ndarray, problem: PosteriorProblem) -> np.ndarray:
-    """Cosine of the angle to the mean of the guide's posterior, one fixed direction an image."""
+    """Return the cosine of the angle to the mean of the guide's posterior, one fixed direction an image."""
     return _float((_unit(direction) * _unit(problem.guide_mean)).sum(-1))
 
 

@@ -158,7 +158,7 @@ def split(
     shared_scale: Float[np.ndarray, "N D"],
     guide_weights: Float[np.ndarray, "S T N"] | None,
 ) -> Gap:
-    """The gap and its parts.
+    """Compute the gap and its parts.
 
     What a density makes infinite is NaN.
 
@@ -193,7 +193,7 @@ def split(
 
 
 def _entropy(scale: np.ndarray) -> np.ndarray:
-    """Of diagonal Gaussians, in nats."""
+    """Return the entropy of diagonal Gaussians, in nats."""
     return np.log(np.float64(scale)).sum(-1) + 0.5 * scale.shape[-1] * math.log(2 * math.pi * math.e)
 
 

@@ -60,7 +60,7 @@ class Offsets:
             return float(np.sqrt(np.maximum(0.0, np.square(rest).mean() - self.shift_error**2)))
 
     def odd_features(self) -> list[int]:
-        """Features off by themselves: by `ODD_FACTOR` in scale or spread, by `ODD_SHIFT` in mean, or not known."""
+        """Return odd features: off by `ODD_FACTOR` in scale or spread, by `ODD_SHIFT` in mean, or unknown."""
         known = self._known
         with np.errstate(invalid="ignore", divide="ignore"):
             relative = np.abs(np.log(self.scale_ratio / self.overall_scale))
@@ -80,7 +80,7 @@ def _median(values: np.ndarray) -> float:
 
 
 def offsets_of_training(run: DiagnosedRun) -> Offsets:
-    """What the run's own training objective would change about the guide if it could change all images alike.
+    """Return what the run's own training objective would change about the guide if it could change all images alike.
 
     Maximizes over one factor and one shift per feature, common to all images,
 
@@ -137,7 +137,7 @@ def _objective(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tens
 
 
 def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tensor, log_factor: Tensor) -> float:
-    """Standard error of the shifts, root mean square: by how much the halves of the images disagree on the gradient.
+    """Return the root mean square standard error of the shifts: how much the halves of the images disagree on it.
 
     With g_n the gradient of image n and h the curvature, a common shift has standard error sd(g)/(h sqrt(N)); h comes
     from the gradients at the optimum and beside it.
@@ -166,7 +166,7 @@ def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Te
 def offsets_of_gaussians(
     guide_mean: Float[np.ndarray, "N D"], guide_scale: Float[np.ndarray, "N D"], gaussians: Gaussians
 ) -> Offsets:
-    """The guide beside the best diagonal Gaussians, averaged over images; for a guide that should equal them.
+    """Return the guide beside the best diagonal Gaussians, averaged over images; for a guide that should equal them.
 
     Args:
         guide_mean: means.
@@ -182,7 +182,7 @@ def offsets_of_gaussians(
 
 
 def _spread(mean: Float[np.ndarray, "N D"], wanted: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " D"]:
-    """Standard deviation over images over that of what the means should follow; 1 for features that do not vary."""
+    """Return the ratio of the standard deviation over images to the expected ratio; 1 for constant features."""
     varies = wanted.std(0)
     dead = varies <= 1e-3 * np.median(varies)
     return np.where(dead, 1.0, mean.std(0) / np.where(dead, 1.0, varies))

@@ -39,7 +39,7 @@ BAYESIAN = Power("bayesian", 1.0, "the Bayesian posterior")
 
 
 def powers(beta: float) -> list[Power]:
-    """The target densities of a run: the one it fits first, and the Bayesian posterior where that is another.
+    """Return the target densities of a run: the one it fits first, and the Bayesian posterior where that is another.
 
     E_q[log p(z|s)] − β KL(q ‖ p) is β times the ELBO of p(s) p(z|s)^(1/β), so the latter's posterior is what a guide
     with weight β is asked for. At β = 0 there is none.
@@ -104,7 +104,7 @@ class PosteriorProblem:
         return len(self.start)
 
     def terms(self, latent: Float[np.ndarray, "S T2 N D"], targets: int | None = None) -> LatentTerms:
-        """Prior and likelihood at latents, for the first `targets` targets.
+        """Return prior and likelihood at latents, for the first `targets` targets.
 
         Args:
             latent: S draws; T2 is 1 for draws that all targets share, or one set a target.
@@ -161,7 +161,7 @@ def log_joint(
 
 @lru_cache(maxsize=4)
 def _jitted_terms(program: PortedProgram) -> Callable:
-    """One compiled function a program, also where several problems share it."""
+    """Return one compiled function a program, also where several problems share it."""
     return jax.jit(partial(_terms, program))
 
 

@@ -120,13 +120,13 @@ class Reference:
         return self.problem.terms(self.problem.guide_draws[:, None])
 
     def whitening(self, lanes: Lanes) -> PosteriorMap:
-        """The best diagonal Gaussians of lanes."""
+        """Return the best diagonal Gaussians of lanes."""
         search, _ = compiled(self.problem.program)
         key = random.key(stream_seed(self.problem.seed, Stream.GAUSSIAN_SEARCH) % 2**32)
         return in_blocks(lambda block: search(block, key), self.block, lanes)
 
     def beside(self, problem: PosteriorProblem) -> Reference:
-        """The reference of another guide for the same posteriors: Gaussians and chains depend on no guide.
+        """Return the reference of another guide for the same posteriors: Gaussians and chains depend on no guide.
 
         Args:
             problem: the same but for its guide.
@@ -134,7 +134,7 @@ class Reference:
         return replace(self, problem=problem, _comparisons={})
 
     def gaussians(self, power: Power) -> Gaussians:
-        """The best diagonal Gaussians for a target density."""
+        """Return the best diagonal Gaussians for a target density."""
         if power.name not in self._gaussians:
             problem = self.problem
             with self.stage("gaussians", f"{problem.targets} × {problem.images} for {power.label}"):
@@ -179,7 +179,7 @@ class Reference:
             return sampler_of(self.problem.program, self.options)(*lanes, seed, bar.update)
 
     def comparison(self, power: Power) -> Comparison:
-        """The guide against a target density."""
+        """Return the guide against a target density."""
         if power.name not in self._comparisons:
             problem, gaussians = self.problem, self.gaussians(power)
             with self.stage("gap", power.label):
@@ -197,7 +197,7 @@ class Reference:
 
     @contextmanager
     def stage(self, name: str, line: str) -> Iterator[None]:
-        """One line of progress when a stage is done, with the seconds that it took."""
+        """Print a line of progress when a stage is done, with the seconds that it took."""
         start = time.perf_counter()
         yield
         if not self.quiet:
@@ -205,7 +205,7 @@ class Reference:
 
 
 def _lanes(problem: PosteriorProblem, power: Power, targets: int | None = None) -> Lanes:
-    """A lane for each target and image, targets first."""
+    """Return a lane for each target and image, targets first."""
     count = problem.targets if targets is None else targets
     lanes = count * problem.images
     return Lanes(

@@ -101,6 +101,6 @@ def joined(parts: Iterable[Part]) -> Part:
 
 
 def enumerated(items: Iterable[str]) -> str:
-    """Words with commas and an `and`: `a, b and c`."""
+    """Return words with commas and an `and`: `a, b and c`."""
     *others, last = items
     return f"{', '.join(others)} and {last}" if others else last

@@ -43,7 +43,7 @@ def guide_verdicts(reference: Reference, offsets: Offsets) -> list[Verdict]:
 
 
 def offset_verdicts(offsets: Offsets) -> list[Verdict]:
-    """Whether scale, mean and each feature of the guide are where they should be."""
+    """Return whether scale, mean and each feature of the guide are where they should be."""
     return [_scale_verdict(offsets), _shift_verdict(offsets), _feature_verdict(offsets)]
 
 
@@ -101,7 +101,7 @@ def _feature_verdict(offsets: Offsets) -> Verdict:
 
 
 def amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
-    """Whether a better guide of the same view could gain much.
+    """Return whether a better guide of the same view could gain much.
 
     Args:
         power: the target density.
@@ -129,7 +129,7 @@ def _no_gap(power: Power) -> str:
 
 
 def share(gap: Gap) -> str:
-    """Amortization as a share of the gap."""
+    """Return amortization as a share of the gap."""
     share = gap.amortization_share
     return f"{share:.0%}" if np.isfinite(share) else "no share: the gap is within its error of zero"
 
@@ -162,7 +162,7 @@ def _gap_verdict(power: Power, gap: Gap) -> Verdict:
 
 
 def moments_verdict(reference: Reference, power: Power) -> Verdict:
-    """Mean and scale of the guide beside those of NUTS; not judged."""
+    """Return the mean and scale of the guide beside those of NUTS; not judged."""
     sampled, problem = reference.sampled(power), reference.problem
     moved = sampled.scale > 0  # where chains never moved there is nothing to measure by
     if not moved.any():

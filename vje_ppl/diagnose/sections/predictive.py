@@ -205,12 +205,12 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
 
 
 def _is_wide(name: str, found: Uniformity) -> bool:
-    """Whether predictions are too wide: targets nearer than expected, or radii more in the middle."""
+    """Return whether predictions are too wide: targets nearer than expected, or radii more in the middle."""
     return found.mean >= 0.5 if name == COSINE else found.middle >= 0.5
 
 
 def _shape(name: str, found: Uniformity) -> str:
-    """The shape of the PIT values, in words."""
+    """Return the shape of the PIT values, in words."""
     if found.distance <= max(FAR, found.chance):
         return f"The {name} is where it is expected"
     if name == COSINE:

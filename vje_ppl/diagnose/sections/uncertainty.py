@@ -52,7 +52,7 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def unusable_verdict(scale: Float64[np.ndarray, " N"]) -> Verdict:
-    """The verdict on scales that cannot be compared.
+    """Return the verdict on scales that cannot be compared.
 
     Args:
         scale: mean log σ of each image, at least one of which is not finite.

@@ -60,7 +60,7 @@ class Activity(NamedTuple):
 
 
 def activity(mean: Float64[np.ndarray, "N D"], scale: Float64[np.ndarray, "N D"]) -> Activity:
-    """How features vary over images.
+    """Return how features vary over images.
 
     Args:
         mean: posterior means, of at least two images.

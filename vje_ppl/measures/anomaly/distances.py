@@ -57,7 +57,7 @@ class Distances:
         return {name: torch.cat([part[name] for part in parts]) for name in DISTANCES}
 
     def kind(self, name: str, features: str, views: str, augmentations: int, encoder: str = "trained") -> ScoreKind:
-        """What stands beside a score in a table."""
+        """Return what to show beside a score in a table."""
         neighbours = {KNN_DISTANCE: self.neighbours, NEAREST_COSINE: 1}.get(name)
         return ScoreKind(
             name, views, augmentations, encoder, features, neighbours=neighbours, training_images=self.training_images

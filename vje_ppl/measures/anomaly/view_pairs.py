@@ -30,7 +30,7 @@ class ViewPairs:
 
 
 def view_pairs(kinds: Sequence[str], pairs: int) -> list[ViewPairs]:
-    """The pairs of each kind, in the order of `KINDS`.
+    """Return the pairs of each kind, in the order of `KINDS`.
 
     clean–clean is the same view twice; clean–augmented has `pairs` random views; augmented–augmented has 2 `pairs` of
     them, each in one pair.
@@ -54,7 +54,7 @@ def view_pairs(kinds: Sequence[str], pairs: int) -> list[ViewPairs]:
 
 
 def single_views(count: int) -> dict[str, list[int]]:
-    """The numbers of the views without and with augmentation, where there are any."""
+    """Return the numbers of the views without and with augmentation, where there are any."""
     return {CLEAN: [0], AUGMENTED: list(range(1, count))} if count > 1 else {CLEAN: [0]}
 
 

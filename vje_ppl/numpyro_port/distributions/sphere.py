@@ -26,12 +26,12 @@ class _UnitBall(constraints.ParameterFreeConstraint):
     event_dim = 1
 
     def __call__(self, x: Any) -> Any:
-        """Whether each vector, shape (..., D), lies in the ball; shape (...)."""
+        """Return whether each vector, shape (..., D), lies in the ball; shape (...)."""
         rounding = 10 * jnp.finfo(jnp.result_type(x, float)).eps * jnp.shape(x)[-1] ** 0.5
         return jnp.linalg.norm(x, axis=-1) < 1 + rounding
 
     def feasible_like(self, prototype: Any) -> Any:
-        """Zeros of the shape of the prototype."""
+        """Return zeros of the shape of the prototype."""
         return jnp.zeros_like(prototype)
 
 
@@ -69,7 +69,7 @@ class ZonalDistribution(Distribution):
 
     @staticmethod
     def infer_shapes(loc: tuple[int, ...], concentration: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
         return lax.broadcast_shapes(loc[:-1], concentration), loc[-1:]
 
     @property
@@ -85,11 +85,11 @@ class ZonalDistribution(Distribution):
         return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
 
     def _mean_cosine(self) -> jax.Array:
-        """The mean m of the cosine from `loc`, broadcastable with the batch shape."""
+        """Return the mean m of the cosine from `loc`, broadcastable with the batch shape."""
         raise NotImplementedError
 
     def _variances(self) -> tuple[jax.Array, jax.Array]:
-        """The variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
+        """Return the variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
         raise NotImplementedError
 
 
@@ -99,12 +99,12 @@ def log_sphere_area(dim: int) -> float:
 
 
 def versine(loc: Float[Array, "*#batch D"], value: Float[Array, "*#batch D"]) -> Float[Array, "*draws"]:
-    """One minus the cosine of the angle between two unit vectors, as half their squared distance: `½ ‖x − μ‖²`."""
+    """Return one minus the cosine of the angle between unit vectors, as half their squared distance: `½ ‖x − μ‖²`."""
     return 0.5 * (jnp.square(value - loc).sum(-1) + missing_length(loc))
 
 
 def missing_length(loc: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-    """What the squared length of a location lacks to one, shape (...): 0 for a unit vector, 1 for the zero vector."""
+    """Return one minus the squared length of a location, shape (...): 0 for a unit vector, 1 for the zero vector."""
     return jax.nn.relu(1 - _SHORT - jnp.square(loc).sum(-1)) / (1 - _SHORT)
 
 

@@ -44,14 +44,14 @@ class SphericalCauchy(ZonalDistribution):
         return (dim - 1) * log_ratio - log_sphere_area(dim)
 
     def _mean_cosine(self) -> jax.Array:
-        """At D = 2 it is ρ."""
+        """Return the mean cosine; at D = 2 it is ρ."""
         return self._moments()[0]
 
     def _variances(self) -> tuple[jax.Array, jax.Array]:
         return self._moments()[1:]
 
     def _moments(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Its kernel is (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
         concentration = jnp.asarray(self.concentration, jnp.result_type(self.loc, self.concentration, float))
         power = jnp.full_like(concentration, self.event_shape[0] - 1)
         return zonal_moments(power, 4 * concentration, self.event_shape[0])

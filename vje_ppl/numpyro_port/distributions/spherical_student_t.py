@@ -48,7 +48,7 @@ class SphericalStudentT(Distribution):
     def infer_shapes(
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
         return lax.broadcast_shapes(df, loc[:-1], scale), loc[-1:]
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -85,7 +85,7 @@ class SphericalStudentT(Distribution):
         return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
 
     def _power_and_rate(self) -> tuple[jax.Array, jax.Array]:
-        """Of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
         dtype = jnp.result_type(self.df, self.loc, self.scale, float)
         df, scale = finite_df(self.df, dtype), jnp.asarray(self.scale, dtype)
         return 0.5 * (df + self.event_shape[0]), 4 / (df * jnp.square(scale))

@@ -56,7 +56,7 @@ class TangentStudentT(Distribution):
     def infer_shapes(
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
         return lax.broadcast_shapes(df, loc[:-1], scale[:-1]), loc[-1:]
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:

@@ -20,7 +20,7 @@ class DiagonalNormalPosterior:
     scale: Float[Array, "*batch N D"]
 
     def distribution(self) -> dist.Distribution:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         return dist.Normal(self.mean, self.scale).to_event(1)
 
 

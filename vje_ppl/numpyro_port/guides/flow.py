@@ -23,7 +23,7 @@ class FlowPosterior:
     flow: CouplingFlow
 
     def distribution(self) -> dist.Distribution:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         noise = dist.Normal(jnp.zeros_like(self.mean), jnp.ones_like(self.mean)).to_event(1)
         return dist.TransformedDistribution(noise, [FlowTransform(self.flow, self.mean, self.scale)])
 

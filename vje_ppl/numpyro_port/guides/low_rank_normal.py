@@ -29,7 +29,7 @@ class LowRankNormalPosterior:
     loadings: Float[Array, "*batch N D R"]
 
     def distribution(self) -> dist.Distribution:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         own_scale = self.scale * lax.rsqrt(1 + jnp.square(self.loadings).sum(-1))
         return dist.LowRankMultivariateNormal(self.mean, own_scale[..., None] * self.loadings, jnp.square(own_scale))
 
