@@ -44,7 +44,7 @@ class DiagonalNormal(AmortizedGuide):
 
     Args:
         dim: embedding width D.
-        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
         network: builds g from its numbers of inputs and outputs, D and 2 D.
         log_variance_bounds: the interval of log σ², in nats: its two ends.
 

@@ -73,7 +73,7 @@ class Flow(AmortizedGuide):
 
     Args:
         dim: embedding width D, at least 2.
-        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
         network: builds g from its numbers of inputs and outputs, D and 2 D.
         layers: number of affine couplings, at least 1.
         width: width of a coupling's hidden layer in multiples of D, at least 1.

@@ -20,8 +20,8 @@ class PolarSphericalCauchy(PyroModule):
         r_b ~ StudentT_ν(‖s‖, radius_scale²)                          site "radius", that is, on Δr = r_b − ‖s‖
 
     The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), and κ is the concentration at
-    which the log density has curvature −1/σ̄² at its mode. For small σ̄ the density is a Student-t on the tangent space,
-    of D − 1 features, with D − 1 degrees of freedom and scale √2 σ̄.
+    which the log density has curvature −1/σ̄² at its mode. For small σ̄ the density is a Student-t on the tangent
+    space, of D − 1 features, with D − 1 degrees of freedom and scale √2 σ̄.
 
     Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one whatever the
     scale, and Lebesgue on R for the radius, which by default leaks below zero.

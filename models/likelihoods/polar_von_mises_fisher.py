@@ -19,9 +19,9 @@ class PolarVonMisesFisher(PyroModule):
         ẑ_b ~ VonMisesFisher(ŝ, κ),  κ = 1/σ̄²     site "direction"
         r_b ~ StudentT_ν(‖s‖, radius_scale²)      site "radius", that is, on the residual Δr = r_b − ‖s‖
 
-    The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), and κ = 1/σ̄² is the concentration
-    at which the log density has curvature −1/σ̄² at its mode: for small σ̄ the density is a Normal on the tangent space
-    with standard deviation σ̄ a feature.
+    The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), and κ = 1/σ̄² is the
+    concentration at which the log density has curvature −1/σ̄² at its mode: for small σ̄ the density is a Normal on the
+    tangent space with standard deviation σ̄ a feature.
 
     Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one whatever the
     scale, and Lebesgue on R for the radius, which by default leaks below zero.

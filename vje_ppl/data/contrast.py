@@ -1,4 +1,4 @@
-"""Whether there is anything to see in a data set."""
+"""A warning for data sets whose images are nearly constant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vje_ppl.data.cut_files import CentralCuts
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.preprocess import Preprocess
 
-#: Fewer levels than this, of 256, are next to none: 12 bits that are read as 16 leave that many. Ours.
+#: Fewer levels than this, of 256, count as constant: 12 bits that are read as 16 leave that many. Ours.
 FEW_LEVELS = 16
 
 _LOOKED_AT = 16
@@ -22,7 +22,7 @@ def contrast_warning(images: ImageSet, preprocess: Preprocess) -> str | None:
 
     Args:
         images: the training images.
-        preprocess: cuts the square that is looked at out of image files.
+        preprocess: cuts the checked square out of image files.
 
     Returns:
         A sentence if more than half of them are nearly constant, their values within 16 levels of 256 in each channel,

@@ -1,4 +1,4 @@
-"""Short digests of the images of a data set, to notice other images under the same name."""
+"""Short digests of a data set's images, to detect different images under the same name."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def differences(saved: object, now: Mapping[str, str], place: object, place_now:
     """Return how the parts of a data set differ from a saved fingerprint, a line each.
 
     Args:
-        saved: the earlier `fingerprint`; anything else, such as None, gives no differences.
+        saved: the earlier `fingerprint`; any other value, such as None, gives no differences.
         now: the present fingerprint.
         place: the earlier folder of the images, or None.
         place_now: the present folder.

@@ -1,4 +1,4 @@
-"""Which files hold images: what Pillow opens on this machine."""
+"""The files that Pillow can open on this machine, by extension and content."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image
 #: Tried first, in this order.
 _COMMON = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
-#: Formats that Pillow recognizes and that are not read all the same: for some it runs another program (EPS:
-#: Ghostscript) or asks the system (WMF, on Windows alone), for the others it has no decoder.
+#: Formats that Pillow recognizes but that are not read: for some it runs another program (EPS:
+#: Ghostscript) or asks the system (WMF, on Windows alone), for others it has no decoder.
 _NOT_READ = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
 
 
@@ -56,5 +56,5 @@ def is_image(path: str) -> bool:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_signed()):
             return True
-    except Exception:  # every format raises errors of its own
+    except Exception:  # every format raises its own errors
         return False

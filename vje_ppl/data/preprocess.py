@@ -17,7 +17,7 @@ class Normalize:
 
     Args:
         mean: one value per channel, or one for all, on the scale of 0 (black) to 1 (white).
-        std: likewise, positive.
+        std: positive, one value per channel or one for all, on the same scale.
         channels: number of channels of the images.
         channels_last: whether the result lies in channels-last memory, as convolutions like it; else it is contiguous.
     """

@@ -1,4 +1,4 @@
-"""eval=one_class: for each class, a model trained on that class alone; can it detect the others?"""
+"""eval=one_class: train a model on each class alone; can it detect the other classes?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run opened for evaluation: its encoder, its data, and their features, computed when first asked for."""
+"""A run opened for evaluation: its encoder, its data, and their features, computed when first needed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class OpenedRun:
         device: the device to compute on.
         embedder: its encoder and program.
         shards: the processes that share the work on images; only the first gets results.
-        changes: a sentence if the images differ from those that it was trained and tested on; else None.
+        changes: a sentence if the images differ from those of the run's training and test; else None.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class OpenedRun:
 
     @cached_property
     def untrained(self) -> Embedder:
-        """The same parts with the initial weights of the run's seed; the CPU's random state stays as it is."""
+        """The same parts with the initial weights of the run's seed; the CPU's random state is not changed."""
         config, size = self.run.config, self.run.preprocess.size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -103,7 +103,7 @@ class OpenedRun:
             kind: the evaluation, for the error.
 
         Yields:
-            Each of them in the first process; nothing in the others, which help to compute them.
+            Each representation, in the first process; nothing in the others, which help to compute it.
 
         Raises:
             UserError: if there are no labels.

@@ -100,7 +100,7 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
         side: side in pixels.
 
     Returns:
-        The images, unlabelled, and what was done, in words.
+        The images, unlabelled, and a description of the conversion.
     """
     if isinstance(images, StreamedImages):
         same = StreamedImages(

@@ -44,7 +44,7 @@ class Shards:
         return Share(self._rank, self._world_size, together)
 
     def gathered(self, parts: Iterable[Part]) -> Iterator[Part]:
-        """Exhaust the parts of all processes; every process has to iterate to the end.
+        """Gather the parts of all processes; every process has to iterate to the end.
 
         Args:
             parts: this process's share, in order; batches may be missing.

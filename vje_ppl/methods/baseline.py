@@ -1,4 +1,4 @@
-"""What all baselines share: an encoder, a branch for each view, and a loss between the branches of two views."""
+"""The base of all baselines: an encoder, a branch for each view, and a loss between the branches of two views."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method
 from vje_ppl.networks.normalization import norm_1d
 
-#: What a branch makes of a view; the loss is between the tensors of two of them.
+#: The result of a branch for a view; the loss compares the results of two views.
 Branch = tuple[Tensor, ...]
 
 
 class BaselineTerms(NamedTuple):
-    """The loss of a baseline on a batch, and what it is made of.
+    """The loss of a baseline on a batch, and its parts.
 
     Attributes:
         loss: what an optimizer minimizes, shape (), in float32 at least.
@@ -44,11 +44,11 @@ class BaselineTerms(NamedTuple):
 
 
 class Baseline(Method):
-    """An encoder with heads of its own; a subclass says what a branch is, and what the loss of two views is.
+    """An encoder with its own heads; a subclass defines the branch of a view and the loss of two views.
 
     The loss is the mean over pairs of views. Each view goes through the network by itself, so batch statistics are per
-    view. Losses are computed in float32 at least, also under autocast. What downstream tasks see is the encoder's
-    embedding z, without the heads.
+    view. Losses are computed in float32 at least, also under autocast. Downstream tasks use the encoder's embedding z,
+    without the heads.
 
     Args:
         encoder: maps views (N, C, H, W) to embeddings (N, D), with its width as `dim`.
@@ -96,7 +96,7 @@ class Baseline(Method):
 
     @abstractmethod
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """Return what the heads make of a view and of its embedding; targets among it are detached."""
+        """Return the heads' outputs for a view and its embedding; targets are detached."""
 
     @abstractmethod
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
@@ -115,8 +115,8 @@ def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = 
     """Build linear layers, each but the last followed by normalization and ReLU.
 
     Args:
-        inputs: features that come in.
-        widths: output features of each layer; the last one's are the head's.
+        inputs: input features.
+        widths: output features of each layer; the last width is the head's.
         norm: "batch" or "group"; published heads have batch normalization.
         output_norm: whether the last layer is normalized too, without learned scale and shift.
 

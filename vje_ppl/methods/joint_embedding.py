@@ -15,8 +15,8 @@ from vje_ppl.program.objective import ObjectiveTerms, SymmetricConditionalELBO
 class JointEmbedding(ELBOModule, Method):
     """Encoder, guide, model and objective as one `torch.nn.Module`, whose `forward(*views)` returns `ObjectiveTerms`.
 
-    So distributed training wraps one thing, and logging costs no second pass. `pyro.infer.ELBOModule` itself, which
-    returns the loss alone, is what `objective(model, guide)` gives.
+    So distributed training wraps a single module, and logging needs no second pass. `objective(model, guide)` gives a
+    `pyro.infer.ELBOModule`, which returns only the loss.
 
     Args:
         model: `model(posterior, target)`.
@@ -41,12 +41,12 @@ class JointEmbedding(ELBOModule, Method):
 
     @property
     def program(self) -> JointEmbedding:
-        """Itself."""
+        """The module itself."""
         return self
 
     @property
     def bounded_scale(self) -> BoundedScale | None:
-        """What keeps the guide's scales in an interval; None for a guide without."""
+        """The module that bounds the guide's scales; None if there is none."""
         return getattr(self.guide, "bounded_scale", None)
 
     def learned_numbers(self) -> dict[str, float]:
@@ -55,7 +55,7 @@ class JointEmbedding(ELBOModule, Method):
         return {name.removeprefix("model."): float(one) for name, one in numbers.items() if one is not None}
 
     def embed(self, view: Tensor) -> Tensor:
-        """Return embeddings z of a batch of views, as the guide makes them."""
+        """Return the guide's embeddings z of a batch of views."""
         return self.guide.embed(view)
 
     def forward(self, *views: Tensor) -> ObjectiveTerms:

@@ -1,4 +1,4 @@
-"""What the training loop and the evaluation ask of a method: VJE, or one of the baselines in `vje_ppl.methods`."""
+"""The interface of a method, VJE or a baseline, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Terms(Protocol):
-    """What a method returns for a batch of views: a loss, and what an epoch's row and the watch over it need."""
+    """A method's result for a batch of views: the loss, and values for the history and the monitor."""
 
     @property
     def loss(self) -> Float[Tensor, ""]:
@@ -25,17 +25,17 @@ class Terms(Protocol):
         """Return means over the batch, each of shape (), by the name of their column."""
 
     def checked(self) -> dict[str, Tensor]:
-        """Return what has to stay finite, in the order in which it is computed, by a name for people."""
+        """Return what has to stay finite, in order of computation, by display name."""
 
 
 class Method(nn.Module, ABC):
-    """An encoder and all that it is trained with; `forward(*views)` returns `Terms`.
+    """An encoder and everything trained with it; `forward(*views)` returns `Terms`.
 
     A subclass has the encoder as `encoder`, which `trainer.compile` compiles.
 
     Attributes:
-        min_batch_size: images in a batch without which there is no loss; above 1, the method compares the images of a
-            batch, which then cannot go through it in parts (`trainer.accumulate`).
+        min_batch_size: fewest images in a batch; above 1, the method compares the images of a batch, which then cannot
+            be split into parts (`trainer.accumulate`).
         collapse_advice: what may help when embeddings collapse, after "try".
     """
 
@@ -53,7 +53,7 @@ class Method(nn.Module, ABC):
 
     @property
     def program(self) -> Any:
-        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no such program."""
+        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is not a probabilistic program."""
         return None
 
     def learned_numbers(self) -> dict[str, float]:
@@ -65,7 +65,7 @@ class Method(nn.Module, ABC):
 
         Args:
             step: the step just taken, from 0.
-            steps: steps of the whole run.
+            steps: total steps of the run.
         """
 
 
@@ -79,7 +79,7 @@ class LearnsNumber(Protocol):
 
 @runtime_checkable
 class PredictiveDensity(Protocol):
-    """A method that is no probabilistic program, and yet predicts a density of another view's embedding."""
+    """A method that predicts a density of another view's embedding without being a probabilistic program."""
 
     def surprise(self, source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """−log p(target | source) in nats, from embeddings of two views of N images."""

@@ -53,7 +53,7 @@ class SymmetricConditionalELBO(ELBO):
         detach_target: whether the target is a fixed observation, as in the paper; `False` is for ablation.
 
     Raises:
-        ValueError: for a β that is negative or not finite, or no whole number of particles of at least 1.
+        ValueError: if β is negative or not finite, or the number of particles is not a whole number of at least 1.
 
     Source: the symmetric conditional ELBO with stop-gradient targets: the paper. β ≠ 1 appears in its figure 4; more
     than two views, and the division of the loss by D, are ours.

@@ -19,7 +19,7 @@ class AmortizedGuide(PyroModule):
 
     Args:
         dim: embedding width D.
-        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
     """
 
     network: nn.Module
@@ -33,7 +33,7 @@ class AmortizedGuide(PyroModule):
         """Embed a batch of views.
 
         Args:
-            view: what the encoder takes: images (N, C, H, W), or embeddings (N, D) where there is no encoder.
+            view: the encoder's input: images (N, C, H, W), or embeddings (N, D) without an encoder.
 
         Returns:
             Embeddings z, shape (N, D); in the precision of autocast where it is on.

@@ -34,7 +34,7 @@ class ObjectiveTerms(NamedTuple):
         objective: E_q[log p(target | s)] − β KL.
         elbo: the same at β = 1, the evidence lower bound.
         log_likelihood: E_q[log p] of each observed site, by name.
-        kl: KL(q ‖ prior), at least 0 in closed form; the one term in which lower is better.
+        kl: KL(q ‖ prior), at least 0 in closed form; the only term for which lower is better.
         target: the observed embeddings z_b, shape (pairs, N, D), detached.
         scale: posterior standard deviations σ_a, shape (pairs, N, D), detached.
         latent: posterior draws, shape ([particles,] pairs, N, D), detached.
@@ -90,7 +90,7 @@ class SymmetricConditionalELBO(ELBO):
         detach_target: whether the target is a fixed observation, as in the paper; `False` is for ablation.
 
     Raises:
-        ValueError: for a β that is negative or not finite, or no whole number of particles of at least 1.
+        ValueError: if β is negative or not finite, or the number of particles is not a whole number of at least 1.
 
     Source: the symmetric conditional ELBO with stop-gradient targets: the paper. β ≠ 1 appears in its figure 4; more
     than two views, and the division of the loss by D, are ours.
@@ -169,9 +169,9 @@ class SymmetricConditionalELBO(ELBO):
     def loss_and_grads(self, model: Callable, guide: Callable, *views: Tensor) -> float:
         """Return the loss as a number, after adding its gradients; what `pyro.infer.SVI.step` calls.
 
-        Registers the parameters of model and guide first, in Pyro's parameter store unless the setting
-        `module_local_params` keeps them in their modules: those that `embed` and `infer` use are not reached through
-        `PyroModule.__call__`, which is what registers the rest.
+        First registers the parameters of model and guide, in Pyro's parameter store unless the setting
+        `module_local_params` keeps them in their modules, because `PyroModule.__call__`, which registers the others,
+        does not reach those that `embed` and `infer` use.
 
         Raises:
             ValueError: if the store holds other parameters of the same names.
@@ -219,7 +219,7 @@ def _check_views(views: tuple[Tensor, ...]) -> None:
 
 
 def _amortized(guide: Any) -> Any:
-    """Return the guide under its handlers, which must have what the objective calls before it runs the program."""
+    """Return the guide under its handlers, and check that it has the methods that the objective calls."""
     guide = poutine.unwrap(guide)
     missing = [name for name in ("embed", "infer") if not callable(getattr(guide, name, None))]
     if missing:
@@ -231,7 +231,7 @@ def _amortized(guide: Any) -> Any:
 
 
 def _stack(posteriors: list[Any]) -> Any:
-    """Return one posterior with a leading dimension of pairs: tensors are stacked, anything else is the first's.
+    """Return one posterior with a leading dimension of pairs: tensors are stacked, other values are those of the first.
 
     Numbers come out in float32 at least, whatever precision the guide computed them in.
     """

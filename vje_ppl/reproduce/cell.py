@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What it is, in words."""
+        """A description in words."""
         swept = [f"{key.rpartition('.')[2]} {value}" for key, value in self.point.items()]
         return ", ".join([self.block, self.variant, *swept, f"seed {self.seed}"])
 

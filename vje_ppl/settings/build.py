@@ -1,4 +1,4 @@
-"""From a configuration to objects: Hydra's instantiation, offering each part what it asks for."""
+"""Building objects from a configuration: Hydra's instantiation, with arguments offered to each part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from vje_ppl.settings.argument_types import first_mismatch
 from vje_ppl.settings.groups import METHOD, PROGRAM, method_name
 from vje_ppl.settings.identity import new_addresses
 
-#: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
+#: Only these packages may be named by a configuration from elsewhere: the rest of vje_ppl has side effects, such as
+#: loading another run.
 _PARTS = tuple(
     f"vje_ppl.{place}"
     for place in (
@@ -32,7 +33,7 @@ _PARTS = tuple(
     )
 )
 
-#: By the name of a part of the configuration: where else that one may come from.
+#: Further packages that a part of the configuration may come from, by the part's name.
 _ELSEWHERE = {"optimizer": ("torch.optim",)}
 
 
@@ -40,13 +41,12 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
     """Instantiate a part of the configuration.
 
     Each `_target_`, at any depth, whose constructor has a parameter named in `offered` gets that value, unless the
-    configuration sets it. So a prior that declares `dim` gets the embedding width, and one that does not is none the
-    wiser.
+    configuration sets it. So a prior that declares `dim` gets the embedding width.
 
     Args:
         config: a node with `_target_`.
         part: the node's key, for messages.
-        trust_targets: whether targets other than the parts in `vje_ppl` may be imported and called. A configuration is
+        trust_targets: whether targets other than the parts in `vje_ppl` may be imported and called, which runs their
             code.
         **offered: values by parameter name.
 
@@ -69,7 +69,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         return extended
     try:
         built = hydra.utils.instantiate(extended, _convert_="all")  # parts get plain lists and dicts
-        _refuse_infinities(node, part)  # a part that refuses one itself says more
+        _refuse_infinities(node, part)  # a part's own error is more specific
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -191,7 +191,7 @@ def _refuse_infinities(node: Any, path: str) -> None:
     """Refuse infinities and NaN in a configuration, except where they are a parameter's default.
 
     Raises:
-        UserError: for the first that is.
+        UserError: for the first such value.
     """
     if isinstance(node, float) and not math.isfinite(node):
         raise UserError(f"{path} expects a finite number, got {node}.")
@@ -226,7 +226,7 @@ def _locate(target: Any, path: str, trust_targets: bool) -> Any:
             f"{path}._target_ expects something importable, got {target!r}: {_first_line(error.__cause__ or error)}; "
             "run from the folder that holds the module, or install it."
         ) from error
-    # The name may lead through one of our modules to what that module imports, so where it was defined counts.
+    # A name may lead through one of our modules to something that the module imports, so check where it was defined.
     if not trust_targets and not (
         isinstance(located, type | FunctionType)
         and "." not in located.__qualname__  # not through a class

@@ -19,8 +19,8 @@ class Check:
     """What an option expects; `first | second` accepts either.
 
     Attributes:
-        words: what is expected, for the error.
-        accepts: whether a value is that.
+        words: the expectation, for the error.
+        accepts: whether a value meets it.
     """
 
     words: str
@@ -70,7 +70,7 @@ def check_table(config: DictConfig, table: Mapping[str, Check]) -> None:
 
 
 def check_names(key: str, wanted: Sequence[Any], known: Iterable[str]) -> None:
-    """Raise a UserError if a list is empty, or holds a name that is not known."""
+    """Raise a UserError if a list is empty or holds an unknown name."""
     known = list(known)
     if not known:
         raise UserError(f"{key} has no valid values here; leave it out.")
@@ -90,12 +90,12 @@ def check_run(run: Any, instead: str = "") -> None:
 
 
 def is_whole(value: Any) -> bool:
-    """Return whether a value is an int and no bool."""
+    """Return whether a value is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is an int or a float, NaN and infinities included, and no bool."""
+    """Return whether a value is an int or a float, NaN and infinities included, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

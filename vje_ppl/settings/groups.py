@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 METHOD, VJE = "method", "vje"
 
 
-#: The groups of VJE's probabilistic program, which baselines have no use for.
+#: The groups of VJE's probabilistic program, which baselines do not use.
 PROGRAM = ("model", "prior", "likelihood", "guide", "objective")
 
 
 def method_name(config: Mapping[str, Any]) -> str:
-    """Return the method of a configuration, as `method=...` names it; of a user's own, the class."""
+    """Return the method of a configuration, as `method=...` names it; for a user's own method, the class."""
     node = config.get(METHOD)
     target = node.get("_target_") if isinstance(node, Mapping) else None
     if target is None:

@@ -1,4 +1,4 @@
-"""What makes two configurations the same run: its name, and what keeps it from going on under another one."""
+"""The identity of a run: its default name, and the differences of configurations that prevent resuming."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Keys that say where and on what a run happens, not what comes out of it.
+#: Keys that affect where a run happens, but not its result.
 WITHOUT_EFFECT = frozenset(
     {
         "run",
@@ -23,12 +23,12 @@ WITHOUT_EFFECT = frozenset(
         "trainer.accumulate",
         "trainer.progress",
         "trainer.checkpoint_every",
-        "trainer.on_nonfinite",  # a run that stops for it goes on with the other
+        "trainer.on_nonfinite",  # a run that stopped on it can resume with the other value
     }
 )
 
-#: Keys that came after the first version, with the value at which a run is what it was without them. There they do not
-#: count, so that an older run keeps its name, goes on, and is not computed again.
+#: Keys that were added after the first version, with the value that reproduces runs without them. At that value they
+#: are ignored, so that an older run keeps its name, can be resumed, and is not computed again.
 ADDED: dict[str, Any] = {"hold_out": 0, "data.bits": None}
 
 #: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
@@ -48,7 +48,7 @@ def new_address(target: str) -> str:
 
 
 def new_addresses(node: Any) -> Any:
-    """Replace the addresses of all moved parts in a configuration, or a part of it."""
+    """Replace the addresses of all moved parts in a configuration or a part of it."""
     if isinstance(node, list):
         return [new_addresses(item) for item in node]
     if not isinstance(node, Mapping):
@@ -67,8 +67,7 @@ def first_address(target: str) -> str:
 def config_digest(resolved: Mapping[str, Any]) -> str:
     """Return the eight hexadecimal characters of SHA-256 that name a configuration by what it computes.
 
-    Devices, paths and other keys in `WITHOUT_EFFECT` do not count, nor those in `ADDED` at the value there, nor the
-    order of keys.
+    Keys in `WITHOUT_EFFECT` (devices, paths), keys in `ADDED` at the value there, and the order of keys are ignored.
     """
     return hashlib.sha256(canonical_json(with_effect(resolved)).encode()).hexdigest()[:8]
 
@@ -79,7 +78,7 @@ def default_name(resolved: Mapping[str, Any], name: str) -> str:
 
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return what would change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
+    """Return the differences that change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
 
     A key that one side lacks is `(absent)` there.
     """
@@ -121,7 +120,7 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def canonical_json(value: Any) -> str:
     """Return text that is the same for configurations that compute the same, whatever the order and spelling of keys.
 
-    It never changes: a part that has moved stands in it under its first address.
+    It never changes: a moved part appears under its first address.
     """
     return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
 

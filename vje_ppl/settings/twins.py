@@ -24,7 +24,7 @@ def twin_name(target: str) -> str:
     """Return the dotted path of the twin of a class or function.
 
     Raises:
-        UserError: for something outside `vje_ppl.models`, `vje_ppl.guides` and `vje_ppl.distributions`.
+        UserError: for a class or function outside `vje_ppl.models`, `vje_ppl.guides` and `vje_ppl.distributions`.
     """
     for home, port in HOMES.items():
         if target.startswith(home):
@@ -39,7 +39,7 @@ def twin(part: type) -> Any:
     """Return the twin of a class.
 
     Raises:
-        UserError: if it has none.
+        UserError: if it has no twin.
     """
     return _twin_of(f"{part.__module__}.{part.__qualname__}")
 
@@ -91,7 +91,7 @@ def _renamed(node: Any) -> Any:
     """Replace every target of a configuration by its twin.
 
     Raises:
-        UserError: if one has none.
+        UserError: if a target has no twin.
     """
     if isinstance(node, Mapping):
         if "_target_" in node:

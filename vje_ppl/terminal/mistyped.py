@@ -1,4 +1,4 @@
-"""Arguments of the command line that cannot be read, each with a sentence that says what to type instead."""
+"""Errors for command-line arguments that cannot be parsed, each with what to type instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from vje_ppl.errors import UserError, printable
 from vje_ppl.terminal.text_keys import LISTS, groups, options, parsed, quote_text, quoted, split, text_keys
 
-#: Commands that can run several times in a row, over values that commas separate.
+#: Commands that can sweep over comma-separated values.
 SWEEPING = frozenset({"train", "evaluate", "reproduce"})
 
 #: An argument whose key is well formed: `key=`, `+group/key=`, `~key`.
@@ -37,7 +37,7 @@ def read_arguments(arguments: Sequence[str], command: str) -> list[str]:
         The arguments for Hydra.
 
     Raises:
-        UserError: for the first argument that cannot be read.
+        UserError: for the first argument that cannot be parsed.
     """
     typed, sweep = _overrides(arguments)
     may_sweep = sweep or any(one.startswith("hydra.mode=") for one in typed)

@@ -1,4 +1,4 @@
-"""Keys whose values are text, such as a name or a path, and keep what was typed."""
+"""Keys whose values are text, such as names and paths, which are kept as typed."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def parsed(argument: str) -> Override | None:
 
 @cache
 def defaults(command: str) -> DictConfig:
-    """Return the configuration file of a command, without what its groups add."""
+    """Return the configuration file of a command, without its groups."""
     return _read(resources.files(CONFIGS) / f"{command}.yaml")
 
 

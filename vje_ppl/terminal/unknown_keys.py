@@ -1,4 +1,4 @@
-"""Keys and options that a configuration does not have, each with a sentence that says what to type instead."""
+"""Errors for unknown keys and options, each with what to type instead."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ OPEN = frozenset({"sources", "train", "evaluate", "uncertainty.corruptions"})
 
 
 def check_keys(config: DictConfig, command: str) -> None:
-    """Refuse overrides that delete keys, replace a mapping by a value, or add a key that nothing reads.
+    """Refuse overrides that delete keys, replace a mapping by a value, or add an unknown key.
 
     Args:
         config: the composed configuration.
         command: its name.
 
     Raises:
-        UserError: for the first one.
+        UserError: for the first such override.
     """
     _check_shape(config, _own(command), "")
     written = OmegaConf.to_yaml(config, resolve=False)
@@ -112,7 +112,7 @@ def _is_part(node: DictConfig) -> bool:
 
 
 def _has(config: DictConfig | None, name: str) -> bool:
-    """Return whether a dotted key is there, even as null; always true of None, an option that we do not bring."""
+    """Return whether a dotted key exists, even as null; always true for None, a user's own option."""
     node: Any = config
     for key in name.split(".") if config is not None else ():
         if not isinstance(node, DictConfig) or node._is_none():

@@ -39,7 +39,7 @@ class TrainingLoop:
 
     Args:
         fabric: a launched Fabric.
-        module: encoder, and all that it is trained with; moved to the device here.
+        module: the encoder and everything trained with it; moved to the device here.
         batches: augmented training batches.
         knn: k-NN evaluation, or None for data without labels.
         folder: the run folder; only the first process writes to it.
@@ -259,7 +259,7 @@ class TrainingLoop:
         """Resume from a state.
 
         Raises:
-            UserError: if it is another architecture's.
+            UserError: if it belongs to another architecture.
         """
         try:
             self._plain.load_state_dict(state["module"])

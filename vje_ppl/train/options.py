@@ -1,4 +1,4 @@
-"""The options of `python -m vje_ppl.train`, checked before any work is done."""
+"""Checks of the options of `python -m vje_ppl.train`, before any work."""
 
 from __future__ import annotations
 

@@ -44,11 +44,11 @@ class Session:
 
     Attributes:
         config: the composed configuration of `configs/train.yaml`.
-        resolved: the same in plain containers, without interpolations.
+        resolved: the configuration in plain containers, without interpolations.
         data: the images.
         fingerprint: a digest of each part of the data, as the first process computed it.
         augment: how views are made.
-        module: encoder, and all that it is trained with.
+        module: the encoder and everything trained with it.
         fabric: the devices and processes.
         folder: the run folder, locked by the first process.
     """
@@ -129,7 +129,7 @@ class Session:
         )
 
     def _description(self) -> dict[str, Any]:
-        """Return facts about the run for every checkpoint."""
+        """Return facts about the run, stored in every checkpoint."""
         return {
             "config": self.resolved,
             "versions": versions(*PACKAGES),

@@ -15,7 +15,7 @@ from vje_ppl.errors import UserError
 def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, folder: str, download: bool) -> T:
     """Read a data set, or say what is missing and how to get it.
 
-    Processes that are to download the same one wait for the first of them, and then find its files.
+    Of several processes that would download the same data set, the first does, and the others wait for it.
 
     Args:
         read: reads the data set, after downloading it if its argument is true.

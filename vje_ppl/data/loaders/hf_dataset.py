@@ -26,7 +26,7 @@ class TableCell(StoredFile):
 
     Args:
         table: the data set, of one column, whose images are not decoded.
-        row: which row.
+        row: the row.
     """
 
     def __init__(self, table: Any, row: int) -> None:
@@ -48,7 +48,7 @@ class TableCells(NamedFiles):
 
     Args:
         table: as in `TableCell`.
-        rows: which rows, [N].
+        rows: the rows, [N].
     """
 
     def __init__(self, table: Any, rows: Int64[np.ndarray, " N"]) -> None:
@@ -91,25 +91,25 @@ def hf_dataset(
     only_class: str | int | None = None,
     bits: int | None = None,
 ) -> ImageData:
-    """Open what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; nothing is downloaded, no script is run.
+    """Open a folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`, without downloads or scripts.
 
-    Images stay encoded in the table, of which the library reads any row at any time; workers decode them as they do
-    files. So images are numbered and shuffled like any others.
+    Images stay encoded in the table, whose rows have random access; workers decode them like files. So images are
+    numbered and shuffled like any others.
 
     Args:
         root: the folder.
-        train: the split to train on, where there are several.
-        test: the split to test on; None: that of `test` or else of `val`, however spelled, the first with labels; else
-            a share of each class is held out.
-        label: the column of labels; None: the only one of class labels.
+        train: the split to train on, if there are several.
+        test: the split to test on; None: the first of `test` and `val`, in any usual spelling, that has labels; without
+            such a split, a share of each class is held out.
+        label: the column of labels; None: the only column of class labels.
         subset: number of training images to keep; None: all.
-        on_error: `raise` or `skip`: what to do about images that cannot be used.
+        on_error: `raise` or `skip`: what to do with unusable images.
         workers: decoding processes, for images that are not held in memory.
         test_fraction: share of each class to hold out where there is no test split, in (0, 1).
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
-        channels: 1 (grey) or 3 (RGB): what the images are converted to.
+        channels: 1 (grey) or 3 (RGB), to which the images are converted.
         memory_mb: how many megabytes of pixels may be held in memory.
-        only_class: train on the images of one class alone, by name or number; None: on all classes.
+        only_class: train on a single class, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if importlib.util.find_spec("datasets") is None:

@@ -35,22 +35,22 @@ def image_folder(
 ) -> ImageData:
     """Find the images below a folder.
 
-    The folder holds images, or a folder of images per class, or `train` and perhaps `test` (or `val`), each of one of
-    these two forms and spelled as `Training`, `test_set` or the like; of `test` and `val`, the former is tested on,
-    unless it alone has no labels. Without a test folder, labelled images are split by their names, so that each stays
-    on its side when others come; unlabelled ones are all trained on. Where `train` holds a single folder and `test` one
-    of the same name beside others, as sets for inspection do, the test images of the others are anomalies.
+    The folder holds images, or a folder of images per class, or `train` and perhaps `test` (or `val`) folders of either
+    form, also spelled as `Training`, `test_set` and so on. If there are both `test` and `val`, `test` is used, unless
+    only `val` has labels. Without a test folder, labelled images are split by their names, so that adding images moves
+    none to the other side; unlabelled images are all used for training. If `train` holds a single folder, and `test` a
+    folder of the same name beside others, as in data sets for inspection, the test images of the others are anomalies.
 
     Args:
         root: the folder.
         subset: number of training images to keep; None: all.
-        on_error: `raise` or `skip`: what to do about files that cannot be used.
+        on_error: `raise` or `skip`: what to do with unusable files.
         workers: decoding processes, for images that are not held in memory.
         test_fraction: share of each class to hold out where there is no test folder, in (0, 1).
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
-        channels: 1 (grey) or 3 (RGB): what the images are converted to.
+        channels: 1 (grey) or 3 (RGB), to which the images are converted.
         memory_mb: how many megabytes of pixels may be held in memory.
-        only_class: train on the images of one class alone, by name or number; None: on all classes.
+        only_class: train on a single class, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if root is None:
@@ -87,7 +87,7 @@ def image_data(
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
     if bank is not None and bank.labels is not None and len(bank.labels.unique()) == 1:
-        bank = None  # a single class has nothing to be told from
+        bank = None  # k-NN needs several classes
     chosen = select_class(train_images, only_class)
     said = (*notes, *_without_test_images(train, test))
     return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes, said)
@@ -146,7 +146,7 @@ def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
 
 
 def _check_classes(found: FoundImages, opened: ImageSet) -> None:
-    """Refuse a class of which every image was skipped; of images that are streamed, none is as yet."""
+    """Refuse a class whose images were all skipped; streamed images have not been read yet."""
     if found.labels is None or opened.labels is None or found.classes is None:
         return
     lost = sorted(set(found.labels.tolist()) - set(opened.labels.tolist()) - {UNLABELLED})
@@ -168,7 +168,7 @@ def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, Fou
 def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:
     """Label training images of a single class by the classes of the test images; None if that does not apply.
 
-    So images for inspection lie: `train/good`, `test/good`, `test/broken`.
+    Data sets for inspection have this form: `train/good`, `test/good`, `test/broken`.
     """
     name = train.classes[0] if train.classes is not None and len(train.classes) == 1 else train.only_folder
     if name is None or test.classes is None or name not in test.classes or len(test.classes) == 1:

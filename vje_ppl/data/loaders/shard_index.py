@@ -1,4 +1,4 @@
-"""Where the images of WebDataset shards lie inside the tar files, with the text of their labels."""
+"""An index of the images in WebDataset shards: their places in the tar files and their labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vje_ppl.data.loaders.labels import UNLABELLED
 from vje_ppl.data.loaders.left_out import LeftOut
 from vje_ppl.errors import UserError
 
-#: Version of the rule that finds samples; an index of another version is rebuilt.
+#: Version of the rule that finds samples; an index with another version is rebuilt.
 _RULE = 2
 
 
@@ -88,12 +88,12 @@ class ShardMembers(NamedFiles):
 
 
 def shard_index(folder: Path, shards: list[str], label: str) -> dict[str, np.ndarray]:
-    """Return the index of shards, stored beside them by an earlier run, or made now and stored for the next.
+    """Return the index of shards: an earlier run's, or a new index, which is stored beside the shards.
 
     Args:
         folder: the folder of the shards.
         shards: the tar files.
-        label: the extension of the files that hold labels.
+        label: the extension of label files.
 
     Returns:
         Arrays by name: `shard`, `offset`, `size`, `name` and `label` with a row for each image; `lost`, the labels of

@@ -16,7 +16,7 @@ from vje_ppl.errors import UserError
 
 
 class RandomAffine(Filter):
-    """Rotates, rescales and shifts the content of an image about its centre; what comes in from outside is black.
+    """Rotates, rescales and shifts an image about its centre; pixels from outside it are black.
 
     Each amount is uniform in its interval. Interpolation is bilinear.
 

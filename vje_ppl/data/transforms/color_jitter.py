@@ -26,8 +26,8 @@ class ColorJitter(ColorTransform):
 
     Args:
         brightness: largest relative change, non-negative.
-        contrast: likewise, towards or from the image's mean grey.
-        saturation: likewise, towards or from each pixel's grey.
+        contrast: largest relative change, towards or from the image's mean grey.
+        saturation: largest relative change, towards or from each pixel's grey.
         hue: largest shift in turns of the colour circle, in [0, 0.5].
         p: probability that an image is changed at all.
     """
