@@ -53,7 +53,7 @@ class Method(nn.Module, ABC):
 
     @property
     def program(self) -> Any:
-        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is not a probabilistic program."""
+        """A `JointEmbedding`, guide and model over the embeddings; None if the method is not a program."""
         return None
 
     def learned_numbers(self) -> dict[str, float]:
