@@ -70,6 +70,6 @@ class DiagonalNormal(AmortizedGuide):
     def forward(
         self, posterior: DiagonalNormalPosterior, target: Float[Tensor, "*batch N D"] | None = None
     ) -> Float[Tensor, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with pyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return pyro.sample("latent", posterior.distribution())

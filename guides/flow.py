@@ -62,11 +62,11 @@ class Flow(AmortizedGuide):
         s = μ + σ f(ε; μ),    x = μ + σ ε the base's draw,    ε ~ Normal(0, I)
         log q(s) = log Normal(ε; 0, I) − Σ log σ − log |det ∂f/∂ε|
 
-    f is a `CouplingFlow` with one set of parameters for all images; each image tells it where it is by its μ, so that
+    f is a `CouplingFlow` with one set of parameters for all images; it depends on the image through μ, so that
     the correlations differ from image to image. It starts near the identity, where the guide is the diagonal Normal.
 
     **`mean` and `scale` are the base's**, and so is the scale that the likelihood shares. Where the moments of the
-    posterior itself are asked for, as by `vje_ppl.load(...).embed`, they are Monte Carlo estimates (see
+    posterior itself are requested, as by `vje_ppl.load(...).embed`, they are Monte Carlo estimates (see
     `FlowPosterior.moments`).
 
     The KL has no closed form and comes from the draws; gradients are pathwise, through draw and log-density.
@@ -109,6 +109,6 @@ class Flow(AmortizedGuide):
     def forward(
         self, posterior: FlowPosterior, target: Float[Tensor, "*batch N D"] | None = None
     ) -> Float[Tensor, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with pyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return pyro.sample("latent", posterior.distribution())

@@ -30,7 +30,7 @@ class LowRankNormalPosterior:
 
         W_j = scale_j w_j / sqrt(1 + ‖w_j‖²),    d_j = scale_j / sqrt(1 + ‖w_j‖²)
 
-    so that `scale_j = sqrt(‖W_j‖² + d_j²)`, the marginal standard deviation, whatever the loadings are. Features j and
+    so that `scale_j = sqrt(‖W_j‖² + d_j²)`, the marginal standard deviation, for any loadings. Features j and
     k are correlated by `w_j·w_k / sqrt((1 + ‖w_j‖²)(1 + ‖w_k‖²))`.
 
     Attributes:
@@ -111,6 +111,6 @@ class LowRankNormal(AmortizedGuide):
     def forward(
         self, posterior: LowRankNormalPosterior, target: Float[Tensor, "*batch N D"] | None = None
     ) -> Float[Tensor, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with pyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return pyro.sample("latent", posterior.distribution())

@@ -1,4 +1,4 @@
-"""From one scale a feature to one scale an image."""
+"""From a scale per feature to a scale per image."""
 
 from __future__ import annotations
 

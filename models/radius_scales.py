@@ -13,7 +13,7 @@ def unit(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"])
     """Return a constant scale of 1, in units of the embedding. Ours.
 
     Args:
-        direction: unit vectors ŝ, shape (..., D), with a leading dimension where there are several particles.
+        direction: unit vectors ŝ, shape (..., D), with a leading dimension for several particles.
         scale: standard deviations, shape (..., D).
 
     Returns:
@@ -26,7 +26,7 @@ def projected(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch
     """Return the standard deviation along ŝ for standard deviations of features: `sqrt(Σ_j ŝ_j² σ_j²)`. Ours.
 
     Args:
-        direction: unit vectors ŝ, shape (..., D), with a leading dimension where there are several particles.
+        direction: unit vectors ŝ, shape (..., D), with a leading dimension for several particles.
         scale: standard deviations σ, shape (..., D).
 
     Returns:

@@ -1,4 +1,4 @@
-"""Reading and writing of whole files, and sentences for what goes wrong.
+"""Reading and writing of whole files, and sentences for errors.
 
 A file is written under another name and then renamed, so that no reader sees half a file, even after a kill.
 """
@@ -20,7 +20,7 @@ from vje_ppl.errors import UserError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that, at any moment, `path` holds either what it held before or all of `data`.
+    """Write a file so that, at any moment, `path` holds either its old content or all of `data`.
 
     Only one process at a time may write a path.
 
@@ -93,7 +93,7 @@ def read_json(path: Path, remedy: str = "move it away") -> dict[str, Any] | None
     """Read a JSON file that holds a mapping; None if there is no file.
 
     Raises:
-        UserError: if it cannot be read, or holds anything else.
+        UserError: if it cannot be read, or does not hold a mapping.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What the probabilistic program adds to a training step, and what a training step adds to its encoder."""
+"""The cost of the probabilistic program in a training step, and of a training step beyond its encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIDE, CHANNELS = 32, 3
 
 
 class GivenPosteriors(nn.Module):
-    """A guide whose posteriors are given, so that nothing but the probabilistic program is left to time."""
+    """A guide whose posteriors are given, so that only the probabilistic program is timed."""
 
     def __init__(self, guide: nn.Module, posteriors: list[Any]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def training_pieces(config: DictConfig, fabric: Fabric) -> dict[str, Callable[[]
 
 
 def random_batches(config: DictConfig, device: torch.device, images: int = 10_000) -> TrainingBatches:
-    """Return augmented batches of random images of CIFAR's size; what the pixels are does not change what they cost."""
+    """Return augmented batches of random images of CIFAR's size; the pixels do not affect the cost."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, CHANNELS, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     augment = build_augment(config, CHANNELS, SIDE)

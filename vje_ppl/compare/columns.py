@@ -88,7 +88,7 @@ def _value(row: Leaves, key: str) -> str | None:
 
 
 def _follows(rows: Sequence[Leaves], key: str) -> bool:
-    """Return whether the value of a key, or its presence, follows from that of a key which it depends on."""
+    """Return whether the value or the presence of a key follows from a key that it depends on."""
     choices = ["data"] if _group(key) == "augment" else []
     if len({_value(row, key) for row in rows if key in row}) == 1:
         parts = _display(key).split(".")

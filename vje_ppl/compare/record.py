@@ -34,7 +34,7 @@ class Record:
         leaves: `config` by dotted keys, with the name of the method, and with the data set's name and number of images
             where the run recorded them.
         metrics: final figures by name; None where the run has none or it is not finite.
-        images: a digest of the images that it learned from; None for an older run.
+        images: a digest of the training images; None for an older run.
     """
 
     path: Path
@@ -56,7 +56,7 @@ def read_record(path: Path, name: str) -> Record:
 
     Args:
         path: its folder.
-        name: what to call it.
+        name: its name.
 
     Raises:
         UserError: if the run is unfinished or damaged, or if the folder is not a run of `vje_ppl.train`.
@@ -109,7 +109,7 @@ def _data(record: Record) -> str:
 
 
 def _named(flat: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the data set's name under `data`, since the loader's class does not tell folders of images apart."""
+    """Put the data set's name under `data`, since the loader's class does not distinguish folders of images."""
     loader = flat.pop("data._target_", None)
     data = metrics.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("name"), str) and is_whole(data.get("images")):

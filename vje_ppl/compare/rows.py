@@ -1,4 +1,4 @@
-"""The rows of a comparison: runs that differ in the seed alone share a row."""
+"""The rows of a comparison: runs that differ only in the seed share a row."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list
 
     Args:
         records: the runs.
-        aggregate: whether runs that differ in the seed alone share a row.
+        aggregate: whether runs that differ only in the seed share a row.
 
     Returns:
         The rows; and pairs of a run that repeats the setting and the seed of an earlier run, and that earlier run. When

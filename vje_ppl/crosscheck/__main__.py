@@ -1,4 +1,4 @@
-"""python -m vje_ppl.crosscheck: show that Pyro, NumPyro and a third oracle agree, or name the row where they do not."""
+"""python -m vje_ppl.crosscheck: show that Pyro, NumPyro and a third oracle agree, or name the rows that fail."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ NEAR_ZERO = 1e-10
 #: Degrees of freedom that every width meets; the log-gamma's two branches meet at 32.
 DFS = (SMALLEST_DF, 0.5, 1.0, 2.0, 5.0, 30.0, 31.9, 32.1, 1e3, LARGEST_DF)
 
-#: The weight of the KL in the symmetric objective; neither 0 nor 1, so that a forgotten one shows.
+#: The weight of the KL in the symmetric objective; neither 0 nor 1, so that a forgotten weight shows.
 BETA = 0.3
 
 
@@ -30,15 +30,15 @@ class Cases:
         embedding: embeddings, shape (2, N, D).
         noise: standard normal noise of the posterior draw, shape (2, N, D).
         latent: mean + scale · noise, for the sites on their own, shape (2, N, D).
-        df: degrees of freedom of the direction, one a direction of the pair and image, shape (2, N).
-        radius_df: those of the radius, shape (2, N).
-        log_scale: logarithm of a scale that all images share, shape (D,).
+        df: degrees of freedom of the direction, per direction of the pair and image, shape (2, N).
+        radius_df: degrees of freedom of the radius, shape (2, N).
+        log_scale: logarithm of a scale shared by all images, shape (D,).
         loc: locations for the densities on their own, shape (N, D).
         target: values for them, shape (N, D).
         radius_loc: locations for the univariate density, shape (N,).
         radius_scale: scales for it, shape (N,).
         radius_target: values for it, shape (N,).
-        cotangent: what the gradient of the polar direction is projected on, shape (N, D).
+        cotangent: the vector that the gradient of the polar direction is projected on, shape (N, D).
     """
 
     mean: Float[np.ndarray, "2 N D"]

@@ -1,7 +1,7 @@
-"""The third oracle: closed forms of every value and gradient, written once more and by hand.
+"""The third oracle: closed forms of every value and gradient, derived independently by hand.
 
-All runs in extended precision. Each result carries the magnitude of what its formula adds up (`Rounded`), against which
-errors are measured.
+All runs in extended precision. Each result carries the magnitude of the terms of its formula (`Rounded`), relative to
+which errors are measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the densities integrate to over the space where their observations live, by quadrature."""
+"""Integrals of the densities over the space of their observations, by quadrature."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _ISOTROPIC_WIDTHS = (16, 128, 512)
 
 @dataclass
 class Integral:
-    """A row: what a density integrates to over a space, over several parameters.
+    """A row: the integrals of a density over a space, for several parameters.
 
     Attributes:
         density: its name.
-        space: what it is integrated over.
+        space: the domain of integration.
         cases: number of parameter settings.
         lowest: smallest log integral, nats.
         highest: largest.
-        expected: what it should be: `one`, or the name of a closed form.
+        expected: the expected value: `one`, or the name of a closed form.
         error: largest absolute error of the log integral.
     """
 
@@ -55,7 +55,7 @@ class Integral:
 
     @property
     def passed(self) -> bool:
-        """Whether every integral is what it should be."""
+        """Whether every integral has the expected value."""
         return self.error <= TOLERANCE
 
     def as_dict(self) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _over_sphere() -> list[Integral]:
 
 
 def tangent_student_t(df: float, dim: int, scale: float, reference: bool) -> float:
-    """Log of what the tangent plane's Student-t of one scale integrates to on the unit sphere, by quadrature."""
+    """Log of the integral of the tangent plane's Student-t of a single scale over the unit sphere, by quadrature."""
     loc, scales = _tensor(np.eye(dim)[0]), torch.full((dim,), scale, dtype=torch.float64)
     log_density = _log_density(TangentStudentT(df, loc, scales, reference))
     return log_integral_over_sphere(log_density, dim, scale, to_antipode=True)

@@ -1,4 +1,4 @@
-"""What NumPyro and JAX say about the cases."""
+"""The values of NumPyro and JAX for the cases."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from vje_ppl.numpyro_port.priors.standard_normal import StandardNormal
 from vje_ppl.numpyro_port.radius import StudentTRadius
 from vje_ppl.numpyro_port.vje import VJE
 
-#: No draw depends on it: every latent is given.
+#: No draw depends on this key: every latent is given.
 _KEY_SEED = 0
 
-#: Each function runs once, so the time goes into compiling it.
+#: Each function runs once, so compilation dominates.
 _COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
-#: What the program is differentiated by.
+#: The arguments that the program is differentiated by.
 _ARGUMENTS = ("latent", "loc", "scale", "target", "df", "radius_df", "log_scale")
-#: What of it is differentiated.
+#: The values that are differentiated.
 _VALUES = (q.PRIOR, q.GUIDE, q.DIRECTION, q.RADIUS, q.KL, *q.ELBO, q.OBJECTIVE)
 
-#: NumPyro's stack of handlers is one for all threads, so only compilation may run at the same time.
+#: All threads share NumPyro's stack of handlers, so only compilation may run concurrently.
 _TRACING = threading.Lock()
 
 
@@ -53,7 +53,7 @@ def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np
 
 
 def _evaluate(function: Callable, cases: Cases, device: str) -> Any:
-    """Compile and run on a device, in the dtype of the cases; JAX's global settings stay as they are."""
+    """Compile and run on a device, in the dtype of the cases; JAX's global settings are not changed."""
     with jax.enable_x64(cases.mean.dtype == np.float64), jax.default_device(jax.devices(device)[0]):
         inputs = {name: jnp.asarray(array) for name, array in cases.arrays().items()}
         with _TRACING:

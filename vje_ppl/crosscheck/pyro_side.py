@@ -1,4 +1,4 @@
-"""What Pyro and torch say about the cases."""
+"""The values of Pyro and torch for the cases."""
 
 from __future__ import annotations
 
@@ -131,11 +131,11 @@ def objective_terms(
 
 
 class GivenPosteriors:
-    """A guide whose views are embeddings and whose posteriors are given, one a view in order.
+    """A guide whose views are embeddings and whose posteriors are given, one per view in order.
 
     Args:
         guide: declares the latent site.
-        posteriors: what `infer` returns, call by call.
+        posteriors: the results of `infer`, call by call.
     """
 
     def __init__(self, guide: Any, posteriors: Sequence[Any]) -> None:
@@ -156,10 +156,10 @@ class GivenPosteriors:
 
 
 class GivenLatent(Messenger):
-    """Within it, the site "latent" is drawn as a given value, through which gradients flow; it is not observed.
+    """A context in which the site "latent" is drawn as a given value, through which gradients flow; it is not observed.
 
     Args:
-        value: what the guide draws, with the site's full shape.
+        value: the guide's draw, with the site's full shape.
     """
 
     def __init__(self, value: Tensor) -> None:

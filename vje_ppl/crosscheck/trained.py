@@ -84,8 +84,8 @@ def certify(
 
     Args:
         folder: the run folder.
-        images: how many images, at most.
-        precisions: `float64`, `float32` or both: of the objective; the embeddings are float32 as they come.
+        images: number of images, at most.
+        precisions: `float64`, `float32` or both, for the objective; the embeddings are float32.
         seed: of the augmentation and the posterior draw.
         device: torch's.
         jax_device: JAX's.
@@ -232,7 +232,7 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
 
 
 def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str, str] | None:
-    """ν of both sites and the names of direction and radius scale; None for what the closed form does not know."""
+    """ν of both sites and the names of direction and radius scale; None for other parts than the closed form covers."""
     if type(likelihood.radius) is not StudentTRadius:
         return None
     names = []

@@ -35,7 +35,7 @@ class TrainingBatch:
     """One process's share of a global batch.
 
     Attributes:
-        step: global step: the steps of all epochs before, plus the place in this one.
+        step: global step: the steps of all epochs before, plus the place in the present epoch.
         index: the images' places in the set, [n].
         views: V batches of views, each [n, C, size, size], normalized.
         wait_s: seconds spent waiting for the images: indexing, decoding, moving to the device.

@@ -124,7 +124,7 @@ def read_cuts(
         with _naming(path):
             if image is opened:
                 draft = opened.draft(_MODES[channels], (int(width / reduction), int(height / reduction)))
-                # Not the ratio of the sizes, in which the last pixel counts as a whole one.
+                # Not the ratio of the sizes, which counts the last pixel as whole.
                 decoded_share = 1.0 if draft is None else draft[1][2] / width
             image = _converted(image, channels, levels)
             return np.stack([_cut(image, box, size, decoded_share) for box in boxes])

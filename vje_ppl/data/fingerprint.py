@@ -26,7 +26,7 @@ MOST_PIXELS = 1 << 28  # bytes read of a set in memory, evenly spread
 
 
 class NamedFiles(ImageFiles):
-    """Image files inside larger ones whose names and sizes are known without reading them."""
+    """Image files inside larger files whose names and sizes are known without reading them."""
 
     @abstractmethod
     def keys(self) -> UInt64[np.ndarray, " N"]:

@@ -14,7 +14,7 @@ from PIL import Image
 _COMMON = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
 #: Formats that Pillow recognizes but that are not read: for some it runs another program (EPS:
-#: Ghostscript) or asks the system (WMF, on Windows alone), for others it has no decoder.
+#: Ghostscript) or the system (WMF, only on Windows), for others it has no decoder.
 _NOT_READ = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
 
 

@@ -105,10 +105,11 @@ def diagnose(config: DictConfig) -> int:
         config: the composed configuration of `configs/diagnose.yaml`.
 
     Returns:
-        Exit code 0, whatever the verdict.
+        Exit code 0 for any verdict.
 
     Raises:
-        UserError: for an invalid option, a missing run, a part without a NumPyro twin, or too large a request.
+        UserError: for an invalid option, a missing run, a part without a NumPyro twin, or a request that needs too much
+            memory.
     """
     start = time.perf_counter()
     check_options(config, SECTIONS, tuple(OF_POSTERIORS))

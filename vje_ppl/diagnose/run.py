@@ -160,7 +160,7 @@ def open_diagnosed_run(options: DictConfig, views: int) -> DiagnosedRun:
         views: random views of an image: the source and at least one target.
 
     Raises:
-        UserError: if there is no run, or its data are not where they were.
+        UserError: if there is no run, or its data are missing.
     """
     evaluated = open_run(options)
     return embedded(evaluated, options.images.count, views, build(options.fault, "fault"))

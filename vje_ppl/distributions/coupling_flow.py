@@ -12,14 +12,14 @@ from torch.distributions import Transform
 
 from vje_ppl.distributions.promoted import promoted
 
-#: Couplings beyond this number are a slip. Ours.
+#: Most couplings; more are assumed to be a mistake. Ours.
 MOST_LAYERS = 1000
 
 #: A coupling multiplies a feature by a factor between exp(−this) and exp(this). Ours.
 LARGEST_LOG_SCALE = 1.0
 
-#: What the default initial weights of a coupling's output are multiplied by: close to the identity, but not so that the
-#: layer below gets no gradient. Ours.
+#: Factor of the default initial weights of a coupling's output: close to the identity, but large enough that the layer
+#: below gets a gradient. Ours.
 INITIAL_OUTPUT = 0.05
 
 
@@ -143,7 +143,7 @@ class FlowTransform(Transform):
         self.clear_cache()
 
     def clear_cache(self) -> None:
-        """Forget all draws, which are then inverted."""
+        """Forget all draws, so that the flow is inverted for them."""
         self._drawn: _Known | None = None
         self._scored: _Known | None = None
 
@@ -177,7 +177,9 @@ class FlowTransform(Transform):
         """Return what differs once a draw, or anything that it depends on, has been changed in place or replaced."""
         tensors = [value, self.loc, self.scale, *self.flow.parameters()]
         versions = [None if one.is_inference() else one._version for one in tensors]
-        sums = [one.detach().sum() for one in tensors if one.device.type == "cpu"]  # elsewhere one would wait for them
+        sums = [
+            one.detach().sum() for one in tensors if one.device.type == "cpu"
+        ]  # on other devices this would wait for them
         return [*map(id, tensors), *versions, *torch.stack(sums).tolist()] if sums else [*map(id, tensors), *versions]
 
 

@@ -61,7 +61,7 @@ def _same_mask(one: bool | Tensor | None, other: bool | Tensor | None) -> bool:
 
 
 def _same_masks_within(q: TorchDistributionMixin, p: TorchDistributionMixin) -> bool:
-    """Return whether masks of single features are the same, since Pyro's divergence is that of what both leave."""
+    """Return whether masks of single features are the same, since Pyro's divergence covers what both keep."""
     masks: list[list[bool | Tensor]] = []
     for distribution in (q, p):
         while isinstance(distribution, Independent):

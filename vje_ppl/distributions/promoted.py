@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: What distributions take as a parameter.
+#: Types of parameters that distributions accept.
 Parameter = float | np.number | np.ndarray | Tensor
 
 
@@ -23,7 +23,7 @@ def promoted(*parameters: Any) -> tuple[Tensor, ...]:
         *parameters: tensors, arrays, lists or numbers, of any shapes.
 
     Returns:
-        Tensors of the shapes that came in.
+        Tensors of the same shapes.
 
     Source: ours.
     """

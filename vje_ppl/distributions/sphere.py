@@ -1,4 +1,4 @@
-"""What all densities on the unit sphere share: a base class, distances that keep their digits, area, tangents."""
+"""Shared parts of densities on the unit sphere: a base class, distances that keep their digits, area, tangents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT = 1e-3
 
 
 class _UnitBall(constraints.Constraint):
-    """Vectors of norm at most one, up to rounding: directions, and the zero that stands for the lack of one."""
+    """Vectors of norm at most one, up to rounding: directions, and zero for no direction."""
 
     event_dim = 1
 
@@ -29,19 +29,19 @@ class _UnitBall(constraints.Constraint):
         return torch.linalg.vector_norm(value, dim=-1) < 1 + rounding
 
 
-#: What locations on the sphere are checked against. Observations are checked against `pyro`'s `constraints.sphere`.
+#: The constraint of locations on the sphere. The constraint of observations is `pyro`'s `constraints.sphere`.
 unit_ball = _UnitBall()
 
 
 class _FiniteNonnegative(constraints.Constraint):
-    """Numbers from 0 on, without infinity."""
+    """Numbers of at least 0, without infinity."""
 
     def check(self, value: Any) -> Any:
-        """Return whether each number is one."""
+        """Return whether each number is finite and at least 0."""
         return (value >= 0) & torch.isfinite(value)
 
 
-#: What concentrations are checked against: at an infinite one there is a point mass, and no density.
+#: The constraint of concentrations: an infinite concentration is a point mass without a density.
 finite_nonnegative = _FiniteNonnegative()
 
 
@@ -77,7 +77,7 @@ class ZonalDistribution(TorchDistribution):
         batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
         self.concentration = concentration.expand(batch_shape)
-        # Normalizers are computed at the shape that came in, not at the expanded one.
+        # Normalizers are computed at the parameters' shape, not at the expanded shape.
         self._unbroadcasted_concentration = concentration
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
@@ -85,7 +85,7 @@ class ZonalDistribution(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         loc: tuple[int, ...], concentration: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for Pyro's lazy shape inference."""
         return broadcast_shape(loc[:-1], concentration), loc[-1:]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ZonalDistribution:

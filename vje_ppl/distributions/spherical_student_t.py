@@ -55,7 +55,7 @@ class SphericalStudentT(TorchDistribution):
         batch_shape = torch.broadcast_shapes(df.shape, loc.shape[:-1], scale.shape)
         self.df, self.scale = df.expand(batch_shape), scale.expand(batch_shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
-        # The normalizer is computed at the shapes that came in, not at the expanded ones.
+        # The normalizer is computed at the parameters' shapes, not at the expanded shapes.
         self._unbroadcasted_df, self._unbroadcasted_scale = finite_df(df), scale
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
@@ -63,7 +63,7 @@ class SphericalStudentT(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for Pyro's lazy shape inference."""
         return broadcast_shape(df, loc[:-1], scale), loc[-1:]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> SphericalStudentT:
@@ -78,7 +78,7 @@ class SphericalStudentT(TorchDistribution):
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         power, rate = self._power_and_rate()

@@ -13,7 +13,7 @@ from vje_ppl.distributions.promoted import promoted
 
 
 class UnitNormal(dist.Independent):
-    """`Normal(0, I)` on R^D: `dist.Normal(0, 1).expand([D]).to_event(1)` that knows it is one.
+    """`Normal(0, I)` on R^D: `dist.Normal(0, 1).expand([D]).to_event(1)`, recognized by type.
 
     Base measure: Lebesgue on R^D, over which it integrates to one.
 

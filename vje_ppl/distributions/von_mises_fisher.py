@@ -41,7 +41,7 @@ class VonMisesFisher(ZonalDistribution):
     has_rsample = False
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         integral = log_exponential_integral(self._unbroadcasted_concentration, self.event_shape[0])

@@ -59,7 +59,7 @@ def zonal_nodes(
         power: a > (D−1)/2, any shape.
         rate: c ≥ 0, broadcastable with a.
         dim: D ≥ 2.
-        count: how many nodes K; by default as many as the integral takes to be exact to rounding, whatever a and c are:
+        count: how many nodes K; by default, enough for an integral exact to rounding for any a and c:
             65 in float32 and 147 in float64 for D = 512, and more for D < 20, where the tails are long.
 
     Returns:
@@ -159,7 +159,7 @@ def draw_share(
         shape: of the draws, to which a and c broadcast.
 
     Returns:
-        Shares from 0 to 1, in the shape asked for, without gradients.
+        Shares from 0 to 1, in the requested shape, without gradients.
     """
     with torch.no_grad():
         nodes = zonal_nodes(power, rate, dim, _CELLS)

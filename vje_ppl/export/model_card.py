@@ -38,7 +38,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
 
     Args:
         run: the run.
-        folder: its folder; `metrics.json` and `evaluation.json` are quoted if they exist.
+        folder: its folder; the card quotes `metrics.json` and `evaluation.json` if they exist.
         outputs: outputs of the ONNX graph.
         differences: of each output from torch's, as a share of its largest magnitude.
     """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vje_ppl.networks.encoders import ResNet, SmallResNet
 
-#: Ours, and torchvision's: the stem is a convolution and its normalization, and stages are numbered from 1.
+#: Our names, and torchvision's: the stem is a convolution and its normalization, and stages are numbered from 1.
 _STEM = {"stem.0.": "conv1.", "stem.1.": "bn1."}
 
 

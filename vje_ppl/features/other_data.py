@@ -29,7 +29,7 @@ def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tupl
     Args:
         wanted: the data set.
         evaluated: the run.
-        known: digests of other data sets by name; this one is added.
+        known: digests of other data sets by name; the new digest is added.
 
     Returns:
         Its name, its test images (or training images if there are none) in the form of the run's, and how they were

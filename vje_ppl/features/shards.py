@@ -84,7 +84,7 @@ class Shards:
 
 
 def _in_order(ahead: list[list[Part]], open_: list[bool]) -> Iterator[Part]:
-    """Yield the earliest part while no process can still have an earlier one."""
+    """Yield the earliest part while no process can still have an earlier part."""
     while any(ahead) and all(queue or not more for queue, more in zip(ahead, open_, strict=True)):
         earliest = min((queue for queue in ahead if queue), key=lambda queue: int(queue[0][0][0]))
         yield earliest.pop(0)

@@ -18,7 +18,7 @@ def largest_k(labels: Int64[Tensor, " M"], k: int) -> int:
 
     Args:
         labels: classes of the bank. Classes without an example do not count.
-        k: neighbours asked for, at least 1.
+        k: requested number of neighbours, at least 1.
 
     Returns:
         `k`, or half the size of the smallest class if that is less.

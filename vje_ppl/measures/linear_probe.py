@@ -47,8 +47,8 @@ class LinearResult:
     Attributes:
         top1: share of test features whose class has the largest logit, in [0, 1].
         top5: share whose class is among the five largest, in [0, 1]; 1 where there are no more than five classes.
-        learning_rate: the one that was chosen.
-        hold_out_top1: accuracy on the held-out training features by learning rate; empty where there was no choice.
+        learning_rate: the chosen rate.
+        hold_out_top1: accuracy on the held-out training features by learning rate; empty if nothing was chosen.
     """
 
     top1: float
@@ -82,9 +82,9 @@ def linear_probe(
     normalization without scale and shift: then one grid of learning rates fits features of any size. Weights start at
     zero; SGD with momentum 0.9 and no weight decay minimizes the mean cross-entropy, and the learning rate falls to 0
     along half a cosine, without warm-up. All learning rates of the grid train side by side, in the same order of
-    batches, on what the hold-out leaves; the one with the best top-1 accuracy on the hold-out, the smallest among
-    equals, trains anew on all training features. Where no class has two features there is no hold-out, and a grid of a
-    single rate is used as it is. Test features are used once, at the end.
+    batches, on the rest of the training features; the rate with the best top-1 accuracy on the hold-out, the smallest
+    among equals, is trained again on all training features. If no class has two features, there is no hold-out, and the
+    grid must have a single rate. Test features are used once, at the end.
 
     Args:
         train: features of the training images, one row each; flattened.

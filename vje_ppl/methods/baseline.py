@@ -121,7 +121,7 @@ def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = 
         output_norm: whether the last layer is normalized too, without learned scale and shift.
 
     Raises:
-        UserError: for no layer, or one without features.
+        UserError: for no layer, or a layer without features.
     """
     from lightly.models.modules.heads import ProjectionHead  # optional, and slow to import
 

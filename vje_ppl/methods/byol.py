@@ -1,4 +1,4 @@
-"""BYOL: predict the projection that a slowly moving copy of the network makes of the other view."""
+"""BYOL: predict the projection of the other view by a slowly moving copy of the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BYOL(Baseline):
     network are its own.
 
     Args:
-        encoder: maps views to embeddings, with its width as `dim`; the online one, which downstream tasks see.
+        encoder: maps views to embeddings, with its width as `dim`; the online encoder, which downstream tasks use.
         projector: widths of the projector's layers.
         predictor: width of the hidden layer of the predictor h, whose output is as wide as the projector's.
         momentum: τ at the first step, from where half a cosine takes it to 1 at the end.

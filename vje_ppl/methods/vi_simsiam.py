@@ -31,10 +31,10 @@ class VISimSiam(Baseline):
 
     Source: Nakamura, Okada and Taniguchi, "Representation Uncertainty in Self-Supervised Learning as Variational
     Inference", ICCV 2023 (arXiv 2203.11437): a power spherical density with a predicted concentration in place of
-    SimSiam's cosine, with stopped targets. Ours, where its abstract and figures do not say: that one predictor gives
-    direction and concentration, how u becomes κ (in units of P − 1, in which a κ of 1 means a cosine of ½ on average
-    at any width) and its bound, without which a perfectly predicted target has no best κ, and the division of the loss
-    by P, so that a learning rate carries over between widths.
+    SimSiam's cosine, with stopped targets. Ours, because its abstract and figures do not specify it: a single predictor
+    gives direction and concentration, how u becomes κ (in units of P − 1, in which a κ of 1 means a cosine of ½ on
+    average at any width) and its bound, without which a perfectly predicted target has no best κ, and the division of
+    the loss by P, so that a learning rate carries over between widths.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From one scale a feature to one scale an image. Twin of `vje_ppl.models.isotropic`."""
+"""From a scale per feature to a scale per image. Twin of `vje_ppl.models.isotropic`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class SymmetricConditionalELBO(ELBO):
         E_{q_a}[log p(z_b | s, σ_a)] − β KL(q_a ‖ prior)
 
     with z_b a detached, fixed observation. All pairs and particles go through one vectorized trace of guide and model.
-    The KL is in closed form where one is registered, Monte Carlo otherwise.
+    The KL is in closed form if one is registered, Monte Carlo otherwise.
 
     Works as NumPyro's own do, as `loss(rng_key, params, model, guide, posteriors, embeddings)`, and through `terms`.
 

@@ -87,7 +87,7 @@ class NoRadius:
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """Return a likelihood's `base_measure`: that of its direction, and what its radial site changes in it."""
+    """Return a likelihood's `base_measure`: that of its direction, changed by its radial site."""
     if isinstance(radius, NoRadius):
         return f"{of_direction}, direction only"
     return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction

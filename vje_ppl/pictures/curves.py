@@ -1,4 +1,4 @@
-"""The picture of a run: one small panel for each thing worth watching."""
+"""The picture of a run: a small panel for each quantity worth watching."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Curve:
     Attributes:
         column: its name in the history.
         label: its name in the legend.
-        factor: what its values are multiplied by.
+        factor: the factor of its values.
         level: whether its last value is drawn as a level line, rather than all values as a curve.
     """
 
@@ -63,7 +63,7 @@ class Panel:
     Attributes:
         title: the heading of the panel.
         unit: of the vertical axis.
-        curves: those that may be drawn.
+        curves: the curves that may be drawn.
         show: values that the vertical axis always shows.
         last_values: whether the legend gives the last value of each curve.
     """

@@ -174,7 +174,7 @@ def number(value: float) -> str:
 
 
 class TickNumbers(Formatter):
-    """Format ticks with as few digits as tell neighbours apart, without an offset to add in one's head."""
+    """Format ticks with just enough digits to differ, and without an axis offset."""
 
     def __call__(self, value: float, position: int | None = None) -> str:
         """Format one number by itself."""

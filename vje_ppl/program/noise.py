@@ -47,7 +47,7 @@ class KeyedNoise(NormalNoise):
     """Noise keyed by (seed, step, row in the global batch).
 
     The noise of the whole global batch is drawn from a generator of its own and this process keeps its rows, so the
-    number of processes does not change the mathematics, a resumed run repeats an undisturbed one, and nothing draws
+    number of processes does not change the mathematics, a resumed run repeats an undisturbed run, and nothing draws
     from the global random state.
 
     Args:

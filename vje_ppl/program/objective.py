@@ -78,7 +78,7 @@ class SymmetricConditionalELBO(ELBO):
 
     with z_b a detached, fixed observation. It takes models and guides that follow the contract of `vje_ppl.models` and
     `vje_ppl.guides`; the guide's `embed` and `infer` are called once per view, so batch statistics are per view. All
-    pairs and particles go through one vectorized trace of guide and model. The KL is in closed form where one is
+    pairs and particles go through one vectorized trace of guide and model. The KL is in closed form if one is
     registered, Monte Carlo otherwise.
 
     Works as the loss of `pyro.infer.SVI`, as an `ELBOModule` (call it with model and guide) under a torch optimizer,
@@ -159,7 +159,7 @@ class SymmetricConditionalELBO(ELBO):
         """Return the loss as a number, without a graph, for `pyro.infer.SVI.evaluate_loss`. Arguments as in `terms`.
 
         Raises:
-            ValueError: if Pyro's parameter store holds other parameters of the same names, such as loaded ones.
+            ValueError: if Pyro's parameter store holds other parameters of the same names, such as loaded parameters.
         """
         for name, program in {"model": model, "guide": guide}.items():
             check_registered(name, program)
@@ -233,7 +233,7 @@ def _amortized(guide: Any) -> Any:
 def _stack(posteriors: list[Any]) -> Any:
     """Return one posterior with a leading dimension of pairs: tensors are stacked, other values are those of the first.
 
-    Numbers come out in float32 at least, whatever precision the guide computed them in.
+    The result is in float32 at least, for any precision of the guide.
     """
     first = posteriors[0]
     stacked = {

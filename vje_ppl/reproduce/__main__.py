@@ -1,4 +1,4 @@
-"""python -m vje_ppl.reproduce: the paper's figures and tables, at a budget for two cores or at the paper's."""
+"""python -m vje_ppl.reproduce: the paper's figures and tables, with a budget for two cores or the paper's budget."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _overrides(config: DictConfig, key: str) -> dict[str, Any]:
 
 
 def _share(part: int | None, parts: int) -> Callable[[int], bool]:
-    """Return a function that tells whether a cell, by its number, belongs to this machine."""
+    """Return a predicate of a cell's number: whether the cell belongs to this machine."""
     if part is None:
         return lambda number: True
     if not (is_whole(part) and is_whole(parts) and 0 <= part < parts):

@@ -40,7 +40,7 @@ class Cell:
         train: overrides of `vje_ppl.train`, as typed.
         evaluate: overrides of `vje_ppl.evaluate`; if empty, the run is not evaluated.
         config: the resolved configuration of the run.
-        asked: the resolved configuration of the evaluation without the run; empty if `evaluate` is.
+        asked: the resolved configuration of the evaluation without the run; empty if `evaluate` is empty.
     """
 
     block: str

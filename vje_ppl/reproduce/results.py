@@ -20,12 +20,12 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """What is known of a study.
+    """The finished cells of a study.
 
     Attributes:
-        study: which.
+        study: the study.
         cells: all its cells.
-        records: of those that are finished, by the file name of the cell.
+        records: of the finished cells, by the file name of the cell.
     """
 
     study: Study
@@ -37,7 +37,7 @@ class Results:
         return cell.file_name in self.records
 
     def of(self, block: str, variant: str, point: Mapping[str, Any] | None = None) -> list[Record]:
-        """Return finished records of a block and variant, and of these swept values."""
+        """Return finished records of a block and variant with these swept values."""
         return [
             self.records[cell.file_name]
             for cell in self.cells
@@ -65,7 +65,7 @@ class Results:
 
 
 def _images(records: Sequence[Record]) -> Iterator[str]:
-    """Yield what was learned from, by the data's name; models of one class learn from as many images as it has."""
+    """Yield the training images, by the data's name; models of one class have as many as the class."""
     counts: dict[str, list[int]] = {}
     for one in records:
         counts.setdefault(one["metrics"]["data"]["name"], []).append(one["metrics"]["data"]["images"])
@@ -80,9 +80,9 @@ class Product:
 
     Attributes:
         rows: every number behind it, for the CSV file.
-        table: what people read, a mapping of texts a line; empty for a figure that needs none.
+        table: the displayed table, a mapping of texts per line; empty for a figure without a table.
         figure: the picture.
-        notes: without which it would mislead.
+        notes: sentences without which it would mislead.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -92,7 +92,7 @@ class Product:
 
 
 def read_results(study: Study, cells: Sequence[Cell], folder: Path) -> Results:
-    """Read the records of a study that there are.
+    """Read the existing records of a study.
 
     Raises:
         UserError: if a record is damaged.
@@ -107,13 +107,13 @@ def read_results(study: Study, cells: Sequence[Cell], folder: Path) -> Results:
 
 
 def over_seeds(records: Iterable[Record], value: Callable[[Record], float | None]) -> tuple[Statistic | None, int]:
-    """Return the mean, sample standard deviation and number of a value over records; None where no record has it."""
+    """Return the mean, sample standard deviation and count of a value over records; None if no record has it."""
     values = [found for record in records if (found := value(record)) is not None]
     return (Statistic.over(values) if values else None), len(values)
 
 
 def one_a_seed(records: Sequence[Record]) -> list[Record]:
-    """Return the first record of each seed: what has not been trained is the same for all methods, but for the draw."""
+    """Return the first record of each seed: untrained features are the same for all methods, except for the draw."""
     return list({record["seed"]: record for record in reversed(records)}.values())
 
 

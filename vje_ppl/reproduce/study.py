@@ -42,7 +42,7 @@ class Block:
     about: str = ""
 
     def points(self) -> list[dict[str, Any]]:
-        """Return all combinations of swept values; a single empty one without a sweep."""
+        """Return all combinations of swept values; a single empty combination without a sweep."""
         return [dict(zip(self.sweep, values, strict=True)) for values in product(*self.sweep.values())]
 
 

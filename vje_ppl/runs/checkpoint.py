@@ -198,7 +198,7 @@ def _link(source: Path, target: Path) -> None:
             os.fsync(copy.fileno())
 
 
-#: A checkpoint is due after this many times as long as the last one took to write.
+#: A checkpoint is due after this many times the duration of the last write.
 PATIENCE = 20
 
 

@@ -69,7 +69,7 @@ class RunFolder:
         """Keep every other process out of this run folder until `unlock` or the end of this process.
 
         The kernel drops the lock when the process ends. Forked processes do not hold it, so a data worker that
-        outlives a killed run does not block the next one.
+        outlives a killed run does not block the next run.
 
         Raises:
             UserError: if another run holds it.
@@ -115,7 +115,7 @@ class RunFolder:
         return file
 
     def move_aside(self) -> Path | None:
-        """Rename the folder to `<name>.1`, or the next free number, and put an empty one in its place.
+        """Rename the folder to `<name>.1`, or the next free number, and put an empty folder in its place.
 
         Returns:
             The new place of the earlier run; None if the folder was empty.

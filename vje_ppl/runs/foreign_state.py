@@ -81,7 +81,7 @@ def check_state(state: Mapping[Any, Any], path: Path, parts: Mapping[str, Callab
 
 
 def check_text(config: Any, path: Path, depth: int = 0) -> None:
-    """Refuse a configuration with active text: interpolations, which a saved one does not have, and control characters.
+    """Refuse a configuration with active text: interpolations, which saved configurations lack, and control characters.
 
     An interpolation may read the environment or build an unchecked part; control characters may change what a terminal
     shows.

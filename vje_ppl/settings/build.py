@@ -253,7 +253,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _parameters(target: Any) -> set[str]:
-    """Return names of the parameters that a callable declares; empty where Python cannot tell."""
+    """Return names of the parameters that a callable declares; empty if Python cannot determine them."""
     try:
         return set(inspect.signature(target).parameters)
     except (TypeError, ValueError):

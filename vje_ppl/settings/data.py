@@ -23,7 +23,7 @@ def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) ->
     """
     node: Any = OmegaConf.to_container(config.data, resolve=True)
     if not trust_targets and "download" in node:
-        changes = {"download": False} | changes  # a logger would write wherever the configuration says
+        changes = {"download": False} | changes  # a logger would write to any place in the configuration
     node |= changes
     if isinstance(node.get("root"), str):
         node["root"] = os.path.expanduser(node["root"])

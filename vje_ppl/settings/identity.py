@@ -32,7 +32,7 @@ WITHOUT_EFFECT = frozenset(
 ADDED: dict[str, Any] = {"hold_out": 0, "data.bits": None}
 
 #: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
-#: address in a `_target_` still builds, and counts as the new one, so that a run keeps its name and resumes.
+#: address in a `_target_` still builds, and counts as the new address, so that a run keeps its name and resumes.
 MOVED: dict[str, str] = {
     "vje_ppl.encoders": "vje_ppl.networks.encoders",
     "vje_ppl.inference_network": "vje_ppl.networks.inference_network",
@@ -80,7 +80,7 @@ def default_name(resolved: Mapping[str, Any], name: str) -> str:
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the differences that change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
 
-    A key that one side lacks is `(absent)` there.
+    A key that a side lacks is `(absent)` there.
     """
     before, after = dict(leaves(with_effect(old))), dict(leaves(with_effect(new)))
     lines = []
@@ -118,7 +118,7 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def canonical_json(value: Any) -> str:
-    """Return text that is the same for configurations that compute the same, whatever the order and spelling of keys.
+    """Return the same text for all configurations that compute the same, in any order and spelling of keys.
 
     It never changes: a moved part appears under its first address.
     """

@@ -145,7 +145,7 @@ def _unreadable(argument: str, error: Exception) -> str:
 
 
 def shell(argument: str) -> str:
-    """Return an argument as typed in a shell: with quotes if it needs them, double ones if they suffice."""
+    """Return an argument as typed in a shell: with quotes if it needs them, double quotes if they suffice."""
     if shlex.quote(argument) == argument:
         return argument
     return shlex.quote(argument) if set('"$`\\!\n') & set(argument) else f'"{argument}"'

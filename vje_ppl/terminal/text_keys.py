@@ -77,7 +77,7 @@ def quote_text(arguments: Sequence[str], command: str, sweep: bool) -> list[str]
     """Return the arguments of a command line, with quotes around text that Hydra would read as something else.
 
     `run.name=1e5` becomes `run.name='1e5'`. Numbers, booleans, lists and anything that Hydra cannot read are quoted.
-    Text for Hydra, null, and functions that make a sweep stay as they are.
+    Text for Hydra, null, and functions that make a sweep are not changed.
 
     Args:
         arguments: as typed.

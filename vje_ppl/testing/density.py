@@ -1,4 +1,4 @@
-"""A distribution under test: built anew for every check, with its support as real numbers or as the sphere."""
+"""A distribution under test: built again for every check, with its support as real numbers or as the sphere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Density:
     Args:
         build: from parameters by name to a distribution.
         parameters: the settings, each parameter of shape (N, ...), or (...) where `batched` is false.
-        batched: whether `build` takes a batch of settings. If not, there is one, N = 1.
+        batched: whether `build` takes a batch of settings. If not, N = 1.
         name: for messages.
 
     Attributes:
@@ -94,7 +94,7 @@ class Density:
 
     @cached_property
     def is_zonal(self) -> bool:
-        """Whether it is on the sphere, and depends on the angle to its mean alone."""
+        """Whether it is on the sphere and depends only on the angle to its mean."""
         made = self.distribution()
         with torch.random.fork_rng(devices=[]):
             return is_on_sphere(made) and integral.is_zonal(made.log_prob, axis_of(made))
@@ -197,7 +197,7 @@ def _unit_again(vectors: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def is_on_sphere(distribution: Any) -> bool:
-    """Return whether it says so by `pyro.distributions.constraints.sphere`."""
+    """Return whether the support is `pyro.distributions.constraints.sphere`."""
     return isinstance(distribution.support, type(constraints.sphere))
 
 

@@ -1,4 +1,4 @@
-"""What every distribution must do."""
+"""The checks of a distribution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vje_ppl.testing.run import Checks, report
 
 
 def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any], batched: bool = True) -> Report:
-    """Run every check of a continuous distribution, of torch or Pyro, on one of your own.
+    """Run every check of a continuous distribution, of torch or Pyro, on your own distribution.
 
     Its density is over Lebesgue measure on its support, of a dimension less for a simplex, as in torch; and over the
     surface of the unit sphere, if the support is `pyro.distributions.constraints.sphere`.
@@ -35,15 +35,15 @@ def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any],
     Args:
         build: the class, or a function, that makes the distribution of its parameters by name.
         parameters: settings to check it at, each parameter a tensor or list of shape (N, ...) for N ≥ 2 of them. Whole
-            numbers stay what they are; others are tried in float32 and float64.
-        batched: whether it takes a batch of settings. If not, there is one setting, of shape (...).
+            numbers are not converted; others are tried in float32 and float64.
+        batched: whether it takes a batch of settings. If not, there is a single setting, of shape (...).
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
         ValueError: for a distribution that is already built, or settings of different numbers.
     """
     if not callable(build) or isinstance(build, torch.distributions.Distribution):

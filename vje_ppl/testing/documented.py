@@ -1,4 +1,4 @@
-"""What the docstring of one of the project's own parts must say."""
+"""A check of the docstrings of the project's own parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the draws of a distribution must do: lie in the support, follow the density, and carry the right gradient."""
+"""Checks of a distribution's draws: they lie in the support, follow the density, and carry the right gradient."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def draws_follow_the_density(density: Density) -> None:
         _stein(density, Unconstrained(made))
         if density.features <= 4:
             advice = "correct the draws in sample, or the normalizer in log_prob"
-            with suppress(NotRun):  # Stein's identity has something to say in any case
+            with suppress(NotRun):  # Stein's identity applies in any case
                 within(*integral.by_draws(Unconstrained(made)), "h/p over draws, with h uniform on a box,", advice)
 
 

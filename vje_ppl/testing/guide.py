@@ -1,4 +1,4 @@
-"""What every guide must do."""
+"""The checks of a guide."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from vje_ppl.testing.whole import gradient_of_the_loss_is_right, images_do_not_m
 
 
 def check_guide(guide: Any, views: Sequence[Tensor] | None = None) -> Report:
-    """Run every check of a guide on one of your own.
+    """Run every check of a guide on your own guide.
 
-    It is checked alone, under stress, for whether its draws are as it says, and in the objective beside the default
-    prior and likelihood.
+    It is checked alone, under stress, for agreement with its draws, and in the objective with the default prior and
+    likelihood.
 
     Args:
-        guide: an instance, which stays as it is, with `dim`, `embed(view)`, `infer(embedding)` and
+        guide: an instance, which is not changed, with `dim`, `embed(view)`, `infer(embedding)` and
             `forward(posterior, target)`, such as a subclass of `vje_ppl.AmortizedGuide`. Integrals are
             sharpest for `dim` of 2 and 3.
         views: two views of the same images, six or so, as its encoder takes them; by default embeddings (6, D), for a
             guide without an encoder.
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
-        ValueError: for a class instead of an instance, one without a `dim`, or views of other than two shapes alike.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
+        ValueError: for a class instead of an instance, a guide without `dim`, or views that are not two of the same
+            shape.
     """
     dim = getattr(guide, "dim", None)
     if not isinstance(dim, int) and not isinstance(guide, type):
@@ -136,7 +137,7 @@ def draws_have_its_moments(subject: Subject, count: int = 20_000) -> None:
     variance = draws.var(0)
     kurtosis = (draws - draws.mean(0)).pow(4).mean(0) / variance.square()
     mean_error, deviation_error = (variance / count).sqrt(), (variance * (kurtosis - 1) / (4 * count)).sqrt()
-    if own := getattr(posterior, "moment_draws", None):  # they are estimates themselves, half of their draws free
+    if own := getattr(posterior, "moment_draws", None):  # these moments are estimates from draws, half of them free
         mean_error = mean_error + (variance * 2 / own).sqrt()
         deviation_error = deviation_error + (variance * (kurtosis - 1) / (2 * own)).sqrt()
     source = "moments()" if hasattr(posterior, "moments") else "mean and scale"

@@ -1,4 +1,4 @@
-"""What densities integrate to: by their own draws, and on the sphere by quadrature."""
+"""Integrals of densities: by their own draws, and on the sphere by quadrature."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LogDensity = Callable[[Tensor], Tensor]
 def by_draws(distribution: Any, count: int = 20_000) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Return the integral over R or R^D of a density p, and its standard error, from draws x: the mean of h(x)/p(x).
 
-    Also far from one where draws do not follow the density. Up to four features, h is uniform on a box, the middle half
-    of each feature's draws, so that h/p is bounded and no moment need exist. Few draws would lie in the box of more
-    features; h is then Normal, with the draws' medians and quartiles, which serves where p has one mode. Other draws
-    tell h than those that are averaged over, or the mean would be off by how well h fits them.
+    It is also far from one if draws do not follow the density. Up to four features, h is uniform on a box, the middle
+    half of each feature's draws, so that h/p is bounded and no moment need exist. Few draws would lie in the box of
+    more features; h is then Normal, with the draws' medians and quartiles, which serves where p has one mode. h is
+    fitted to other draws than those averaged, since it would bias the mean otherwise.
 
     Args:
         distribution: with `sample` and `log_prob`, batch shape (...) and event shape () or (D,).
@@ -107,7 +107,7 @@ def _by_nodes(log_density: LogDensity, nodes: Nodes) -> Float[Tensor, " N"]:
 
 
 def is_zonal(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> bool:
-    """Return whether a density on the sphere depends on the angle to an axis alone, as far as a few points tell."""
+    """Return whether a density on the sphere depends only on the angle to an axis, judged by a few points."""
     angle = torch.linspace(0.05, 3.0, 9, dtype=torch.float64)
     with torch.no_grad():
         one, other = (log_density(turned(axis, angle, across(axis))) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What every likelihood must do."""
+"""The checks of a likelihood."""
 
 from __future__ import annotations
 
@@ -34,21 +34,20 @@ _TO_EVENT = "declare the features as an event dimension with .to_event(1), and g
 
 
 def check_likelihood(likelihood: Any, dim: int | Sequence[int] = (2, 3, 16, 512)) -> Report:
-    """Run every check of a likelihood on one of your own.
+    """Run every check of a likelihood on your own likelihood.
 
-    It is checked alone, under stress, over the measure that it says its densities refer to, and in the objective beside
-    the default prior and guide.
+    It is checked alone, under stress, over its base measure, and in the objective with the default prior and guide.
 
     Args:
-        likelihood: an instance, which stays as it is: `likelihood(latent, scale, target)`.
-        dim: the embedding widths D to check it at; one alone for a likelihood that is built for it.
+        likelihood: an instance, which is not changed: `likelihood(latent, scale, target)`.
+        dim: the embedding widths D to check it at; a single width for a likelihood that is built for it.
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
         ValueError: for a class instead of an instance, or a width below 2.
     """
     return report(LIKELIHOOD_CHECKS, given("likelihood", likelihood, [dim] if isinstance(dim, int) else dim))
@@ -60,7 +59,7 @@ def runs(subject: Subject) -> None:
         try:
             observed_sites(subject, dim)
         except Exception as error:
-            if _SHAPES in str(error):  # that is for the next check to tell
+            if _SHAPES in str(error):  # the next check reports it
                 continue
             raise Failed(
                 f"expected likelihood(latent, scale, target) to run at D = {dim}, got {described(error)}; if it is "
@@ -132,7 +131,7 @@ def draws_its_sites_without_a_target(subject: Subject) -> None:
 
 
 def names_its_base_measure(subject: Subject) -> None:
-    """Check that it says in `base_measure` what its densities refer to; on the sphere it observes unit vectors."""
+    """Check that `base_measure` names the measure of its densities; on the sphere it observes unit vectors."""
     measure = base_measure(subject)
     if not measure:
         raise Failed(

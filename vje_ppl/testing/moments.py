@@ -1,4 +1,4 @@
-"""Whether a density integrates to one, and whether moments and the like are what it integrates to."""
+"""Checks that a density integrates to one, and that moments agree with its integrals."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def integrates_to_one(density: Density) -> None:
 
 @unvalidated
 def mean_is_right(density: Density) -> None:
-    """Check that the mean is what the density integrates to, or what draws average to, within five standard errors."""
+    """Check that the mean agrees with the density's integral, or with draws within five standard errors."""
     stated = _stated(density, "mean")
     _hold(density, "mean", stated, lambda value, log_prob: value, _standard_deviation(density))
 
@@ -86,7 +86,7 @@ def _standard_deviation(density: Density) -> Tensor | None:
 
 
 def _hold(density: Density, name: str, stated: Tensor, function: Any, scale: Tensor | None) -> None:
-    """Hold a stated expectation against the density, or against draws; where it is not finite there is none."""
+    """Compare a stated expectation, if finite, with the density or with draws."""
     made = density.distribution()
     shape = (density.settings, *(() if name == "entropy" else made.event_shape))
     if stated.shape != shape:
@@ -118,7 +118,7 @@ def _hold(density: Density, name: str, stated: Tensor, function: Any, scale: Ten
 
 @unvalidated
 def cdf_is_right(density: Density) -> None:
-    """Check that the distribution function of a scalar is what the density integrates to, and `icdf` is its inverse."""
+    """Check that the distribution function of a scalar is the density's integral, and `icdf` is its inverse."""
     made = density.distribution()
     if made.event_shape or density.nodes is None:
         raise NotRun("its draws are not scalars")

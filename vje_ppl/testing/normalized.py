@@ -18,13 +18,13 @@ def integrates_to_one(subject: Subject) -> None:
     """Check that densities integrate to one over their base measure, and draws follow them.
 
     That is the unit sphere for vectors where `base_measure` begins with "sphere", and R or R^D otherwise. Where it says
-    "at most one", vectors may have less than all of the probability, and their draws are not looked at.
+    "at most one", vectors may have less than all of the probability, and their draws are not checked.
     """
     measure = base_measure(subject)
     if not measure:
         raise NotRun("without a base_measure the domain of integration is unknown")
     on_sphere, reasons = measure.startswith("sphere"), []
-    # Draws tell most in few dimensions, and nothing in many; on the sphere there is quadrature.
+    # Draws are informative in few dimensions only; on the sphere there is quadrature.
     dims = subject.dims if on_sphere else [dim for dim in subject.dims if dim <= 4] or [min(subject.dims)]
     for dim in dims:
         try:

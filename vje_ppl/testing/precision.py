@@ -1,4 +1,4 @@
-"""Whether log-probabilities have the digits and the gradient that they should."""
+"""Checks of the digits and gradients of log-probabilities."""
 
 from __future__ import annotations
 

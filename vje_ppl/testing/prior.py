@@ -1,4 +1,4 @@
-"""What every prior must do."""
+"""The checks of a prior."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from vje_ppl.testing.whole import gradient_of_the_loss_is_right, images_do_not_m
 
 
 def check_prior(prior: Any, dim: int) -> Report:
-    """Run every check of a prior on one of your own.
+    """Run every check of a prior on your own prior.
 
-    It is checked alone, under stress, for what it integrates to, and in the objective beside the default guide and
-    likelihood. A prior that declares `bind(infer)` is bound to the default guide.
+    It is checked alone, under stress, for its integral, and in the objective with the default guide and likelihood. A
+    prior that declares `bind(infer)` is bound to the default guide.
 
     Args:
-        prior: an instance, which stays as it is: called without arguments, returns a distribution over (D,).
+        prior: an instance, which is not changed: called without arguments, returns a distribution over (D,).
         dim: the embedding width D that it is built for. Integrals are sharpest at 2 and 3.
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
         ValueError: for a class instead of an instance, or a width below 2.
     """
     return report(PRIOR_CHECKS, given("prior", prior, [dim]))
@@ -124,7 +124,7 @@ def kl_from_the_guide_is_right(subject: Subject) -> None:
 
 
 def compare_kl(q: Any, p: Any, count: int = 20_000) -> None:
-    """Hold a registered KL(q ‖ p) against its Monte Carlo estimate; where none is registered there is none to be wrong.
+    """Compare a registered KL(q ‖ p), if any, with its Monte Carlo estimate.
 
     Raises:
         Failed: if they differ by more than five standard errors.

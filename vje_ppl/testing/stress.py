@@ -1,4 +1,4 @@
-"""Inputs at the edges of what training and evaluation can meet."""
+"""Extreme inputs that training and evaluation can meet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StressGrid(NamedTuple):
         latent: shape (N, D).
         scale: shape (N, D).
         target: shape (N, D).
-        words: what each of the N is, for messages.
+        words: a description of each of the N inputs, for messages.
     """
 
     latent: Float[Tensor, "N D"]

@@ -1,4 +1,4 @@
-"""What is checked: a part, and the whole of which it is one."""
+"""The subject of checks: a part, and the whole model with the part in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.settings.build import build
 
-#: What a part meets where the others are not given, by name: the engine imports no model and no guide.
+#: The default parts beside the part under test, by name: this package imports no model and no guide.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "prior": {"_target_": "vje_ppl.models.priors.standard_normal.StandardNormal"},
     "likelihood": {"_target_": "vje_ppl.models.likelihoods.polar_student_t.PolarStudentT"},
@@ -34,7 +34,7 @@ _OBJECTIVE = {"_target_": "vje_ppl.program.objective.SymmetricConditionalELBO"}
 
 
 class Subject:
-    """A prior, likelihood or guide under test, of which every check gets copies of its own.
+    """A prior, likelihood or guide under test; every check gets its own copies.
 
     Args:
         name: for messages.
@@ -64,11 +64,11 @@ class Subject:
 
     @property
     def dim(self) -> int:
-        """The width for checks to which it does not matter: the smallest above 2, where there is one."""
+        """The width for checks that do not depend on it: the smallest above 2, if there is one."""
         return min((dim for dim in self.dims if dim > 2), default=self.dims[0])
 
     def whole(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> JointEmbedding:
-        """Return the part together with others that it was or could be configured with."""
+        """Return the part together with the other parts of its configuration, or default parts."""
         return self._copy(self._build, dim, dtype)
 
     def part(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> Any:
@@ -81,8 +81,8 @@ class Subject:
         return whole.guide if self.kind == "guide" else getattr(whole.model, self.kind)
 
     def _copy(self, build: Callable[[int], Any], dim: int | None, dtype: torch.dtype) -> Any:
-        """Return a copy of what is built for a width once."""
-        pyro.get_param_store().clear()  # in which one copy's parameters would become those of the next
+        """Return a copy of the whole for a width, which is built once."""
+        pyro.get_param_store().clear()  # the store would carry a copy's parameters over to the next
         key = build, self.dim if dim is None else dim
         if key not in self._built:
             with torch.random.fork_rng(devices=[]):
@@ -124,7 +124,7 @@ def given(kind: str, part: Any, dims: Sequence[int], views: Sequence[Tensor] | N
 
 
 def _together(dim: int, **parts: Any) -> JointEmbedding:
-    """Return a part among the defaults of the others, as `build_joint_embedding` puts configured ones together."""
+    """Put a part together with the defaults of the others, like `build_joint_embedding`."""
     for kind, node in _DEFAULTS.items():
         if kind not in parts:
             parts[kind] = build(node, kind, dim=dim)

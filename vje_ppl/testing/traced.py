@@ -1,4 +1,4 @@
-"""A likelihood's sites, declared in the plates that the objective declares them in."""
+"""A likelihood's sites, declared in the plates of the objective."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sites_of(
     scale: Float[Tensor, "*batch N D"],
     target: Float[Tensor, "*batch N D"] | None,
 ) -> dict[str, Any]:
-    """Run a likelihood in the plates images, pairs and particles, as many as the latents' shape asks for.
+    """Run a likelihood in the plates images, pairs and particles, as many as the latents' shape requires.
 
     Returns:
         Its sample sites by name, less those that Pyro keeps for plates and deterministic values.
@@ -74,7 +74,7 @@ def parameters(part: Any) -> dict[str, Tensor]:
 
 
 def check_gradients(function: Callable[[], Sequence[Tensor]], given: dict[str, Tensor], what: str) -> None:
-    """Compare gradients with differences, tensor by tensor along random directions, in float64.
+    """Compare gradients with finite differences, tensor by tensor along random directions, in float64.
 
     Differences are of fourth order with a step of 1e-5 times a direction of length 1, so their own error is about 1e-11
     of what is differentiated.
@@ -125,11 +125,11 @@ def non_finite(tensor: Tensor) -> Tensor:
 
 
 def within(value: Tensor, error: Tensor, what: str, advice: str) -> None:
-    """Hold Monte Carlo integrals against one, within five standard errors.
+    """Check that Monte Carlo integrals equal one, within five standard errors.
 
     Raises:
-        Failed: if one differs from one by more.
-        NotRun: if the draws are too few to tell.
+        Failed: if an integral differs from one by more.
+        NotRun: if there are too few draws.
     """
     off = ~((value - 1).abs() <= 5 * error)
     if off.any():

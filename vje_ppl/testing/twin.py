@@ -20,7 +20,7 @@ from vje_ppl.testing.subject import Subject
 #: of the tensor and one.
 TOLERANCE = 1e-10
 
-#: Each function runs once, so the time goes into compiling it.
+#: Each function runs once, so compilation dominates.
 _COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 #: What goes in: tensors by name, of which each group may have none.
@@ -96,7 +96,7 @@ def _in_numpyro(
     given: _Given,
     weights: dict[str, Tensor],
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-    import jax  # NumPyro is needed here alone, and takes its time
+    import jax  # only this check needs NumPyro, which is slow to import
     import jax.numpy as jnp
     from numpyro import handlers
 
@@ -153,7 +153,7 @@ def _compare(what: str, ours: Tensor, theirs: np.ndarray, magnitude: Tensor) -> 
 
 
 def _move(module: nn.Module) -> None:
-    """Shift all parameters a little, since many start where a forgotten one would not show."""
+    """Shift all parameters a little, since a forgotten parameter would not show at many initial values."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in module.parameters():

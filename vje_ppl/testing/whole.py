@@ -1,4 +1,4 @@
-"""What a part must do among the others, in the objective."""
+"""Checks of a part together with the others, in the objective."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_objective(subject: Subject, dtype: torch.dtype, particles: int) -> Obj
     """Return one evaluation of the objective with its gradient.
 
     Raises:
-        Failed: if a term has another shape or precision, or is not finite, or a parameter is not learned, or not a
-            parameter of the whole.
+        Failed: if a term has the wrong shape or precision or is not finite, or if a parameter is not learned or not
+            registered.
     """
     module = subject.whole(dtype=dtype)
     views = subject.views(dtype=dtype)
@@ -94,7 +94,9 @@ def gradient_of_the_loss_is_right(subject: Subject) -> None:
     """Check that the gradient of the loss with respect to the views agrees with differences."""
     module = subject.whole()
     module.elbo.detach_target = False  # with detached targets, the gradient is by design not that of the value
-    for layer in module.modules():  # differences need one function: running statistics, which a prior may use, stay
+    for layer in (
+        module.modules()
+    ):  # differences need a fixed function: running statistics, which a prior may use, are not updated
         if isinstance(layer, _NormBase):
             layer.momentum = 0.0
     views = [view.requires_grad_() for view in subject.views()]

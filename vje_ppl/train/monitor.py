@@ -33,7 +33,7 @@ class Monitor:
 
     Args:
         module: the trained module; its `bounded_scale`, if any, determines which scales are at a bound.
-        skips: whether steps that are not finite are skipped; otherwise the first one ends training.
+        skips: whether to skip steps that are not finite; otherwise the first such step ends training.
     """
 
     def __init__(self, module: nn.Module, skips: bool = False) -> None:
@@ -161,7 +161,7 @@ def collapse_warning(means: dict[str, float], collapse_advice: str) -> str | Non
     """Return a sentence if normalized embeddings have nearly one direction; else None, as for batches of one image.
 
     `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 for uniform directions, 0 for a
-    single one.
+    single direction.
 
     Args:
         means: means of an epoch.

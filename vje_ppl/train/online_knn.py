@@ -30,7 +30,7 @@ class OnlineKNN:
         data: a data set with a labelled bank and a labelled test set.
         config: the `knn` group: k, temperature, bank, queries.
         batches: yields (index, images), preprocessed and on the device, for a share of a set of images.
-        shards: the processes that share the work on images; only the first one gets results.
+        shards: the processes that share the work on images; only the first process gets results.
     """
 
     def __init__(self, data: ImageData, config: DictConfig, batches: Batches, shards: Shards = WHOLE) -> None:

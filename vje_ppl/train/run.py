@@ -57,7 +57,7 @@ def _train(session: Session) -> int:
 
 
 def saved_state(session: Session) -> dict[str, Any] | None:
-    """Return the state to resume from, or None to start from scratch, as `resume` says.
+    """Return the state to resume from, according to `resume`, or None to start from scratch.
 
     Raises:
         UserError: if there is no checkpoint at `resume`, or it belongs to another configuration or other images.

@@ -27,7 +27,8 @@ class RunLog:
     """The log of a run; only the first process writes it.
 
     Args:
-        node: the configuration's `logger`, in a configuration whose `run.name` is the run's, also the default one.
+        node: the configuration's `logger`, in a configuration whose `run.name` is the run's name, also the default
+            name.
         folder: the run folder.
         hyperparameters: the resolved configuration.
     """

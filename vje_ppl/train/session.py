@@ -93,7 +93,7 @@ class Session:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the first process, the only one that prints and writes."""
+        """Whether this is the first process, which alone prints and writes."""
         return self.fabric.is_global_zero
 
     @property

@@ -13,7 +13,7 @@ from vje_ppl.errors import UserError
 
 
 def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, folder: str, download: bool) -> T:
-    """Read a data set, or say what is missing and how to get it.
+    """Read a data set, or raise an error with how to get the missing files.
 
     Of several processes that would download the same data set, the first does, and the others wait for it.
 

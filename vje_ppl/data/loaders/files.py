@@ -1,4 +1,4 @@
-"""Image files as an image set: small ones decoded into memory, others streamed."""
+"""Image files as an image set: small images decoded into memory, others streamed."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def stl10(
     train_split: str = "unlabeled",
     only_class: str | int | None = None,
 ) -> ImageData:
-    """Load STL-10: embeddings learn from the unlabelled images, k-NN from the labelled ones.
+    """Load STL-10: embeddings learn from the unlabelled images, k-NN from the labelled images.
 
     The unlabelled images take 2.8 GB of memory.
 

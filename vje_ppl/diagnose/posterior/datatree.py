@@ -1,4 +1,4 @@
-"""Draws, densities and observations as an ArviZ DataTree; the only file that knows ArviZ's conventions."""
+"""Draws, densities and observations as an ArviZ DataTree; the only module that follows ArviZ's conventions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PER_FEATURE = frozenset({"latent", "likelihood_scale", "direction", "embedding"
 
 @dataclass(frozen=True)
 class DataTreeOptions:
-    """How much goes into a DataTree.
+    """The size of a DataTree.
 
     Attributes:
         samples: draws of each group but those of NUTS.
@@ -59,8 +59,8 @@ def write_datatree(
     Args:
         path: the file.
         reference: guide, program and chains.
-        options: how much.
-        index: which image of the held-out set each one is.
+        options: the size.
+        index: the images' places in the held-out set.
         labels: their classes.
         attributes: of the root: run, versions, seed, β, which view is observed.
     """
@@ -171,6 +171,6 @@ def _write(
         tree[name] = xr.DataTree(one[name].to_dataset().assign_coords(label=("image", labels)))
     tree.attrs = {**attributes, "creation_library": "vje_ppl"}
     temporary = path.with_name(path.name + ".partial")
-    temporary.unlink(missing_ok=True)  # which may be a link to elsewhere
+    temporary.unlink(missing_ok=True)  # the path may be a link to another place
     tree.to_netcdf(temporary, engine="h5netcdf")
     temporary.replace(path)

@@ -27,8 +27,8 @@ def best_gaussian(program: PortedProgram, lanes: Lanes, key: jax.Array) -> Poste
     """Find, for each lane, the diagonal Gaussian with the largest ELBO, and the posterior's excess along its mean.
 
     Maximizes E_q[log p(s) + power · log p(z | s)] + H(q) over mean and log scale by Adam on reparameterized draws. It
-    starts at the lane's start with the likelihood's scale, whatever a guide says. Along the mean, 1 + stretch is the
-    inverse root of the log density's curvature there, and never below 1.
+    starts at the lane's start with the likelihood's scale, independently of any guide. Along the mean, 1 + stretch is
+    the inverse root of the log density's curvature there, and never below 1.
 
     Args:
         program: prior and likelihood.

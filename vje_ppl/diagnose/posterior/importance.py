@@ -7,7 +7,7 @@ from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
-#: Above it, importance weights have a tail so heavy that estimates from them are not to be relied on.
+#: Above it, importance weights have so heavy a tail that estimates from them are unreliable.
 LARGEST_KHAT = 0.7
 
 #: The fewest draws whose largest fifth a Pareto distribution can be fitted to.
@@ -41,7 +41,7 @@ def khat(log_weights: Float[np.ndarray, "S N"]) -> Float[np.ndarray, " N"]:
 
 
 def is_reliable(khat: Float[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
-    """Return whether estimates from weights with this k-hat are to be relied on; no where it is not a number."""
+    """Return whether estimates from weights with this k-hat are reliable; false for NaN."""
     return khat <= LARGEST_KHAT
 
 

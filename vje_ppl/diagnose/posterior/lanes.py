@@ -23,7 +23,7 @@ class Lanes:
         power: the exponent of the likelihood, shape (L,).
         scale: the likelihood's scale, shape (L, D).
         observed: values of the observed sites, each (L, ...).
-        start: where to look for the posterior, shape (L, D).
+        start: where the search for the posterior starts, shape (L, D).
     """
 
     power: Any

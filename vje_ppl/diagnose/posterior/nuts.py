@@ -32,7 +32,7 @@ _CHUNK = 50
 
 @dataclass(frozen=True)
 class NUTSOptions:
-    """How chains run.
+    """Settings of chains.
 
     Attributes:
         chains: of each posterior, started apart from each other.
@@ -79,7 +79,7 @@ class Chains:
 
 @dataclass(frozen=True, eq=False)
 class Convergence:
-    """How well N posteriors are sampled.
+    """Convergence statistics of N posteriors.
 
     Attributes:
         rhat: rank-normalized split R-hat, shape (N, D).
@@ -154,7 +154,7 @@ class NUTS:
 
     Args:
         program: prior and likelihood.
-        options: how chains run; `chains` is for those who make the lanes.
+        options: settings of chains; `chains` is used by the code that makes the lanes.
     """
 
     def __init__(self, program: PortedProgram, options: NUTSOptions) -> None:
@@ -217,7 +217,7 @@ class NUTS:
             lanes: L posteriors; several chains of one are several lanes.
             whitening: of each lane.
             seed: of the random numbers.
-            report: told the number of transitions of each part that is done.
+            report: called with the number of transitions of each finished part.
         """
         options = self.options
         keys = random.split(random.key(seed % 2**32), len(lanes))

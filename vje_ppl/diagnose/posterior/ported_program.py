@@ -23,8 +23,8 @@ Observed = dict[str, Any]
 class PortedProgram:
     """Prior and likelihood over embeddings, evaluated outside any plate on batches of any shape.
 
-    What is observed is held as values of the sites, as the program makes them of a target. So a target drawn from the
-    likelihood can be observed too, also where it is no embedding: the ambient Student-t draws directions off the
+    Observations are held as values of the sites, as the program computes them from a target. So a target drawn from the
+    likelihood can be observed too, even if it is not an embedding: the ambient Student-t draws directions off the
     sphere.
 
     Args:
@@ -61,7 +61,7 @@ class PortedProgram:
         return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items()}
 
     def observe(self, scale: Float[Array, "*batch D"], target: Float[Array, "*batch D"]) -> Observed:
-        """Return what the program observes of embeddings: values of its sites.
+        """Return the values of the program's sites for embeddings.
 
         Args:
             scale: the likelihood's scale.
@@ -86,10 +86,10 @@ class PortedProgram:
 
 
 def ported_program(run: TrainedRun) -> PortedProgram:
-    """Return the NumPyro twin of a trained run's prior and likelihood, with what it has learned.
+    """Return the NumPyro twin of a trained run's prior and likelihood, with its learned values.
 
     Raises:
-        UserError: if one of its parts has no twin.
+        UserError: if a part has no twin.
     """
     model, guide = run.program.model, run.program.guide
     port, values = build_model(run.config, guide.dim, model)

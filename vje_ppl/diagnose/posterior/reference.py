@@ -1,4 +1,4 @@
-"""Everything that a guide is compared with, computed when first asked for."""
+"""The references of a guide, computed when first needed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Sampled:
 
     Attributes:
         latent: shape (N, C, S, D).
-        stats: what the sampler says of each transition, by name, each (N, C, S).
+        stats: the sampler's statistics of each transition, by name, each (N, C, S).
         step_size: of each chain, shape (N, C).
         convergence: R-hat, ESS, divergences.
         at_limit: share of transitions that the tree depth ended.
@@ -92,8 +92,8 @@ class Reference:
     """Best Gaussians, NUTS draws and comparisons of one problem.
 
     Attributes:
-        problem: what is diagnosed.
-        options: how chains run.
+        problem: the diagnosed problem.
+        options: settings of chains.
         quiet: whether to leave out progress.
     """
 
@@ -106,7 +106,7 @@ class Reference:
 
     @property
     def powers(self) -> list[Power]:
-        """The target densities; what the guide was trained for first."""
+        """The target densities; first the density that the guide was trained for."""
         return powers(self.problem.beta)
 
     @property
@@ -179,7 +179,7 @@ class Reference:
             return sampler_of(self.problem.program, self.options)(*lanes, seed, bar.update)
 
     def comparison(self, power: Power) -> Comparison:
-        """Return the guide against a target density."""
+        """Compare the guide with a target density."""
         if power.name not in self._comparisons:
             problem, gaussians = self.problem, self.gaussians(power)
             with self.stage("gap", power.label):

@@ -45,7 +45,7 @@ def write_report(path: Path, facts: Mapping[str, str], sections: Sequence[Sectio
 
     Args:
         path: the file.
-        facts: what is known of the run, by name; `run` is the page's title.
+        facts: facts about the run, by name; `run` is the page's title.
         sections: in reading order.
 
     Raises:

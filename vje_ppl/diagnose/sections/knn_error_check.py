@@ -1,4 +1,4 @@
-"""Do the errors of k-NN lie among the images of large posterior scale?"""
+"""Do the errors of k-NN occur at images with large posterior scale?"""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def knn_error_check(scale: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray, " 
 
 
 def error_verdict(curve: RiskCoverage, beaten: float) -> Verdict:
-    """Judge whether errors lie among the images of large scale.
+    """Judge whether errors occur at images of large scale.
 
     Args:
         curve: the risk-coverage curve with scale as uncertainty.

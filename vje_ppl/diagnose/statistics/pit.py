@@ -23,7 +23,7 @@ def rank_with_ties(
 
     Args:
         drawn: S draws for each of N observations.
-        observed: what was observed.
+        observed: the observations.
         rng: to choose among tied places.
 
     Returns:
@@ -45,7 +45,7 @@ def pit_by_rank(
 
     Args:
         drawn: S draws for each of N observations.
-        observed: what was observed.
+        observed: the observations.
         rng: for U.
 
     Source: the randomized transform of Czado, Gneiting and Held, Predictive Model Assessment for Count Data (2009),

@@ -23,7 +23,7 @@ def mean_log_scale(posterior: Any) -> Float64[Tensor, "*batch"]:
     entropy / D − ½ log 2πe.
 
     Args:
-        posterior: what a guide's `infer` returns, features last.
+        posterior: the result of a guide's `infer`, features last.
     """
     return moments(posterior)[1].double().log().mean(-1)
 

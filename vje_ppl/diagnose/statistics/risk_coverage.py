@@ -1,4 +1,4 @@
-"""Risk against coverage: does what is left out as uncertain hold the errors?"""
+"""Risk against coverage: are the errors among the answers that are withheld as uncertain?"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Densities of embeddings under a trained program, at given draws of its latents.
 
-Model and guide run as they are, under Pyro's handlers: whatever sites they declare are the sites that are reported.
+Model and guide run unchanged under Pyro's handlers, and all sites that they declare are reported.
 Dimensions, from the left: S draws, P ordered pairs of views (or B targets), N images, D features.
 """
 
@@ -29,7 +29,7 @@ LARGEST = 2**24
 
 
 class PairTerms(NamedTuple):
-    """What the program says of P ordered pairs of views, a→b, of N images; in nats.
+    """The program's terms of P ordered pairs of views, a→b, of N images; in nats.
 
     Attributes:
         log_likelihood: log p of view b's embedding at each observed site, at S draws of view a's posterior.
@@ -59,10 +59,10 @@ def draw_latents(
     Args:
         program: guide and model.
         posterior: posteriors of the views, tensors of shape (V, N, ...).
-        target: what the guide is called with beside the posterior; the views' own embeddings.
+        target: the guide's argument beside the posterior; the views' own embeddings.
         draws: S.
         seed: of the noise.
-        images: which images these are, shape (N,).
+        images: the images' places in the set, shape (N,).
 
     Returns:
         Values by site, (S, V, N, ...).

@@ -20,9 +20,9 @@ class Distances:
     """Distances from one set of training features; higher = more anomalous.
 
     - `knn_distance`: the mean cosine distance, 1 − cos, to the k nearest training features;
-    - `nearest_cosine`: the same to the nearest one alone;
+    - `nearest_cosine`: the cosine distance to the nearest training feature;
     - `mahalanobis`: sqrt((x − m)ᵀ Σ⁻¹ (x − m)) with mean m and covariance Σ of the training features, all classes
-      together; Σ is Ledoit and Wolf's, which can be inverted however few images there are.
+      together; Σ is Ledoit and Wolf's, which is invertible for any number of images.
 
     Args:
         features: of M training images, (M, ...); flattened.

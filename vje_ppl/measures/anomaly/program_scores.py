@@ -57,7 +57,7 @@ class ProgramScores:
         """Score N images.
 
         Args:
-            z: embeddings of their views; the first one without augmentation.
+            z: embeddings of their views; the first view is without augmentation.
             posterior: the views' posteriors, tensors of shape (V, N, ...).
             images: their places in the set, shape (N,).
 
@@ -132,7 +132,7 @@ class DensityScores:
         """Score N images.
 
         Args:
-            z: embeddings of their views; the first one without augmentation.
+            z: embeddings of their views; the first view is without augmentation.
 
         Returns:
             Values (N,) in float64 by kind: averaged over ordered pairs of views, or over views.

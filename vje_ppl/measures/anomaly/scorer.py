@@ -65,7 +65,7 @@ class AnomalyScorer:
         """Score images.
 
         Returns:
-            The places of the scored images, [N], and their scores; empty in other processes than the first.
+            The places of the scored images, [N], and their scores; empty except in the first process.
 
         Raises:
             UserError: if a score is not finite.

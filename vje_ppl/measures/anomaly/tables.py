@@ -7,7 +7,7 @@ from typing import Any
 
 Rows = Sequence[dict[str, Any]]
 
-#: More classes than this are left to the JSON, and the table shows their mean alone.
+#: With more classes than this, the table shows only their mean; the JSON file has all.
 MOST_CLASSES = 12
 MEAN = "mean"
 

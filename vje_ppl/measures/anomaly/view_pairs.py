@@ -1,4 +1,4 @@
-"""Which views of an image explain which: view 0 is the image without augmentation, 1, 2, … are random views."""
+"""Pairs of views of which one explains the other: view 0 is the image without augmentation, 1, 2, … are random."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ViewPairs:
 
     Attributes:
         kind: `clean-clean`, `clean-augmented` or `augmented-augmented`.
-        ordered: the ordered pairs; both orders of each pair, but one of clean–clean.
+        ordered: the ordered pairs; both orders of each pair, except for clean–clean.
         pairs: number of unordered pairs.
         augmentations: number of random views among them.
     """

@@ -79,8 +79,8 @@ class CouplingFlow:
 class FlowTransform(Transform):
     """`s = loc + scale · f(ε; loc)`: standard normal noise to draws, with f a `CouplingFlow` whose context is loc.
 
-    Differs from its twin in what it remembers of a draw: nothing, for NumPyro hands on what
-    `call_with_intermediates` returns.
+    Differs from its twin in that it does not cache draws, since NumPyro passes on the result of
+    `call_with_intermediates`.
     """
 
     domain = constraints.real_vector

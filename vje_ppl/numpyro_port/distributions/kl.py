@@ -63,7 +63,7 @@ def _same_mask(one: Any, other: Any) -> bool:
 
 
 def _same_masks_within(q: Distribution, p: Distribution) -> bool:
-    """Return whether masks of single features are the same, since NumPyro's divergence is that of what both leave."""
+    """Return whether masks of single features are the same, since NumPyro's divergence covers what both keep."""
     masks: list[list[Any]] = []
     for distribution in (q, p):
         while isinstance(distribution, Independent):
@@ -92,7 +92,7 @@ def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> ja
 
 @kl_divergence.register(Normal, Laplace)
 def _kl_normal_laplace(q: Normal, p: Laplace) -> jax.Array:
-    """KL of a Normal from a Laplace, which torch brings and NumPyro lacks.
+    """KL of a Normal from a Laplace, which torch has and NumPyro lacks.
 
         log(b/σ) + [σ sqrt(2/π) exp(−t²/2) + d erf(t/√2)] / b − ½ (1 + log(π/2)),    d = μ − loc, t = d/σ
 

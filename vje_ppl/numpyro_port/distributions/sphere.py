@@ -1,4 +1,4 @@
-"""What all densities on the unit sphere share: a base class, distances that keep their digits, area, tangents.
+"""Shared parts of densities on the unit sphere: a base class, distances that keep their digits, area, tangents.
 
 Twin of `vje_ppl.distributions.sphere`.
 """
@@ -21,7 +21,7 @@ _SHORT = 1e-3
 
 
 class _UnitBall(constraints.ParameterFreeConstraint):
-    """Vectors of norm at most one, up to rounding: directions, and the zero that stands for the lack of one."""
+    """Vectors of norm at most one, up to rounding: directions, and zero for no direction."""
 
     event_dim = 1
 
@@ -35,15 +35,15 @@ class _UnitBall(constraints.ParameterFreeConstraint):
         return jnp.zeros_like(prototype)
 
 
-#: What locations on the sphere are checked against. Observations are checked against `constraints.sphere`.
+#: The constraint of locations on the sphere. The constraint of observations is `constraints.sphere`.
 unit_ball = _UnitBall()
 
 
 class ZonalDistribution(Distribution):
     """A density on the unit sphere of R^D that depends on the angle from `loc` alone, and is uniform for κ = 0.
 
-    Differs from its twin in that parameters keep the shapes that came in, up to leading ones, as everywhere in NumPyro,
-    and in what it refuses: any κ that is known not to be finite.
+    Differs from its twin in that parameters keep their shapes, up to leading dimensions of 1, as everywhere in NumPyro,
+    and in that it refuses any κ that is known not to be finite.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"loc": unit_ball, "concentration": constraints.nonnegative}
@@ -69,7 +69,7 @@ class ZonalDistribution(Distribution):
 
     @staticmethod
     def infer_shapes(loc: tuple[int, ...], concentration: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for NumPyro's shape inference."""
         return lax.broadcast_shapes(loc[:-1], concentration), loc[-1:]
 
     @property

@@ -38,7 +38,7 @@ class VonMisesFisher(ZonalDistribution):
         return lax.stop_gradient(draw)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         concentration = jnp.asarray(self.concentration, jnp.result_type(self.loc, self.concentration, float))

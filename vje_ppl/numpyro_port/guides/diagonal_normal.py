@@ -25,11 +25,11 @@ class DiagonalNormalPosterior:
 
 
 class DiagonalNormal:
-    """`q(s) = Normal(μ, diag(σ²))` with `(μ, σ)` as the torch guide's `infer` gives them."""
+    """`q(s) = Normal(μ, diag(σ²))` with `(μ, σ)` from the torch guide's `infer`."""
 
     def __call__(
         self, posterior: DiagonalNormalPosterior, target: Float[Array, "*batch N D"] | None = None
     ) -> Float[Array, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with numpyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return numpyro.sample("latent", posterior.distribution())

@@ -29,11 +29,11 @@ class FlowPosterior:
 
 
 class Flow:
-    """`q(s) = flow(base)`, base = Normal(μ, diag(σ²)), with μ, σ and flow as the torch guide's `infer` gives them."""
+    """`q(s) = flow(base)`, base = Normal(μ, diag(σ²)), with μ, σ and flow from the torch guide's `infer`."""
 
     def __call__(
         self, posterior: FlowPosterior, target: Float[Array, "*batch N D"] | None = None
     ) -> Float[Array, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with numpyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return numpyro.sample("latent", posterior.distribution())

@@ -35,11 +35,11 @@ class LowRankNormalPosterior:
 
 
 class LowRankNormal:
-    """`q(s) = Normal(μ, W Wᵀ + diag(d²))` with `(μ, σ, w)` as the torch guide's `infer` gives them."""
+    """`q(s) = Normal(μ, W Wᵀ + diag(d²))` with `(μ, σ, w)` from the torch guide's `infer`."""
 
     def __call__(
         self, posterior: LowRankNormalPosterior, target: Float[Array, "*batch N D"] | None = None
     ) -> Float[Array, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with numpyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return numpyro.sample("latent", posterior.distribution())

@@ -21,7 +21,7 @@ from vje_ppl.reproduce.results import (
 
 NAMES = {"z": "z", "mu": "μ", "pixels": "pixels"}
 
-#: Heading, kind of evaluation, and what its row must say.
+#: Heading, kind of evaluation, and the values that its row must have.
 MEASURES: dict[str, tuple[str, dict[str, Any]]] = {
     "k-NN, k = 200": ("knn", {"k_asked": 200}),
     "k-NN, k = 30": ("knn", {"k_asked": 30}),

@@ -59,7 +59,7 @@ def one_class(results: Results) -> Product:
 
 
 def _methods(results: Results, block: str, variants: list[str]) -> Iterator[tuple[str, list[Record], list[Key]]]:
-    """Yield methods with their records and the scores they have; then what was not trained, and raw pixels."""
+    """Yield methods with their records and the scores they have; then untrained features and raw pixels."""
     every = []
     for variant in variants:
         records = results.of(block, variant)
