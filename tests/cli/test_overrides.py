@@ -265,7 +265,7 @@ def test_what_cannot_be_read_gets_one_sentence_that_mends_it(line, said):
         ("evaluate run=a data=digits", "evaluate has no such group; leave it out."),
         ("train \"run.name=' '\"", "run.name is empty; give it a value"),
         ("train run.root=null", "run.root expects text, got null"),
-        ("train 'run.name=${nope}'", "run.name refers to ${nope}, and there is no such key"),
+        ("train 'run.name=${nope}'", "run.name refers to ${nope}, but there is no such key"),
         ("train data=cifar10 'data.root=${HOME}/x'", "type ${oc.env:HOME}."),
         ("train 'run.name=${seed'", "type ${key}."),
     ],

@@ -99,8 +99,8 @@ def hf_dataset(
     Args:
         root: the folder.
         train: the split to train on, if there are several.
-        test: the split to test on; None: the first of `test` and `val`, in any usual spelling, that has labels; without
-            such a split, a share of each class is held out.
+        test: the split to test on; None: `test`, or else `val`, in any usual spelling, preferably with labels; without
+            these, a share of each class is held out.
         label: the column of labels; None: the only column of class labels.
         subset: number of training images to keep; None: all.
         on_error: `raise` or `skip`: what to do with unusable images.

@@ -137,7 +137,7 @@ def _objective(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tens
 
 
 def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tensor, log_factor: Tensor) -> float:
-    """Return the root mean square standard error of the shifts: how much the halves of the images disagree on it.
+    """Return the root mean square standard error of the shifts, from the disagreement of halves of the images.
 
     With g_n the gradient of image n and h the curvature, a common shift has standard error sd(g)/(h sqrt(N)); h comes
     from the gradients at the optimum and beside it.
@@ -182,7 +182,7 @@ def offsets_of_gaussians(
 
 
 def _spread(mean: Float[np.ndarray, "N D"], wanted: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " D"]:
-    """Return the ratio of the standard deviation over images to the expected ratio; 1 for constant features."""
+    """Return the ratio of the standard deviation over images to the reference's; 1 for constant features."""
     varies = wanted.std(0)
     dead = varies <= 1e-3 * np.median(varies)
     return np.where(dead, 1.0, mean.std(0) / np.where(dead, 1.0, varies))
