@@ -18,7 +18,7 @@ from vje_ppl.program.bounded_scale import BoundedScale
 
 @dataclass(frozen=True)
 class DiagonalNormalPosterior:
-    """`q(s) = Normal(mean, diag(scale²))`, one an image.
+    """`q(s) = Normal(mean, diag(scale²))`, one per image.
 
     Attributes:
         mean: shape (..., N, D), in units of the embedding.

@@ -22,7 +22,7 @@ from vje_ppl.program.moments import DRAWS, monte_carlo_moments
 
 @dataclass(frozen=True)
 class FlowPosterior:
-    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one an image.
+    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one per image.
 
     Mean and scale are those of the base, x; `moments` estimates those of the draws, s.
 
@@ -30,7 +30,7 @@ class FlowPosterior:
         mean: the base's, shape (..., N, D), in units of the embedding.
         scale: the base's standard deviations, positive, shape (..., N, D); the likelihood shares them.
         flow: f, one for all images; its parameters are the guide's.
-        moment_draws: how many draws `moments` takes; a posterior whose moments are exact has no such attribute.
+        moment_draws: number of draws of `moments`; a posterior with exact moments has no such attribute.
     """
 
     mean: Float[Tensor, "*batch N D"]

@@ -26,7 +26,7 @@ LOADING_PER_OUTPUT = 0.3
 
 @dataclass(frozen=True)
 class LowRankNormalPosterior:
-    """`q(s) = Normal(mean, W Wᵀ + diag(d²))`, one an image, with W and d from scale and loadings:
+    """`q(s) = Normal(mean, W Wᵀ + diag(d²))`, one per image, with W and d from scale and loadings:
 
         W_j = scale_j w_j / sqrt(1 + ‖w_j‖²),    d_j = scale_j / sqrt(1 + ‖w_j‖²)
 

@@ -22,7 +22,7 @@ class PolarSphericalStudentT(PyroModule):
 
     The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), which is the Student-t's scale
     itself: the direction is that of `PolarStudentT` with scale matrix σ̄² I, of the determinant of diag(scale²),
-    divided by what it integrates to on the sphere.
+    divided by its integral over the sphere.
 
     Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one for any ν
         and scale, and Lebesgue on R for the radius, which by default leaks below zero.

@@ -1,4 +1,4 @@
-"""The names of what is compared: the rows of the table.
+"""The names of the compared quantities: the rows of the table.
 
 A side (`pyro_side`, `numpyro_side`, `closed_form`, `scipy_side`) is a pair of functions from cases to arrays by these
 names, so that a row is the same thing everywhere. Values have one entry a case; gradients have the shape of what they

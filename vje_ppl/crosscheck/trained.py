@@ -199,7 +199,7 @@ def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str)
 def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> tuple[dict[str, Rounded], bool]:
     """Return the closed form, and whether this model has one; if not, only magnitudes.
 
-    A magnitude is then estimated from below: the value itself and a term of order one a feature, of each part.
+    A magnitude is then estimated from below: the value itself and a term of order one per feature, of each part.
     """
     model, dim = run.program.model, exported.embedding.shape[-1]
     if (

@@ -1,7 +1,7 @@
 """Batches: for training, random views in an order that depends on the seed alone; for evaluation, every image once.
 
 In evaluation, random numbers belong to blocks of `BLOCK` consecutive images, so that they depend on seed, image and
-view, and not on how many images go through the network at once.
+view, and not on the number of images in a batch of the network.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class TrainingBatches:
 
         Args:
             epoch: its number, from 0.
-            start_step: how many of its batches to leave out at the start.
+            start_step: number of batches to skip at the start.
         """
         order = keyed_generator(Stream.EPOCH_ORDER, self._seed, epoch).permutation(self._count)
         places = range(start_step, self.steps_per_epoch)

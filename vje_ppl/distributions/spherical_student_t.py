@@ -30,8 +30,8 @@ class SphericalStudentT(TorchDistribution):
 
     Args:
         df: degrees of freedom ν > 0, a number or a tensor of shape (...); infinite is the von Mises-Fisher.
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
+            that at a right angle.
         scale: σ > 0, a number or a tensor of shape (...): one for all features. The curvature of the log density at its
             mode is −(1 + D/ν)/σ².
 

@@ -28,8 +28,8 @@ class VonMisesFisher(ZonalDistribution):
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
+            that at a right angle.
         concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:

@@ -59,7 +59,7 @@ def zonal_nodes(
         power: a > (D−1)/2, any shape.
         rate: c ≥ 0, broadcastable with a.
         dim: D ≥ 2.
-        count: how many nodes K; by default, enough for an integral exact to rounding for any a and c:
+        count: number of nodes K; by default, enough for an integral exact to rounding for any a and c:
             65 in float32 and 147 in float64 for D = 512, and more for D < 20, where the tails are long.
 
     Returns:

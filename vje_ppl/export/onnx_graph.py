@@ -40,7 +40,7 @@ class EmbeddingGraph(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        """Their names: `z` and, where there is a posterior, `mean` and `scale`."""
+        """The names of the outputs: `z` and, with a posterior, `mean` and `scale`."""
         return ["z"] if self.module.program is None else ["z", "mean", "scale"]
 
     def forward(self, images: Float[Tensor, "N C S S"]) -> tuple[Tensor, ...]:

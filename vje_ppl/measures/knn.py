@@ -39,7 +39,7 @@ def accuracy(ranks: Int64[Tensor, " N"], best: int = 1) -> float:
 
     Args:
         ranks: from `knn_ranks`.
-        best: how many classes count; 1 is top-1 accuracy.
+        best: number of classes that count; 1 is top-1 accuracy.
     """
     return float(((ranks >= 0) & (ranks < best)).double().mean())
 

@@ -46,7 +46,7 @@ class LinearResult:
 
     Attributes:
         top1: share of test features whose class has the largest logit, in [0, 1].
-        top5: share whose class is among the five largest, in [0, 1]; 1 where there are no more than five classes.
+        top5: share whose class is among the five largest, in [0, 1]; 1 if there are at most five classes.
         learning_rate: the chosen rate.
         hold_out_top1: accuracy on the held-out training features by learning rate; empty if nothing was chosen.
     """

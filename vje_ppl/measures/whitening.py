@@ -27,7 +27,7 @@ class Whitening:
         matrix: W, (D, K).
         images: training images that it was fitted to.
         participation_ratio: (Σᵢ λᵢ)² / Σᵢ λᵢ² of the eigenvalues λ of Σ: over how many directions the variance is
-            spread, from 1 to K; 0 where there is no variance.
+            spread, from 1 to K; 0 without variance.
     """
 
     mean: Float64[Tensor, " D"]

@@ -58,7 +58,7 @@ def _check_site(name: str, site: Any, program: str) -> None:
 def _kl(guide_site: Any, model_site: Any) -> jax.Array:
     """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
 
-    In closed form where there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
+    In closed form if there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
     w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
     """
     (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])

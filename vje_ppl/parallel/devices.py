@@ -89,7 +89,7 @@ def _check_no_sweep(processes: int) -> None:
 
 
 def uses_channels_last(trainer: DictConfig, module: nn.Module) -> bool:
-    """Return whether images are laid out channels-last: as configured, or where there are convolutions."""
+    """Return whether images are laid out channels-last: as configured, or if there are convolutions."""
     if trainer.channels_last == "auto":
         return _has_convolutions(module)
     if not isinstance(trainer.channels_last, bool):

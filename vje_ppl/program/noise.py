@@ -1,4 +1,4 @@
-"""Latent noise that does not depend on how many processes share a batch."""
+"""Latent noise that does not depend on the number of processes that share a batch."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _PAIRS = -2
 
 
 class ObjectiveTerms(NamedTuple):
-    """The loss and what it is made of; all per-image terms are in nats, have shape (pairs, N), and higher is better.
+    """The loss and its terms; all per-image terms are in nats, have shape (pairs, N), and higher is better.
 
     Ordered pairs (a, b) come in the order of `itertools.permutations(range(views), 2)`: for two views, 0→1 and 1→0.
 

@@ -116,7 +116,7 @@ def _workers(config: DictConfig) -> Workers:
 
 
 def _reporter(total: int) -> Callable[[Done], None]:
-    """Print a line for each cell; on a terminal, a bar below shows how many are left."""
+    """Print a line for each cell; on a terminal, a bar below shows the number of remaining cells."""
     bar = tqdm(total=total, unit="cell", disable=None)
 
     def report(done: Done) -> None:

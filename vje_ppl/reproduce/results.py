@@ -123,7 +123,7 @@ def text(statistic: Statistic | None, factor: float = 100.0, digits: int = 1) ->
 
 
 def row_of(record: Record, kind: str, **wanted: Any) -> Mapping[str, Any] | None:
-    """Return the first row of an evaluation that has these values; None where there is none."""
+    """Return the first row of an evaluation that has these values; None if there is none."""
     rows = record["evaluation"].get(kind, ())
     return next((row for row in rows if all(row.get(key) == value for key, value in wanted.items())), None)
 

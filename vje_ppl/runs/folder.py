@@ -28,7 +28,7 @@ class RunFolder:
         path: the folder.
         config: `config.yaml`, the resolved configuration.
         checkpoints: `checkpoints/`, where training keeps its state.
-        metrics_csv: `metrics.csv`, a row an epoch.
+        metrics_csv: `metrics.csv`, a row per epoch.
         metrics_json: `metrics.json`, the final figures.
         curves: `curves.png`.
 

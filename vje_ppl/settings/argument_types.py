@@ -36,7 +36,7 @@ def first_mismatch(target: Callable[..., Any], arguments: Mapping[str, Any]) -> 
         arguments: configured values by name.
 
     Returns:
-        The argument's name and what it expects, in words; None if all match.
+        The argument's name and the expected type, in words; None if all match.
     """
     hints = _hints(target)
     for name, value in arguments.items():

@@ -19,7 +19,7 @@ def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) ->
     Args:
         config: the whole configuration of a run.
         trust_targets: see `vje_ppl.settings.build.build`.
-        **changes: values in place of those of `config.data`, such as `root`.
+        **changes: replacements of values of `config.data`, such as `root`.
     """
     node: Any = OmegaConf.to_container(config.data, resolve=True)
     if not trust_targets and "download" in node:

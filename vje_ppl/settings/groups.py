@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-#: The group of a configuration that chooses the method, and the name of the method where there is no such group.
+#: The group of a configuration that chooses the method, and the name of the method without such a group.
 METHOD, VJE = "method", "vje"
 
 

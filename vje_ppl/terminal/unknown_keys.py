@@ -131,7 +131,7 @@ def task_overrides() -> list[str]:
 
 
 def composition_sentence(error: Exception, lines: Sequence[str], arguments: Sequence[str], command: str) -> str:
-    """Return a sentence for an error of Hydra or OmegaConf: what is wrong, and what to type.
+    """Turn an error of Hydra or OmegaConf into a sentence that states the error and what to type.
 
     Args:
         error: the error.

@@ -121,7 +121,7 @@ def _symmetric(density: Density, axis: Tensor) -> None:
 
 
 def _functionals(density: Density, made: Any, points: Tensor) -> dict[str, Tensor]:
-    """Return one number a point, shape (M, N), by a name for it."""
+    """Return one number per point, shape (M, N), by name."""
     if density.is_zonal:
         return {"the squared distance from the mean direction": (points - axis_of(made)).square().sum(-1)}
     flat, drawn = (one.reshape(*one.shape[:2], -1) for one in (points, density.draws[:2000]))
@@ -134,7 +134,7 @@ def _functionals(density: Density, made: Any, points: Tensor) -> dict[str, Tenso
 
 
 def _distribution_function(values: np.ndarray, mass: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return the share of the mass below each number, where half of what is at a value counts."""
+    """Return the share of the mass below each number, counting half of the mass at the number itself."""
     order = np.argsort(values)
     values, first = np.unique(values[order], return_index=True)
     upper = np.cumsum(mass[order])[np.append(first[1:], len(order)) - 1]

@@ -62,14 +62,14 @@ def base_measure(subject: Subject) -> str:
 
 
 def vector_sites(sites: dict[str, Any]) -> dict[str, Any]:
-    """Return the sites that observe a vector an image, by name."""
+    """Return the sites that observe a vector per image, by name."""
     return {
         name: site for name, site in sites.items() if len(site["fn"].event_shape) == 1 and site["fn"].event_shape[0]
     }
 
 
 def parameters(part: Any) -> dict[str, Tensor]:
-    """Return what is learned of a part, by name."""
+    """Return the learned values of a part, by name."""
     return dict(part.named_parameters()) if isinstance(part, nn.Module) else {}
 
 

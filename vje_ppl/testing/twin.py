@@ -16,8 +16,8 @@ from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
 
-#: Largest difference in float64, in units of the magnitude: a value's own and one a feature; of gradients, the largest
-#: of the tensor and one.
+#: Largest difference in float64, in units of the magnitude: a value's own plus one per feature; of gradients, the
+#: largest of the tensor and one.
 TOLERANCE = 1e-10
 
 #: Each function runs once, so compilation dominates.

@@ -27,7 +27,7 @@ class FileOptions:
         channels: 1 or 3, to which the images are converted.
         workers: decoding processes for streamed images.
         skip_unreadable: whether to skip unusable files with a warning.
-        memory_mb: how many megabytes of pixels may be held in memory.
+        memory_mb: most megabytes of pixels to hold in memory.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
 

@@ -46,10 +46,10 @@ def image_folder(
         subset: number of training images to keep; None: all.
         on_error: `raise` or `skip`: what to do with unusable files.
         workers: decoding processes, for images that are not held in memory.
-        test_fraction: share of each class to hold out where there is no test folder, in (0, 1).
+        test_fraction: share of each class to hold out without a test folder, in (0, 1).
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
         channels: 1 (grey) or 3 (RGB), to which the images are converted.
-        memory_mb: how many megabytes of pixels may be held in memory.
+        memory_mb: most megabytes of pixels to hold in memory.
         only_class: train on a single class, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """

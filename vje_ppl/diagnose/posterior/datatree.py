@@ -149,7 +149,7 @@ def _polar(observed: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | Any] |
 
 
 def _cosine(direction: np.ndarray, problem: PosteriorProblem) -> np.ndarray:
-    """Return the cosine of the angle to the mean of the guide's posterior, one fixed direction an image."""
+    """Return the cosine of the angle to the mean of the guide's posterior, one fixed direction per image."""
     return _float((_unit(direction) * _unit(problem.guide_mean)).sum(-1))
 
 

@@ -108,7 +108,7 @@ class PosteriorProblem:
 
         Args:
             latent: S draws; T2 is 1 for draws that all targets share, or one set a target.
-            targets: how many of the targets; None: all.
+            targets: number of targets; None: all.
 
         Returns:
             log p(s), (S, T2, N), and log p of each site, (S, T, N), in nats.

@@ -31,7 +31,7 @@ class Gaussians:
     Attributes:
         best: of each target, fields (T, N, ...); how posteriors are whitened.
         shared_mean: of all targets of an image together, shape (N, D).
-        shared_scale: likewise.
+        shared_scale: standard deviations of the shared Gaussians, shape (N, D).
     """
 
     best: PosteriorMap

@@ -14,7 +14,7 @@ from vje_ppl.diagnose.report.section import Level, Verdict, level_of
 #: Scale over the wanted scale, either way, at which a guide is doubted and refused.
 DOUBTED_SCALE, REFUSED_SCALE = 1.25, 1.5
 
-#: Shift of the mean in standard deviations, root mean square over features, likewise.
+#: Shift of the mean in standard deviations, root mean square over features, at which a guide is doubted and refused.
 DOUBTED_SHIFT, REFUSED_SHIFT = 0.3, 0.6
 
 #: The reason of a bad verdict without a number.

@@ -62,7 +62,7 @@ def predictive_draws(
 ) -> PredictiveDraws:
     """Draw s ~ q_a and y ~ p(· | s, σ_a) from the run's own program, with any likelihood, beside the observed z_b.
 
-    The cosine is that of the angle to the mean of q_a, one fixed direction an image; the radius is the length. A site
+    The cosine is that of the angle to the mean of q_a, one fixed direction per image; the radius is the length. A site
     `embedding` gives both by its polar form. A `direction` that is drawn off the sphere is projected on it.
 
     The draws of a block of 64 consecutive images depend on the seed and the block alone.

@@ -61,7 +61,7 @@ def random_risks(
 
     Args:
         wrong: whether an answer is an error.
-        orders: how many.
+        orders: number of orders.
         rng: to draw them with.
     """
     shuffled = rng.permuted(np.tile(wrong.astype(np.float64), (orders, 1)), axis=1)

@@ -54,7 +54,7 @@ def view_pairs(kinds: Sequence[str], pairs: int) -> list[ViewPairs]:
 
 
 def single_views(count: int) -> dict[str, list[int]]:
-    """Return the numbers of the views without and with augmentation, where there are any."""
+    """Return the numbers of the views without and with augmentation, if any."""
     return {CLEAN: [0], AUGMENTED: list(range(1, count))} if count > 1 else {CLEAN: [0]}
 
 

@@ -69,7 +69,7 @@ def _down(concentration: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _steps(dim: int) -> int:
-    """Return how many orders above v = D/2 − 1 Debye's expansion is used."""
+    """Return by how much the order of Debye's expansion exceeds v = D/2 − 1."""
     return max(0, math.ceil(_SMALLEST_ORDER - (0.5 * dim - 1)))
 
 

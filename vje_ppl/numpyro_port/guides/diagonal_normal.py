@@ -14,7 +14,7 @@ from vje_ppl.numpyro_port.pytree import as_pytree
 @as_pytree
 @dataclass(frozen=True)
 class DiagonalNormalPosterior:
-    """`q(s) = Normal(mean, diag(scale²))`, one an image. A pytree; both fields have shape (..., N, D)."""
+    """`q(s) = Normal(mean, diag(scale²))`, one per image. A pytree; both fields have shape (..., N, D)."""
 
     mean: Float[Array, "*batch N D"]
     scale: Float[Array, "*batch N D"]

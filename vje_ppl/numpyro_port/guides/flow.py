@@ -16,7 +16,7 @@ from vje_ppl.numpyro_port.pytree import as_pytree
 @as_pytree
 @dataclass(frozen=True)
 class FlowPosterior:
-    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one an image. A pytree."""
+    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one per image. A pytree."""
 
     mean: Float[Array, "*batch N D"]
     scale: Float[Array, "*batch N D"]

@@ -19,7 +19,7 @@ from vje_ppl.numpyro_port.pytree import as_pytree
 @as_pytree
 @dataclass(frozen=True)
 class LowRankNormalPosterior:
-    """`q(s) = Normal(mean, W Wᵀ + diag(d²))`, one an image, with W and d from scale and loadings. A pytree.
+    """`q(s) = Normal(mean, W Wᵀ + diag(d²))`, one per image, with W and d from scale and loadings. A pytree.
 
     W_j = scale_j w_j / sqrt(1 + ‖w_j‖²),    d_j = scale_j / sqrt(1 + ‖w_j‖²)
     """
