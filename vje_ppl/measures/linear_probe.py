@@ -118,8 +118,8 @@ def linear_probe(
     elif len(recipe.learning_rates) > 1:
         raise UserError(
             "eval=linear selects a rate of linear.lr on held-out labelled training images of each class, but no class "
-            f"has two images among these {len(train_labels)}; give a single rate, such as linear.lr=0.1, which needs no "
-            "selection."
+            f"has two images among these {len(train_labels)}; give a single rate, such as linear.lr=0.1, which needs "
+            "no selection."
         )
     best = min(recipe.learning_rates, key=lambda rate: (-accuracy.get(rate, 0.0), rate))
     everything = torch.arange(len(train_labels))
