@@ -18,7 +18,7 @@ from vje_ppl.program.bounded_scale import BoundedScale
 
 @dataclass(frozen=True)
 class DiagonalNormalPosterior:
-    """`q(s) = Normal(mean, diag(scale²))`, one an image.
+    """`q(s) = Normal(mean, diag(scale²))`, one per image.
 
     Attributes:
         mean: shape (..., N, D), in units of the embedding.
@@ -29,11 +29,11 @@ class DiagonalNormalPosterior:
     scale: Float[Tensor, "*batch N D"]
 
     def distribution(self) -> TorchDistributionMixin:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         return dist.Normal(self.mean, self.scale).to_event(1)
 
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
-        """Mean and standard deviation of each feature, exact; shapes (..., N, D)."""
+        """Return the mean and standard deviation of each feature, exact; shapes (..., N, D)."""
         return self.mean, self.scale
 
 
@@ -44,7 +44,7 @@ class DiagonalNormal(AmortizedGuide):
 
     Args:
         dim: embedding width D.
-        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
         network: builds g from its numbers of inputs and outputs, D and 2 D.
         log_variance_bounds: the interval of log σ², in nats: its two ends.
 
@@ -63,13 +63,13 @@ class DiagonalNormal(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> DiagonalNormalPosterior:
-        """Amortized posterior parameters of N embeddings, each (N, D)."""
+        """Return amortized posterior parameters of N embeddings, each (N, D)."""
         mean, raw = self.network_output(embedding).chunk(2, dim=-1)
         return DiagonalNormalPosterior(mean, self.bounded_scale(raw))
 
     def forward(
         self, posterior: DiagonalNormalPosterior, target: Float[Tensor, "*batch N D"] | None = None
     ) -> Float[Tensor, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with pyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return pyro.sample("latent", posterior.distribution())

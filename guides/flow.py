@@ -22,7 +22,7 @@ from vje_ppl.program.moments import DRAWS, monte_carlo_moments
 
 @dataclass(frozen=True)
 class FlowPosterior:
-    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one an image.
+    """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one per image.
 
     Mean and scale are those of the base, x; `moments` estimates those of the draws, s.
 
@@ -30,7 +30,7 @@ class FlowPosterior:
         mean: the base's, shape (..., N, D), in units of the embedding.
         scale: the base's standard deviations, positive, shape (..., N, D); the likelihood shares them.
         flow: f, one for all images; its parameters are the guide's.
-        moment_draws: how many draws `moments` takes; a posterior whose moments are exact has no such attribute.
+        moment_draws: number of draws of `moments`; a posterior with exact moments has no such attribute.
     """
 
     mean: Float[Tensor, "*batch N D"]
@@ -39,12 +39,12 @@ class FlowPosterior:
     moment_draws: ClassVar[int] = DRAWS
 
     def distribution(self) -> TorchDistributionMixin:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         noise = UnitNormal(self.mean.shape[-1], self.mean, self.mean.shape[:-1])
         return dist.TransformedDistribution(noise, [FlowTransform(self.flow, self.mean, self.scale)])
 
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
-        """Mean and standard deviation of each feature of the draws, shapes (..., N, D).
+        """Return the mean and standard deviation of each feature of the draws, shapes (..., N, D).
 
         From 128 fixed draws: see `monte_carlo_moments` for the standard errors, at most 12.5 % of the standard
         deviation for the mean, and about 9 % for the standard deviation itself.
@@ -62,18 +62,18 @@ class Flow(AmortizedGuide):
         s = μ + σ f(ε; μ),    x = μ + σ ε the base's draw,    ε ~ Normal(0, I)
         log q(s) = log Normal(ε; 0, I) − Σ log σ − log |det ∂f/∂ε|
 
-    f is a `CouplingFlow` with one set of parameters for all images; each image tells it where it is by its μ, so that
+    f is a `CouplingFlow` with one set of parameters for all images; it depends on the image through μ, so that
     the correlations differ from image to image. It starts near the identity, where the guide is the diagonal Normal.
 
     **`mean` and `scale` are the base's**, and so is the scale that the likelihood shares. Where the moments of the
-    posterior itself are asked for, as by `vje_ppl.load(...).embed`, they are Monte Carlo estimates (see
+    posterior itself are requested, as by `vje_ppl.load(...).embed`, they are Monte Carlo estimates (see
     `FlowPosterior.moments`).
 
     The KL has no closed form and comes from the draws; gradients are pathwise, through draw and log-density.
 
     Args:
         dim: embedding width D, at least 2.
-        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
         network: builds g from its numbers of inputs and outputs, D and 2 D.
         layers: number of affine couplings, at least 1.
         width: width of a coupling's hidden layer in multiples of D, at least 1.
@@ -102,13 +102,13 @@ class Flow(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> FlowPosterior:
-        """Amortized parameters of the base for N embeddings, each (N, D), and the flow."""
+        """Return amortized parameters of the base for N embeddings, each (N, D), and the flow."""
         mean, raw = self.network_output(embedding).chunk(2, dim=-1)
         return FlowPosterior(mean, self.bounded_scale(raw), self.flow)
 
     def forward(
         self, posterior: FlowPosterior, target: Float[Tensor, "*batch N D"] | None = None
     ) -> Float[Tensor, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with pyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return pyro.sample("latent", posterior.distribution())

@@ -26,11 +26,11 @@ LOADING_PER_OUTPUT = 0.3
 
 @dataclass(frozen=True)
 class LowRankNormalPosterior:
-    """`q(s) = Normal(mean, W Wᵀ + diag(d²))`, one an image, with W and d from scale and loadings:
+    """`q(s) = Normal(mean, W Wᵀ + diag(d²))`, one per image, with W and d from scale and loadings:
 
         W_j = scale_j w_j / sqrt(1 + ‖w_j‖²),    d_j = scale_j / sqrt(1 + ‖w_j‖²)
 
-    so that `scale_j = sqrt(‖W_j‖² + d_j²)`, the marginal standard deviation, whatever the loadings are. Features j and
+    so that `scale_j = sqrt(‖W_j‖² + d_j²)`, the marginal standard deviation, for any loadings. Features j and
     k are correlated by `w_j·w_k / sqrt((1 + ‖w_j‖²)(1 + ‖w_k‖²))`.
 
     Attributes:
@@ -44,7 +44,7 @@ class LowRankNormalPosterior:
     loadings: Float[Tensor, "*batch N D R"]
 
     def distribution(self) -> TorchDistributionMixin:
-        """The posterior, batch shape (..., N), event shape (D,)."""
+        """Return the posterior, batch shape (..., N), event shape (D,)."""
         with torch.autocast(self.mean.device.type, enabled=False):  # it factorizes a matrix
             own_scale = self.scale * (1 + self.loadings.square().sum(-1)).rsqrt()
             return dist.LowRankMultivariateNormal(
@@ -52,7 +52,7 @@ class LowRankNormalPosterior:
             )
 
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
-        """Mean and standard deviation of each feature, exact; shapes (..., N, D)."""
+        """Return the mean and standard deviation of each feature, exact; shapes (..., N, D)."""
         return self.mean, self.scale
 
 
@@ -69,7 +69,7 @@ class LowRankNormal(AmortizedGuide):
 
     Args:
         dim: embedding width D.
-        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
         network: builds g from its numbers of inputs and outputs, D and (2 + R) D.
         rank: R, at least 1 and at most D.
         log_variance_bounds: the interval of log σ², in nats: its two ends.
@@ -102,7 +102,7 @@ class LowRankNormal(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> LowRankNormalPosterior:
-        """Amortized posterior parameters of N embeddings: mean and scale (N, D), loadings (N, D, R)."""
+        """Return amortized posterior parameters of N embeddings: mean and scale (N, D), loadings (N, D, R)."""
         mean, raw, raw_loadings = self.network_output(embedding).tensor_split((self.dim, 2 * self.dim), dim=-1)
         raw_loadings = LOADING_PER_OUTPUT * raw_loadings.unflatten(-1, (self.dim, self.rank))
         norm = torch.linalg.vector_norm(raw_loadings / LARGEST_LOADING, dim=-1, keepdim=True)
@@ -111,6 +111,6 @@ class LowRankNormal(AmortizedGuide):
     def forward(
         self, posterior: LowRankNormalPosterior, target: Float[Tensor, "*batch N D"] | None = None
     ) -> Float[Tensor, "*draws N D"]:
-        """Declare the site "latent", event shape (D,), in plate "images"; the target is not looked at."""
+        """Declare the site "latent", event shape (D,), in plate "images"; the target is ignored."""
         with pyro.plate("images", posterior.mean.shape[-2], dim=-1):
             return pyro.sample("latent", posterior.distribution())

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-#: Learned degrees of freedom stay between these: below, the tail has no use; above, the density is Gaussian. Ours.
+#: Bounds of learned degrees of freedom: below, the tail is uselessly heavy; above, the density is Gaussian. Ours.
 LOWEST, HIGHEST = 0.1, 1e4
 _MIDDLE, _HALF_WIDTH = 0.5 * math.log(LOWEST * HIGHEST), 0.5 * math.log(HIGHEST / LOWEST)
 
@@ -25,11 +25,11 @@ class DegreesOfFreedom(PyroModule):
     Close to log ν = x around the middle; a ν that has come near an end still gets a gradient.
 
     Args:
-        value: ν, or what it starts from where it is learned; positive.
+        value: ν, or its initial value if it is learned; positive.
         learned: whether ν is trained with the rest.
 
     Raises:
-        ValueError: if ν is not positive and finite, or, where it is learned, not inside the interval.
+        ValueError: if ν is not positive and finite or, if it is learned, not inside the interval.
 
     Source: small ν: the paper; that it can be learned, and the interval: ours.
     """
@@ -51,13 +51,13 @@ class DegreesOfFreedom(PyroModule):
         self.learned = learned
         if learned:
             raw = _MIDDLE + _HALF_WIDTH * math.atanh((math.log(value) - _MIDDLE) / _HALF_WIDTH)
-            # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
+            # A plain parameter, since a PyroParam takes the value that an earlier model left in Pyro's global store.
             self.raw = nn.Parameter(torch.tensor(raw))
         else:
             self.register_buffer("value", torch.tensor(float(value)))
 
     def learned_number(self) -> Float[Tensor, ""] | None:
-        """ν where it is learned, for a run's metrics."""
+        """ν if it is learned, for a run's metrics."""
         return self(torch.float64).detach() if self.learned else None
 
     def forward(self, dtype: torch.dtype) -> Float[Tensor, "*shape"]:

@@ -130,18 +130,18 @@ class NoRadius(PyroModule):
     def forward(
         self, location: Polar, scale: Float[Tensor, "*batch N D"], observed: Float[Tensor, "*batch N"] | None = None
     ) -> None:
-        """Declare nothing. Arguments as in `StudentTRadius`, none of which is looked at."""
+        """Declare nothing. Arguments as in `StudentTRadius`, all ignored."""
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """A likelihood's `base_measure`: that of its direction, and what its radial site changes in it."""
+    """Return a likelihood's `base_measure`: that of its direction, changed by its radial site."""
     if isinstance(radius, NoRadius):
         return f"{of_direction}, direction only"
     return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction
 
 
 def checked_radius[R](radius: R, likelihood: str) -> R:
-    """The radial part as given to a likelihood.
+    """Return the radial part given to a likelihood, if it is callable.
 
     Raises:
         ValueError: if it cannot be called, as when `likelihood.radius=none` is typed for `likelihood/radius=none`.

@@ -10,10 +10,10 @@ from vje_ppl.program.polar import SMALLEST_RADIUS
 
 
 def unit(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*draws"]:
-    """A constant scale of 1, in units of the embedding. Ours.
+    """Return a constant scale of 1, in units of the embedding. Ours.
 
     Args:
-        direction: unit vectors ŝ, shape (..., D), with a leading dimension where there are several particles.
+        direction: unit vectors ŝ, shape (..., D), with a leading dimension for several particles.
         scale: standard deviations, shape (..., D).
 
     Returns:
@@ -23,10 +23,10 @@ def unit(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"])
 
 
 def projected(direction: Float[Tensor, "*draws D"], scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*draws"]:
-    """The standard deviation along ŝ of a vector with feature-wise standard deviations: `sqrt(Σ_j ŝ_j² σ_j²)`. Ours.
+    """Return the standard deviation along ŝ for standard deviations of features: `sqrt(Σ_j ŝ_j² σ_j²)`. Ours.
 
     Args:
-        direction: unit vectors ŝ, shape (..., D), with a leading dimension where there are several particles.
+        direction: unit vectors ŝ, shape (..., D), with a leading dimension for several particles.
         scale: standard deviations σ, shape (..., D).
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the likelihood's feature-wise scale has to do with the guide's."""
+"""The likelihood's feature-wise scale as a function of the guide's."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Tied(PyroModule):
 
 
 class Isotropic(PyroModule):
-    """The likelihood has one scale an image, the geometric mean of the posterior's: `scale_j = exp(1/D Σ_k log σ_k)`.
+    """The likelihood has one scale per image, the geometric mean of the posterior's: `scale_j = exp(1/D Σ_k log σ_k)`.
 
     Of the isotropic scale matrices it is the one with the determinant of diag(σ²), so that the normalizer of a Normal
-    or Student-t stays as it is with `Tied`, and only which features a residual counts in changes.
+    or Student-t is the same as with `Tied`, and only the weights of the features change.
 
     Source: ours, the ablation of feature-wise scales.
     """
@@ -45,7 +45,7 @@ class Isotropic(PyroModule):
 
 
 class Free(PyroModule):
-    """The likelihood has a scale of its own: one learned number a feature, the same for all images.
+    """The likelihood has its own scale: one learned number per feature, the same for all images.
 
     Args:
         dim: embedding width D.
@@ -63,7 +63,7 @@ class Free(PyroModule):
             raise ValueError(
                 f"Free expects a positive initial scale, got {init}; it must be finite, and 1 is the default."
             )
-        # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
+        # A plain parameter, since a PyroParam takes the value that an earlier model left in Pyro's global store.
         self.log_value = nn.Parameter(torch.full((dim,), math.log(init)))
 
     def forward(self, posterior_scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:

@@ -14,7 +14,7 @@ from vje_ppl.models.scales import Tied
 
 @runtime_checkable
 class Posterior(Protocol):
-    """What the model needs of an amortized posterior: its scale (and a shape, when no target is given)."""
+    """The part of an amortized posterior that the model uses: its scale (and a shape, without a target)."""
 
     @property
     def scale(self) -> Tensor:
@@ -28,12 +28,12 @@ class VJE(PyroModule):
         z_b ~ likelihood(s, scale(σ_a))           for the polar likelihoods the sites "direction" and "radius"
 
     All sites lie in the plate "images". The model shares no parameter with the guide but the posterior's scale σ_a,
-    which is passed in: nothing is learned here unless the prior, the likelihood or the scale says so.
+    which is passed in: nothing is learned here unless the prior, the likelihood or the scale has parameters.
 
     Args:
         prior: called without arguments, returns a distribution with event shape (D,).
         likelihood: a Pyro program `likelihood(latent, scale, target)` that declares the observed sites.
-        scale: maps the posterior's scale (..., N, D) to the likelihood's; by default they are one (`Tied`).
+        scale: maps the posterior's scale (..., N, D) to the likelihood's; by default it is the same (`Tied`).
 
     Source: section 1 of the paper's model (abstract, figure 1); the plate and the swappable parts are ours.
     """

@@ -1,4 +1,4 @@
-"""The error for whoever typed the command, and text from anyone as a terminal may show it."""
+"""The error for users of the command line, and untrusted text made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-#: Line breaks and tabulators, which text of several lines has; a name on a line of its own has none.
+#: Line breaks and tabs, which text of several lines may contain, but names may not.
 LAYOUT = "\n\t"
-#: Categories of Unicode: controls, which a terminal obeys; half characters, which it cannot take; separators of lines.
+#: Categories of Unicode: control characters; surrogates, which a terminal cannot print; line separators.
 _CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
-#: Bidirectional classes of the marks that show text in another order than it has.
+#: Bidirectional classes of the marks that reorder displayed text.
 _REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 class UserError(ValueError):
-    """One sentence for the person who typed: what was expected, what came, what to do.
+    """An error of the user, in one sentence: what was expected, what came, what to do.
 
     The command line prints it without a traceback (with one under `debug=true`) and exits with 2.
     """
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """A question for the nearest known name; empty if none is near."""
+    """Return a question for the nearest known name; empty if none is near."""
     near = get_close_matches(str(given), list(known), n=1)
     return f"did you mean {near[0]}?" if near else ""
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Text with control characters, and marks that reorder what is seen, written as escapes like `\x1b`.
+    r"""Return text with control characters and marks that reorder text written as escapes like `\x1b`.
 
     Args:
         text: any.
-        keep: control characters to leave as they are, such as `LAYOUT`.
+        keep: control characters that are not escaped, such as `LAYOUT`.
     """
     return "".join(one if one in keep or _is_harmless(one) else _escape(one) for one in text)
 

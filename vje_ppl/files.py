@@ -1,4 +1,4 @@
-"""Reading and writing of whole files, and sentences for what goes wrong.
+"""Reading and writing of whole files, and sentences for errors.
 
 A file is written under another name and then renamed, so that no reader sees half a file, even after a kill.
 """
@@ -20,7 +20,7 @@ from vje_ppl.errors import UserError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that, at any moment, `path` holds either what it held before or all of `data`.
+    """Write a file so that, at any moment, `path` holds either its old content or all of `data`.
 
     Only one process at a time may write a path.
 
@@ -62,7 +62,7 @@ def open_no_link(path: Path, mode: str) -> TextIO:
 
 
 def explain(error: OSError) -> str:
-    """What is wrong with a place for files, and what to do, to end a sentence with."""
+    """Return what is wrong with a place for files and what to do, as the end of a sentence."""
     fault = (error.strerror or str(error)).lower()
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
@@ -93,7 +93,7 @@ def read_json(path: Path, remedy: str = "move it away") -> dict[str, Any] | None
     """Read a JSON file that holds a mapping; None if there is no file.
 
     Raises:
-        UserError: if it cannot be read, or holds anything else.
+        UserError: if it cannot be read, or does not hold a mapping.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ def read_json(path: Path, remedy: str = "move it away") -> dict[str, Any] | None
 
 
 def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as CSV under all their keys, in order of first appearance; what a row lacks or holds as None is empty."""
+    """Return rows as CSV under all their keys, in order of first appearance; missing values and None are empty."""
     text = io.StringIO(newline="")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -117,7 +117,7 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def json_lines(value: Any) -> bytes:
-    """Indented JSON; infinities and NaN become null, and NumPy's numbers Python's.
+    """Return indented JSON; infinities and NaN become null, and NumPy's numbers Python's.
 
     Args:
         value: nested mappings, sequences, texts and numbers.

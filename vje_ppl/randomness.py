@@ -1,8 +1,8 @@
 """Random streams by name, and the global random states.
 
-Every draw of the data pipeline, of an evaluation and of a diagnosis is keyed by its purpose. A generator is made where
-numbers are needed and thrown away, so no order of calls, number of workers or number of processes can shift another
-draw, and the global generators of Python, NumPy and PyTorch are neither read nor moved.
+Every draw of the data pipeline, of an evaluation and of a diagnosis is keyed by its purpose. Generators are created
+where numbers are needed and then discarded, so no order of calls, number of workers or number of processes affects
+another draw, and the global generators of Python, NumPy and PyTorch are neither read nor changed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 
 @unique
 class Stream(IntEnum):
-    """What a generator is for; part of its key, so that two purposes never share numbers.
+    """The purpose of a generator; part of its key, so that two purposes never share numbers.
 
-    The values decide the numbers drawn: never change one.
+    The values determine the drawn numbers: never change them.
     """
 
     EPOCH_ORDER = 1
@@ -57,7 +57,7 @@ def keyed_generator(stream: Stream, *key: int) -> np.random.Generator:
     """Make the generator that belongs to a purpose and a key.
 
     Args:
-        stream: what the numbers are for.
+        stream: the purpose of the numbers.
         *key: non-negative integers, for instance seed, step and view.
 
     Returns:
@@ -80,7 +80,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_states() -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's global generators."""
+    """Return the states of Python's, NumPy's and torch's global generators."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -91,7 +91,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Restore what `random_states` returned; GPU states only where the number of GPUs is the same."""
+    """Restore the result of `random_states`; GPU states only if the number of GPUs is the same."""
     version, internal, gauss_next = states["python"]
     random.setstate((version, tuple(internal), gauss_next))
     kind, keys, position, has_gauss, gauss = states["numpy"]

@@ -12,7 +12,7 @@ from vje_ppl.models.degrees_of_freedom import DegreesOfFreedom
 
 
 class CartesianStudentT(PyroModule):
-    """Target embedding z_b given the latent s, as it comes:
+    """Target embedding z_b given the latent s, without a polar decomposition:
 
         z_b ~ StudentT_ν(s, diag(scale²))         site "embedding"
 
@@ -43,7 +43,7 @@ class CartesianStudentT(PyroModule):
         """Declare the site "embedding", event shape (D,).
 
         Args:
-            latent: s, shape (..., N, D), with a leading dimension where there are several particles.
+            latent: s, shape (..., N, D), with a leading dimension for several particles.
             scale: the shared standard deviations, positive, shape (..., N, D).
             target: the embedding to observe, shape (..., N, D); `None` draws it.
         """

@@ -37,7 +37,7 @@ class PolarNormal(PyroModule):
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        """The measure that its densities refer to; likelihoods compare only under the same measure."""
         return base_measure_with(self.radius, "polar")
 
     def forward(
@@ -49,7 +49,7 @@ class PolarNormal(PyroModule):
         """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
 
         Args:
-            latent: s, shape (..., N, D), with a leading dimension where there are several particles.
+            latent: s, shape (..., N, D), with a leading dimension for several particles.
             scale: the shared standard deviations, positive, shape (..., N, D).
             target: the embedding to observe, shape (..., N, D); `None` draws direction (off the sphere) and radius.
         """

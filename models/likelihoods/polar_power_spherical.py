@@ -19,12 +19,12 @@ class PolarPowerSpherical(PyroModule):
         ẑ_b ~ PowerSpherical(ŝ, κ),  κ = 2/σ̄²     site "direction"
         r_b ~ StudentT_ν(‖s‖, radius_scale²)      site "radius", that is, on the residual Δr = r_b − ‖s‖
 
-    The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), and κ = 2/σ̄² is the concentration
-    at which the log density has curvature −1/σ̄² at its mode: for small σ̄ the density is a Normal on the tangent space
-    with standard deviation σ̄ a feature.
+    The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), and κ = 2/σ̄² is the
+    concentration at which the log density has curvature −1/σ̄² at its mode: for small σ̄ the density is a Normal on the
+    tangent space with standard deviation σ̄ per feature.
 
-    Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one whatever the
-    scale, and Lebesgue on R for the radius, which by default leaks below zero.
+    Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one for any
+        scale, and Lebesgue on R for the radius, which by default leaks below zero.
 
     Args:
         radius: the radial site; by default a `StudentTRadius` of one degree of freedom and unit scale.
@@ -38,7 +38,7 @@ class PolarPowerSpherical(PyroModule):
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        """The measure that its densities refer to; likelihoods compare only under the same measure."""
         return base_measure_with(self.radius, "sphere")
 
     def forward(
@@ -50,7 +50,7 @@ class PolarPowerSpherical(PyroModule):
         """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
 
         Args:
-            latent: s, shape (..., N, D), with a leading dimension where there are several particles.
+            latent: s, shape (..., N, D), with a leading dimension for several particles.
             scale: the shared standard deviations, positive, shape (..., N, D).
             target: the embedding to observe, shape (..., N, D); `None` draws direction (on the sphere) and radius.
         """

@@ -22,10 +22,10 @@ class PolarSphericalStudentT(PyroModule):
 
     The guide's D scales become one, their geometric mean σ̄ = exp(mean_j log scale_j), which is the Student-t's scale
     itself: the direction is that of `PolarStudentT` with scale matrix σ̄² I, of the determinant of diag(scale²),
-    divided by what it integrates to on the sphere.
+    divided by its integral over the sphere.
 
-    Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one whatever ν
-    and the scale, and Lebesgue on R for the radius, which by default leaks below zero.
+    Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one for any ν
+        and scale, and Lebesgue on R for the radius, which by default leaks below zero.
 
     Args:
         df: degrees of freedom ν of the direction, positive; small is heavy-tailed.
@@ -44,7 +44,7 @@ class PolarSphericalStudentT(PyroModule):
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        """The measure that its densities refer to; likelihoods compare only under the same measure."""
         return base_measure_with(self.radius, "sphere")
 
     def forward(
@@ -56,7 +56,7 @@ class PolarSphericalStudentT(PyroModule):
         """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
 
         Args:
-            latent: s, shape (..., N, D), with a leading dimension where there are several particles.
+            latent: s, shape (..., N, D), with a leading dimension for several particles.
             scale: the shared standard deviations, positive, shape (..., N, D).
             target: the embedding to observe, shape (..., N, D); `None` draws direction (on the sphere) and radius.
         """

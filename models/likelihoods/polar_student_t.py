@@ -17,7 +17,7 @@ from vje_ppl.program.polar import to_polar
 
 
 def factorized(df: Tensor, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-    """Independent Student-t per feature, the alternative to one joint Mahalanobis term. Event shape (D,). Ours."""
+    """Return an independent Student-t per feature, instead of one joint Mahalanobis term. Event shape (D,). Ours."""
     return StudentT(df.unsqueeze(-1), loc, scale).to_event(1)
 
 
@@ -63,7 +63,7 @@ class PolarStudentT(PyroModule):
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        """The measure that its densities refer to; likelihoods compare only under the same measure."""
         return base_measure_with(self.radius, "polar")
 
     def forward(
@@ -75,7 +75,7 @@ class PolarStudentT(PyroModule):
         """Declare the sites "direction" (event shape (D,)) and "radius" (event shape ()).
 
         Args:
-            latent: s, shape (..., N, D), with a leading dimension where there are several particles.
+            latent: s, shape (..., N, D), with a leading dimension for several particles.
             scale: the shared standard deviations, positive, shape (..., N, D).
             target: the embedding to observe, shape (..., N, D); `None` draws direction (off the sphere) and radius.
         """

@@ -37,7 +37,7 @@ class ARDNormal(PyroModule):
                 f"ARDNormal expects a positive initial scale, got {init}; it must be finite, and 1 is the standard "
                 f"normal's."
             )
-        # A plain parameter, since a PyroParam takes over whatever an earlier model left in Pyro's global store.
+        # A plain parameter, since a PyroParam takes the value that an earlier model left in Pyro's global store.
         self.log_scale = nn.Parameter(torch.full((dim,), math.log(init)))
 
     def forward(self) -> TorchDistributionMixin:

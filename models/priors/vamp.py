@@ -24,8 +24,9 @@ class VampPrior(PyroModule):
     pseudo-embeddings pass the guide's inference network; gradients reach it and them.
 
     The network is evaluated as after training, with its running statistics instead of those of a batch, and updates
-    none: pseudo-embeddings are no batch of images, and their own statistics would make the prior another density in
-    training than in evaluation. With `norm=batch` the prior therefore follows the running statistics of the step.
+    none: pseudo-embeddings are not a batch of images, and their own statistics would make the prior's density differ
+        between training and evaluation. With `norm=batch` the prior therefore follows the running statistics of the
+        step.
 
     The pseudo-embeddings start as draws from Normal(0, init_scale²): embeddings are not known yet, and those of
     untrained encoders have features of a root mean square between 0.4 (MLP) and 0.9 (ResNet-18).
@@ -55,10 +56,10 @@ class VampPrior(PyroModule):
         self._infer: Borrowed | None = None
 
     def bind(self, infer: Callable[[torch.Tensor], Any]) -> None:
-        """Take the inference network, before the first call.
+        """Bind the inference network, before the first call.
 
         The guide is not registered as a part of this module, and this module does not keep it alive. Copied, pickled or
-        saved together, prior and guide stay together. A copy of the prior alone has to be bound anew.
+        saved together, prior and guide stay together. A copy of the prior alone has to be bound again.
 
         Args:
             infer: the guide's method: from embeddings (K, D) to a posterior of batch shape (K,), event shape (D,).
@@ -69,7 +70,7 @@ class VampPrior(PyroModule):
         """Return the prior, batch shape (), event shape (D,).
 
         Raises:
-            ValueError: before `bind`, and where the guide is gone, as in a copy of the prior alone.
+            ValueError: before `bind`, and if the guide no longer exists, as in a copy of the prior alone.
         """
         if self._infer is None:
             raise ValueError(
@@ -89,10 +90,10 @@ class VampPrior(PyroModule):
 
 @contextmanager
 def _as_after_training(owner: Any) -> Iterator[None]:
-    """Within it, all parts of a module are in evaluation mode.
+    """Put all parts of a module in evaluation mode.
 
-    Running statistics are copies: autograd does not notice when the next batch updates them in place before backward,
-    and would take the wrong ones.
+    Running statistics are copied, because autograd does not notice when the next batch updates them in place before
+    backward.
     """
     parts = [part for part in owner.modules() if part.training] if isinstance(owner, nn.Module) else []
     buffers = [(part, name, buffer) for part in parts if isinstance(part, _NormBase) for name, buffer in _buffers(part)]

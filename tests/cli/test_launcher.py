@@ -101,4 +101,4 @@ def test_what_cannot_be_shared_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert "vje_ppl.compare runs in one process, and torchrun has started 2" in capsys.readouterr().err
+    assert "vje_ppl.compare runs in one process, but torchrun started 2" in capsys.readouterr().err

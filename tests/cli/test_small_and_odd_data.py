@@ -53,7 +53,7 @@ def test_images_without_contrast_are_named_and_beta_is_not(train, tmp_path):
     assert "objective.beta" not in result.stdout
 
     said = one_sentence(command(diagnose_main, "vje_ppl.diagnose", f"run={tmp_path / 'runs' / 'a'}"))
-    assert "expect at least 2 held-out images, and images has one" in said
+    assert "expect at least 2 held-out images, but images has only 1" in said
 
 
 def test_twelve_bits_are_refused_and_then_read(train, tmp_path):

@@ -276,7 +276,7 @@ def test_likelihood_of_another_origin_is_not_executed_unless_trusted(run_of, com
     assert column(read_csv(tmp_path / "runs" / "comparison"), "k-NN z")["mine_1"] == "0.9"
     result = compare("trust_targets=true")
     assert elbo_columns(read_csv(tmp_path / "runs" / "comparison")) == {"ELBO [my own]": {"mine_1", "mine_2"}}
-    assert "No ELBO for silent: Silent declares no base_measure" in result.stdout
+    assert "No ELBO for silent: Silent has no base_measure" in result.stdout
     assert (tmp_path / "executed").exists()
     sys.modules.pop("my_likelihoods")
 

@@ -52,7 +52,7 @@ def test_a_share_that_is_none_gets_a_sentence(fraction):
 
 def test_images_without_labels_get_a_sentence():
     images = InMemoryImages(torch.zeros(4, 1, 2, 2, dtype=torch.uint8))
-    with pytest.raises(UserError, match=r"hold_out=0\.5 needs labels to split by, and the images of mine have none"):
+    with pytest.raises(UserError, match=r"hold_out=0\.5 needs labels to split by, but the images of mine have none"):
         hold_out(ImageData("mine", images, None, None, 1, 2, None), 0.5)
     labelled = InMemoryImages(images.images, torch.tensor([0, 0, 1, 1]), ("a", "b"))
     with pytest.raises(UserError, match="needs labels for all training images"):
@@ -80,5 +80,5 @@ def test_images_with_names_stay_on_their_side_when_others_come(tmp_path):
 
 def test_a_single_class_gets_a_sentence():
     images = InMemoryImages(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), ("a", "b"))
-    with pytest.raises(UserError, match="needs training images of several classes, and mine has one alone"):
+    with pytest.raises(UserError, match="needs training images of several classes, but mine has only one"):
         hold_out(ImageData("mine", images, None, None, 1, 2, 2), 0.5)

@@ -133,7 +133,7 @@ def test_shards_are_indexed_once_and_anew_when_they_change(roots, tmp_path, monk
     with tarfile.open(tmp_path / "p-train-003.tar", "w") as tar:
         entry = tarfile.TarInfo("odd.jpg")
         tar.addfile(entry, io.BytesIO())
-    with pytest.raises(UserError, match=r"odd.jpg has no label, which others have"):
+    with pytest.raises(UserError, match=r"odd.jpg has no label in a file ending in"):
         webdataset(str(tmp_path))
     (tmp_path / "p-train-003.tar").write_bytes(b"no tar file" * 100)
     with pytest.raises(UserError, match=r"p-train-003.tar cannot be read as an uncompressed tar file"):

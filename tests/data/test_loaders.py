@@ -314,7 +314,7 @@ def test_imagenet_says_what_to_lay_out(tmp_path, write_image):
     (tmp_path / "val" / "0.jpg").unlink()
     for name in ("a", "c"):
         write_image(tmp_path / "val" / name / "0.jpg")
-    with pytest.raises(UserError, match="folders of the same names, one per class, but b is in one of them only"):
+    with pytest.raises(UserError, match="folders of the same names, one per class, but b is in only one of them"):
         imagenet(str(tmp_path))
 
 

@@ -93,7 +93,9 @@ def test_a_split_whose_labels_are_secret_gives_way_to_a_share(tmp_path):
     ],
 )
 def test_what_is_no_class_is_one_sentence_with_column_and_row(tmp_path, values, feature, row, shown):
-    with pytest.raises(UserError, match=rf"row {row} of the column kind in split train of .* holds {shown}.* no class"):
+    with pytest.raises(
+        UserError, match=rf"row {row} of the column kind in split train of .* holds {shown}.* not a class"
+    ):
         opened(tmp_path, values, feature)
 
 

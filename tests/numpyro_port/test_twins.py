@@ -74,7 +74,7 @@ def test_a_missing_twin_is_named(monkeypatch):
 
 
 def test_a_part_from_elsewhere_can_have_no_twin():
-    with pytest.raises(UserError, match=r"my_module\.MyPrior can have none"):
+    with pytest.raises(UserError, match=r"my_module\.MyPrior cannot have one"):
         twin_name("my_module.MyPrior")
 
 

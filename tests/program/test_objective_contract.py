@@ -88,7 +88,7 @@ def guide_with_narrow_latents(posterior, target):
 GUIDES = {
     "without_latent": (guide_without_latent, "The model's latent site 'latent' is missing in the guide"),
     "with_another_name": (guide_with_another_name, "The model's latent site 'latent' is missing in the guide"),
-    "with_one_site_more": (guide_with_one_site_more, "The guide's site 'shift' is no latent site of the model"),
+    "with_one_site_more": (guide_with_one_site_more, "The guide's site 'shift' is not a latent site of the model"),
     "outside_the_plate": (guide_outside_the_plate, "The guide's site 'latent' is not in the plate 'images'"),
     "in_another_plate": (guide_in_another_plate, "The guide's site 'latent' is not in the plate 'images'"),
     "without_event": (guide_without_event, r"plate\('images'\) at site latent .*; declare the features as an event"),
@@ -168,7 +168,7 @@ MODELS = {
         model_without_observed,
         "The model has no observed site, such as 'direction'; its sites are: latent",
     ),
-    "without_latent": (model_without_latent, "The guide's site 'latent' is no latent site of the model"),
+    "without_latent": (model_without_latent, "The guide's site 'latent' is not a latent site of the model"),
     "observed_outside_the_plate": (
         model_with_observed_outside_the_plate,
         "The model's site 'direction' is not in the plate 'images'",

@@ -85,7 +85,7 @@ def test_records_of_other_images_are_not_taken_for_those_of_these(tmp_path):
     check("cats/images", cats)
     check("dogs/images", {})  # an older record
     check("nowhere", cats)  # where nothing is computed, none are needed
-    with pytest.raises(UserError, match=r"records of digits are of other images than those in .*dogs/images; give"):
+    with pytest.raises(UserError, match=r"records of digits come from other images than those in .*dogs/images; give"):
         check("dogs/images", cats)
 
 
@@ -99,7 +99,7 @@ def test_values_come_back_from_the_command_line(value):
     ("change", "sentence"),
     [
         (lambda: read_study("knn_linear", "smal"), "scale expects small or paper, got smal"),
-        (lambda: read_study("tuning", "paper"), "tuning is not there at scale=paper; give scale=small"),
+        (lambda: read_study("tuning", "paper"), "tuning is not defined at scale=paper; give scale=small"),
         (lambda: SMALL.only(["digit"], None, None), "blocks expects .* digits, got digit; did you mean digits"),
         (lambda: SMALL.only(None, ["byol"], None), "variants expects a list of vje.*, got byol; give variants"),
     ],

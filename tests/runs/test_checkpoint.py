@@ -289,7 +289,7 @@ def test_latest_of_nothing_one_file_and_nothing_good(tmp_path):
         assert (latest.state["step"], latest.path, latest.warning) == (1, tmp_path / LAST, None)
 
     (tmp_path / LAST).write_bytes(b"cut")
-    with pytest.raises(UserError, match=r"last\.pt is not a whole checkpoint"):
+    with pytest.raises(UserError, match=r"last\.pt is not a complete vje_ppl checkpoint"):
         checkpoint.load_latest(tmp_path)
     (tmp_path / PREVIOUS).write_bytes(b"cut as well")
     with pytest.raises(UserError, match=r"Neither .*last\.pt nor .*previous\.pt"):

@@ -389,7 +389,7 @@ def test_sound_distributions_pass(sound, parameters, not_run):
         (DetachedDraws, "gradient through draws with respect to scale to be that of the score function"),
         (
             CosineOfSmallAngles,
-            r"float32 log-probabilities .* for concentration = 1e\+06; look for a",
+            r"float32 log-probabilities .* for concentration = 1e\+06; look for cancellation",
         ),
         (OtherDrawsAfterExpand, "draws after expand to have a mean log-probability of"),
         (HoldsAFunction, "expected pickle to copy it, got AttributeError"),

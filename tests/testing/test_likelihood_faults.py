@@ -246,7 +246,7 @@ def test_sound_likelihoods_pass(sound, dim):
     ("faulty", "words"),
     [
         (NaNAtSmallScales, "at site 'embedding' for a latent of norm .*, scale 1e-04, D = 3, in torch.float32"),
-        (NaNInTheGradientAtTheOrigin, "with respect to latent for a latent of norm 0e\\+00"),
+        (NaNInTheGradientAtTheOrigin, "with respect to latent, got NaN or infinity for a latent of norm 0e\\+00"),
         (Unnormalized, r"over R\^3 to integrate to one, got 0\.7"),
         (WithoutEvent, r"\.to_event\(1\)"),
         (AmbientDensityOnTheSphere, r"'direction' over the unit sphere of R\^3"),

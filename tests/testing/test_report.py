@@ -82,7 +82,7 @@ def test_parts_built_with_local_parameters_are_checked_too():
         (lambda: check_likelihood(None), "expects an instance of a likelihood, got None"),
         (lambda: check_likelihood(Cartesian(), 1), r"expects embedding widths of 2 or more, got \(1,\); give dim="),
         (lambda: check_likelihood(Cartesian(), ()), r"expects embedding widths of 2 or more, got \(\); give dim="),
-        (lambda: check_guide(Cartesian()), "expects a guide with the embedding width as its dim, got dim=None"),
+        (lambda: check_guide(Cartesian()), "expects a guide whose dim is the embedding width, got dim=None"),
     ],
 )
 def test_misuse_gets_a_sentence(call, sentence):

@@ -23,7 +23,7 @@ from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table
 from vje_ppl.terminal.versions import versions
 
-#: (measure, sense, target, what it is)
+#: (measure, sense, target, description)
 TARGETS = [
     ("objective_over_fused", "<=", 1.5, "Pyro objective over hand-fused loss, forward and backward, 512 × 512"),
     ("objective_overhead_of_step", "<=", 0.02, "their difference at 256 × 128, as a share of a training step"),

@@ -1,4 +1,4 @@
-"""From JPEG files to augmented views: ours against torchvision's usual pipeline, image by image."""
+"""From JPEG files to augmented views: our pipeline against torchvision's usual pipeline, image by image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.data.image_set import StreamedImages
 from vje_ppl.settings.build import build_augment
 
-#: Files that are written, images in an epoch of the benchmark, which goes through the files again and again, and views.
+#: Files to write, images in an epoch of the benchmark, which repeats the files, and views.
 FILES, IMAGES, VIEWS = 64, 256, 2
 
 
@@ -58,7 +58,7 @@ class PillowBlur:
 
 
 def usual_transform(size: int) -> Callable[[Image.Image], Tensor]:
-    """MoCo v2's augmentation in torchvision's transforms of Pillow images: the recipe of augment=imagenet."""
+    """Return MoCo v2's augmentation in torchvision's transforms of Pillow images: the recipe of augment=imagenet."""
     from torchvision import transforms
 
     return transforms.Compose(
@@ -77,16 +77,16 @@ def usual_transform(size: int) -> Callable[[Image.Image], Tensor]:
 def decoding_pieces(
     config: DictConfig, folder: Path, workers: int, device: torch.device, size: int = 224, images: int = IMAGES
 ) -> dict[str, Callable[[], int]]:
-    """An epoch of either pipeline, from files to views on the device; each returns the number of views.
+    """Run an epoch of either pipeline, from files to views on the device, and return the number of views.
 
     Both have the same files, batches and number of workers, which are kept from one epoch to the next and idle while
     the other pipeline runs.
 
     Args:
-        config: a training configuration, of which `augment` counts.
+        config: a training configuration, of which only `augment` is used.
         folder: an empty folder, for the files.
-        workers: decoding processes of each.
-        device: where views have to arrive.
+        workers: decoding processes of each pipeline.
+        device: the device of the views.
         size: side of a view in pixels.
         images: images in an epoch.
     """
@@ -117,7 +117,7 @@ def decoding_pieces(
 
 
 def measure(device: torch.device, seconds: float, workers: int) -> dict[str, Any]:
-    """Images per second of both, each through two views, and their ratio, from epochs in turn."""
+    """Return images per second of both pipelines, with two views per image, and their ratio."""
     config = compose("train", ["data=imagenet"])
     with tempfile.TemporaryDirectory() as folder:
         times = alternate(decoding_pieces(config, Path(folder), workers, device), 6 * seconds, device)
@@ -133,10 +133,10 @@ QUALITY = 97
 
 
 def photographs(count: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
-    """Random cuts of both photographs in turn, each 80 to 100 % as high or wide as it can be, resized.
+    """Yield random cuts of both photographs in turn, each 80 to 100 % as high or wide as it can be, resized.
 
     Args:
-        count: how many.
+        count: number of cuts.
         seed: of the cuts.
 
     Yields:

@@ -13,7 +13,7 @@ from vje_ppl.errors import UserError
 
 
 def random_cifar(train: int = 50_000, test: int = 10_000) -> ImageData:
-    """Random images and labels in CIFAR-10's shapes; a data set that needs no download."""
+    """Return random images and labels in CIFAR-10's shapes; a data set that needs no download."""
     generator = torch.Generator().manual_seed(0)
 
     def images(count: int) -> InMemoryImages:
@@ -25,7 +25,7 @@ def random_cifar(train: int = 50_000, test: int = 10_000) -> ImageData:
     return ImageData("random_cifar", training, training, images(test), 3, 32, 10)
 
 
-#: A small process that runs the command and prints its largest resident set: a large one would pass its own on to it.
+#: A small process that runs the command and prints its largest resident set: a large process would pass on its own.
 _WATCH = """
 import resource, subprocess, sys
 code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
@@ -35,7 +35,7 @@ sys.exit(code)
 
 
 def measure(device: str) -> dict[str, float]:
-    """Train one epoch in a process of its own and read its largest resident set, in GB (1e9 bytes)."""
+    """Train one epoch in a separate process and read its largest resident set, in GB (1e9 bytes)."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, "-m", "vje_ppl.train", "data=custom", "encoder=small_resnet", "augment=cifar"),

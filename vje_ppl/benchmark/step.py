@@ -1,4 +1,4 @@
-"""What the probabilistic program adds to a training step, and what a training step adds to its encoder."""
+"""The cost of the probabilistic program in a training step, and of a training step beyond its encoder."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ SIDE, CHANNELS = 32, 3
 
 
 class GivenPosteriors(nn.Module):
-    """A guide whose posteriors are given, so that nothing but the probabilistic program is left to time."""
+    """A guide whose posteriors are given, so that only the probabilistic program is timed."""
 
     def __init__(self, guide: nn.Module, posteriors: list[Any]) -> None:
         super().__init__()
         self._guide, self._posteriors = guide, posteriors
 
     def embed(self, view: Tensor) -> Tensor:
-        """Views are embeddings already."""
+        """Return the view, which is an embedding already."""
         return view
 
     def infer(self, embedding: Tensor) -> Any:
-        """The next of the given posteriors."""
+        """Return the next of the given posteriors."""
         self._posteriors.append(self._posteriors.pop(0))
         return self._posteriors[-1]
 
     def forward(self, posterior: Any, target: Tensor) -> Tensor:
-        """The guide's own program."""
+        """Return the guide's own program."""
         return self._guide(posterior, target)
 
 
@@ -79,7 +79,7 @@ def objective_pieces(config: DictConfig, images: int, dim: int, device: torch.de
 
 
 def training_pieces(config: DictConfig, fabric: Fabric) -> dict[str, Callable[[], Any]]:
-    """A whole training step on in-memory images, and its encoder's forward and backward on both views alone."""
+    """Time a whole training step on in-memory images, and the encoder's forward and backward alone."""
     module = build_joint_embedding(config, CHANNELS, SIDE)
     module = prepare(fabric, module, config.trainer, uses_channels_last(config.trainer, module))
     batches = random_batches(config, fabric.device)
@@ -103,7 +103,7 @@ def training_pieces(config: DictConfig, fabric: Fabric) -> dict[str, Callable[[]
 
 
 def random_batches(config: DictConfig, device: torch.device, images: int = 10_000) -> TrainingBatches:
-    """Augmented batches of random images of CIFAR's size; what the pixels are does not change what they cost."""
+    """Return augmented batches of random images of CIFAR's size; the pixels do not affect the cost."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, CHANNELS, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     augment = build_augment(config, CHANNELS, SIDE)
@@ -113,7 +113,7 @@ def random_batches(config: DictConfig, device: torch.device, images: int = 10_00
 
 
 def endless(batches: TrainingBatches) -> Any:
-    """Batches of one epoch after another."""
+    """Yield batches of one epoch after another."""
     epoch = 0
     while True:
         yield from batches.epoch(epoch)
@@ -121,7 +121,7 @@ def endless(batches: TrainingBatches) -> Any:
 
 
 def measure(config: DictConfig, fabric: Fabric, seconds: float) -> dict[str, float]:
-    """Ratios of medians, and those medians in milliseconds."""
+    """Return ratios of medians, and those medians in milliseconds."""
     large = alternate(objective_pieces(config, 512, 512, fabric.device), seconds, fabric.device)
     small = alternate(objective_pieces(config, config.batch_size, 128, fabric.device), seconds, fabric.device)
     step = alternate(training_pieces(config, fabric), 3 * seconds, fabric.device)
@@ -139,7 +139,7 @@ def measure(config: DictConfig, fabric: Fabric, seconds: float) -> dict[str, flo
 def fused_loss(
     mean: Float[Tensor, "2 N D"], scale: Float[Tensor, "2 N D"], target: Float[Tensor, "2 N D"], beta: float, df: float
 ) -> Float[Tensor, ""]:
-    """Standard normal prior, joint polar Student-t with tied scales and unit radius scale, one particle, two views.
+    """Build the standard normal prior and the joint polar Student-t likelihood; one particle, two views.
 
     Both directions go through in one batch; the sum of log-scales is shared by likelihood and KL; each square is a dot
     product.

@@ -75,7 +75,7 @@ def vje_steps(config: DictConfig, fabric: Fabric) -> Iterator[None]:
 
 
 def images_per_second(steps: Iterator[None], batch_size: int, seconds: float, warmup: int = 3) -> float:
-    """Throughput over some seconds, after a few steps that fill queues and caches."""
+    """Measure throughput over some seconds, after a few steps that fill queues and caches."""
     for _ in range(warmup):
         next(steps)
     count, start = 0, time.perf_counter()
@@ -86,7 +86,7 @@ def images_per_second(steps: Iterator[None], batch_size: int, seconds: float, wa
 
 
 def measure(config: DictConfig, fabric: Fabric, seconds: float, rounds: int = 2) -> dict[str, float]:
-    """Medians of images per second over alternating rounds, and their ratios.
+    """Return medians of images per second over alternating rounds, and their ratios.
 
     Each method has the machine to itself in its round: SimSiam's data workers are ended before the next one. SimSiam
     gets whichever of one or all threads it is faster with, since its workers need processors too.

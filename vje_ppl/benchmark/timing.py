@@ -1,4 +1,4 @@
-"""Timing pieces of code against each other on a machine that is never quite still."""
+"""Timing pieces of code against each other on a machine with other load."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Piece = Callable[[], object]
 
 
 def alternate(pieces: Mapping[str, Piece], seconds: float, device: torch.device) -> dict[str, float]:
-    """Run the pieces in turn, A B A B ..., so that a drift of the machine's speed meets all of them.
+    """Run the pieces in turn, A B A B ..., so that a drift of the machine's speed affects all of them.
 
     Args:
-        pieces: what to run, by name; each is run three times first, uncounted.
-        seconds: how long to go on.
-        device: waited for after each piece.
+        pieces: the pieces by name; each is first run three times without timing.
+        seconds: duration.
+        device: synchronized after each piece.
 
     Returns:
         Median seconds by name.

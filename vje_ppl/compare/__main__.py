@@ -89,7 +89,7 @@ def _name(path: Path, base: Path) -> str:
 
 
 def _base_measures(rows: Sequence[Row], trust_targets: bool) -> tuple[list[str | None], list[str]]:
-    """The base measure of each row, None where it is not known; and the reasons why it is not."""
+    """Return the base measure of each row, None where it is not known; and the reasons why it is not."""
     known: dict[str, str | None] = {}
     measures: list[str | None] = []
     reasons = []

@@ -60,12 +60,12 @@ def differences(rows: Sequence[Leaves], taken: Collection[str] = ()) -> list[Col
 
 
 def class_name(target: Any) -> str:
-    """The last part of a dotted path."""
+    """Return the last part of a dotted path."""
     return str(target).rpartition(".")[2]
 
 
 def shown(value: Any) -> str:
-    """A value of the configuration as one would type it."""
+    """Return a value of the configuration as a user would type it."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
@@ -88,7 +88,7 @@ def _value(row: Leaves, key: str) -> str | None:
 
 
 def _follows(rows: Sequence[Leaves], key: str) -> bool:
-    """Whether the value of a key, or its presence, follows from that of a key which it depends on."""
+    """Return whether the value or the presence of a key follows from a key that it depends on."""
     choices = ["data"] if _group(key) == "augment" else []
     if len({_value(row, key) for row in rows if key in row}) == 1:
         parts = _display(key).split(".")

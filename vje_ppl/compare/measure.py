@@ -1,4 +1,4 @@
-"""Which ELBOs may be compared: those of the same images and encoder, with respect to the same base measure."""
+"""Comparability of ELBOs: of the same images and encoder, with respect to the same base measure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vje_ppl.errors import UserError
 from vje_ppl.settings.build import build
 from vje_ppl.settings.identity import canonical_json
 
-#: The groups of keys in which runs must agree besides the base measure. The seed may differ, and so may all that the
-#: ELBO serves to compare: prior, guide, scale, β, and how they were optimized.
+#: The groups of keys in which runs must agree besides the base measure. The seed may differ, and so may everything that
+#: the ELBO is used to compare: prior, guide, scale, β and optimization.
 SAME = ("data", "encoder", "augment", "norm")
 
 #: The embedding width that a likelihood is built with; its base measure is the same at any width.
@@ -25,10 +25,10 @@ def base_measure(likelihood: Mapping[str, Any], trust_targets: bool) -> str:
 
     Args:
         likelihood: its configuration.
-        trust_targets: whether to build a part from outside vje_ppl; a configuration is code.
+        trust_targets: whether to build a part from outside vje_ppl, which runs its code.
 
     Raises:
-        UserError: if the likelihood may not or cannot be built, or declares no measure.
+        UserError: if the likelihood may not or cannot be built, or has no base measure.
     """
     try:
         part = build(likelihood, "likelihood", trust_targets, dim=ANY_DIM)
@@ -48,8 +48,8 @@ def comparable(rows: Sequence[Mapping[str, Any]], measures: Sequence[str | None]
         measures: each row's base measure; None where it is not known.
 
     Returns:
-        The name of each row's group: the base measure, and where several groups have that measure, the keys that tell
-        them apart. None for a row that is alone in its group, unless it is the only row of the table.
+        The name of each row's group: the base measure, and, if several groups have that measure, the keys that
+        distinguish them. None for a row that is alone in its group, unless it is the only row of the table.
     """
     kinds = [
         None if measure is None else (measure, canonical_json(_same(row)))
@@ -68,7 +68,7 @@ def _same(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(measure: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The measure, followed by as many of the differing keys as it takes to tell the rows apart."""
+    """Return the measure, followed by as many differing keys as distinguish the rows."""
     names: list[tuple[str, ...]] = [()] * len(rows)
     for column in differences(rows):
         cells = [f"no {column.name}" if cell is None else f"{column.name} {cell}" for cell in column.cells]

@@ -96,7 +96,7 @@ def _draw_levels(axes: Axes, rows: Sequence[Row]) -> dict[str, Artist]:
 
 
 def _labels(lines: Sequence[dict[str, Cell]], rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
-    """The names of runs; where a name is a hash, the values that most rows of the panel do not share, if any."""
+    """Return the names of runs; where a name is a hash, the values that most rows of the panel do not share, if any."""
     labels = []
     usual = {key: Counter(line[key] for line in lines).most_common(1)[0] for key in keys}
     for line, row in zip(lines, rows, strict=True):

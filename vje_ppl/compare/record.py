@@ -34,7 +34,7 @@ class Record:
         leaves: `config` by dotted keys, with the name of the method, and with the data set's name and number of images
             where the run recorded them.
         metrics: final figures by name; None where the run has none or it is not finite.
-        images: a digest of the images that it learned from; None for an older run.
+        images: a digest of the training images; None for an older run.
     """
 
     path: Path
@@ -56,7 +56,7 @@ def read_record(path: Path, name: str) -> Record:
 
     Args:
         path: its folder.
-        name: what to call it.
+        name: its name.
 
     Raises:
         UserError: if the run is unfinished or damaged, or if the folder is not a run of `vje_ppl.train`.
@@ -103,13 +103,13 @@ def mark_other_images(records: Sequence[Record]) -> list[Record]:
 
 
 def _data(record: Record) -> str:
-    """The part of the configuration that chooses the images, as text."""
+    """Return the part of the configuration that chooses the images, as text."""
     chosen = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in ("data", "hold_out")}
     return canonical_json([record.config["data"].get("_target_"), chosen])
 
 
 def _named(flat: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the data set's name under `data`, since the loader's class does not tell folders of images apart."""
+    """Put the data set's name under `data`, since the loader's class does not distinguish folders of images."""
     loader = flat.pop("data._target_", None)
     data = metrics.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("name"), str) and is_whole(data.get("images")):

@@ -1,4 +1,4 @@
-"""The rows of a comparison: runs that differ in the seed alone share a row."""
+"""The rows of a comparison: runs that differ only in the seed share a row."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Statistic:
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
     def text(self, decimals: int, factor: float = 1.0) -> str:
-        """The mean and the spread, both multiplied by `factor`: `43.2 ± 0.4`."""
+        """Return the mean and the spread, both multiplied by `factor`: `43.2 ± 0.4`."""
         spread = "" if self.spread is None else f" ± {factor * self.spread:.{decimals}f}"
         return f"{factor * self.mean:.{decimals}f}{spread}"
 
@@ -60,7 +60,7 @@ class Row:
         return tuple(record.seed for record in self.records)
 
     def statistic(self, metric: str) -> Statistic | None:
-        """A metric over the seeds; None if any run lacks it, since a mean over the others would hide that."""
+        """Return a metric over the seeds; None if any run lacks it, since a mean over the others would hide that."""
         values = [value for record in self.records if (value := record.metrics[metric]) is not None]
         return Statistic.over(values) if len(values) == len(self.records) else None
 
@@ -70,7 +70,7 @@ def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list
 
     Args:
         records: the runs.
-        aggregate: whether runs that differ in the seed alone share a row.
+        aggregate: whether runs that differ only in the seed share a row.
 
     Returns:
         The rows; and pairs of a run that repeats the setting and the seed of an earlier run, and that earlier run. When
@@ -97,6 +97,6 @@ def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list
 
 
 def _stem(names: Sequence[str]) -> str | None:
-    """The name that is left without the hash, if it is the same for all."""
+    """Return the name that is left without the hash, if it is the same for all."""
     stems = {HASH.sub("", name) for name in names}
     return stems.pop() if len(stems) == 1 else None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-#: A folder that holds any of these is a run, if perhaps a damaged one.
+#: A folder with any of these files is a run, possibly damaged.
 MARKS = ("config.yaml", "metrics.csv", "metrics.json", "checkpoints")
 
 #: The folder that a comparison is written to by default; it is not searched for runs.
@@ -57,7 +57,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _search(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The runs in a folder, and the topmost folders without any: the folder itself if there are no runs in it."""
+    """Return the runs in a folder, and the topmost folders without runs (the folder itself if it has none)."""
     if _is_run(folder):
         return [folder], []
     searched = [_search(subfolder) for subfolder in _subfolders(folder)]
@@ -68,6 +68,6 @@ def _search(folder: Path) -> tuple[list[Path], list[Path]]:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
-    except OSError:  # a folder that may not be read
+    except OSError:  # a folder without read permission
         return []
     return [e for e in entries if not e.name.startswith(".") and e.is_dir() and not e.is_symlink()]

@@ -21,7 +21,7 @@ ELBO, ELBO_DECIMALS = "ELBO", 2
 NEIGHBOURS = {"k": "knn/k", "T": "knn/temperature"}
 TAKEN = ("run", "seed", "seeds", "n", *METRICS, *NEIGHBOURS, ELBO)
 
-#: What `sort` may name beside a column, and the columns in which a high figure is the better one.
+#: Further values of `sort` beside columns, and the columns in which higher is better.
 SORTS = {"knn/z": "k-NN z", "knn/mu": "k-NN μ", "kl": "KL", "seconds": "seconds", "elbo": ELBO, "run": "run"}
 BEST_IS_HIGH = ("k-NN z", "k-NN μ", ELBO)
 
@@ -47,17 +47,17 @@ class Table:
     notes: tuple[str, ...]
 
     def plain(self) -> str:
-        """The table as aligned text."""
+        """Return the table as aligned text."""
         texts = self._texts()
         return format_table(texts, _numbers(texts))
 
     def markdown(self) -> str:
-        """The table in Markdown, as GitHub reads it."""
+        """Return the table in Markdown, as GitHub reads it."""
         texts = self._texts()
         return markdown_table(texts, _numbers(texts))
 
     def csv(self) -> bytes:
-        """The table as a CSV file, with all digits and columns for standard deviations and for the runs' folders."""
+        """Return the table as CSV, with all digits and columns for standard deviations and the runs' folders."""
         several = any(len(row.records) > 1 for row in self.rows)
         figures = {name for line in self.lines for name, cell in line.items() if isinstance(cell, Statistic)}
         rows = []
@@ -120,7 +120,7 @@ def make_table(rows: Sequence[Row], measures: Sequence[str | None], sort: str, s
 
 
 def _elbo_columns(rows: Sequence[Row], groups: Sequence[str | None]) -> dict[str, list[Cell]]:
-    """A column for each group of rows whose ELBOs may be compared."""
+    """Return a column for each group of rows whose ELBOs may be compared."""
     return {
         ELBO if set(groups) == {group} else f"{ELBO} [{group}]": [
             row.statistic("elbo") if own == group else None for row, own in zip(rows, groups, strict=True)
@@ -141,7 +141,7 @@ def _elbo_notes(rows: Sequence[Row], measures: Sequence[str | None], groups: Seq
 
 
 def _heading(rows: Sequence[Row], seeds: Sequence[str], neighbours: Mapping[str, float | None]) -> str:
-    """What is the same for all rows, so that the table can be read away from its runs."""
+    """Return what all rows have in common, so that the table can be read without its runs."""
     first, *others = (row.leaves for row in rows)
     same = {key: value for key, value in first.items() if all(value == leaves.get(key) for leaves in others)}
     runs = sum(len(row.records) for row in rows)
@@ -165,7 +165,7 @@ def _heading(rows: Sequence[Row], seeds: Sequence[str], neighbours: Mapping[str,
 
 
 def _order(lines: Sequence[Mapping[str, Cell]], leaves: Sequence[Mapping[str, Any]], sort: str) -> list[int]:
-    """Row numbers: by data set, within which alone figures compare, then as asked; empty cells come last."""
+    """Return row numbers: by data set, because figures compare only within one, then by `sort`; empty cells last."""
     column = SORTS.get(sort, sort)
     by = [name for name in lines[0] if name == column or (column == ELBO and name.startswith(f"{ELBO} ["))]
     if not by:
@@ -195,7 +195,7 @@ def _text(cell: Cell, column: str) -> str | None:
 
 
 def _numbers(lines: Sequence[Mapping[str, str | None]]) -> list[str]:
-    """The columns of numbers, which stand to the right."""
+    """Return the columns of numbers, which are aligned right."""
     return [
         name
         for name in lines[0]

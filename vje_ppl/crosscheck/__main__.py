@@ -1,4 +1,4 @@
-"""python -m vje_ppl.crosscheck: show that Pyro, NumPyro and a third oracle agree, or name the row where they do not."""
+"""python -m vje_ppl.crosscheck: show that Pyro, NumPyro and a third oracle agree, or name the rows that fail."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _print_checks(checks: Sequence[Any]) -> None:
 
 
 def _configure_jax(device: str) -> None:
-    """Before JAX starts, set its platforms, and keep it from reserving GPU memory in advance."""
+    """Set JAX's platforms before it starts, and keep it from reserving GPU memory."""
     os.environ["JAX_PLATFORMS"] = device if device == "cpu" else f"{device},cpu"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 

@@ -16,7 +16,7 @@ NEAR_ZERO = 1e-10
 #: Degrees of freedom that every width meets; the log-gamma's two branches meet at 32.
 DFS = (SMALLEST_DF, 0.5, 1.0, 2.0, 5.0, 30.0, 31.9, 32.1, 1e3, LARGEST_DF)
 
-#: The weight of the KL in the symmetric objective; neither 0 nor 1, so that a forgotten one shows.
+#: The weight of the KL in the symmetric objective; neither 0 nor 1, so that a forgotten weight shows.
 BETA = 0.3
 
 
@@ -30,15 +30,15 @@ class Cases:
         embedding: embeddings, shape (2, N, D).
         noise: standard normal noise of the posterior draw, shape (2, N, D).
         latent: mean + scale · noise, for the sites on their own, shape (2, N, D).
-        df: degrees of freedom of the direction, one a direction of the pair and image, shape (2, N).
-        radius_df: those of the radius, shape (2, N).
-        log_scale: logarithm of a scale that all images share, shape (D,).
+        df: degrees of freedom of the direction, per direction of the pair and image, shape (2, N).
+        radius_df: degrees of freedom of the radius, shape (2, N).
+        log_scale: logarithm of a scale shared by all images, shape (D,).
         loc: locations for the densities on their own, shape (N, D).
         target: values for them, shape (N, D).
         radius_loc: locations for the univariate density, shape (N,).
         radius_scale: scales for it, shape (N,).
         radius_target: values for it, shape (N,).
-        cotangent: what the gradient of the polar direction is projected on, shape (N, D).
+        cotangent: the vector that the gradient of the polar direction is projected on, shape (N, D).
     """
 
     mean: Float[np.ndarray, "2 N D"]
@@ -62,11 +62,11 @@ class Cases:
         return self.mean.shape[-1]
 
     def astype(self, dtype: str) -> Cases:
-        """The same cases rounded to a dtype; they are then the exact inputs of everything."""
+        """Return the same cases rounded to a dtype; they are then the exact inputs of everything."""
         return replace(self, **{field.name: getattr(self, field.name).astype(dtype) for field in fields(self)})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Every array by name."""
+        """Return every array by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -114,7 +114,7 @@ def _degrees_of_freedom(rng: np.random.Generator, shape: tuple[int, ...]) -> np.
 
 
 def _scales(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Half a decade around a centre of each case; for every sixth case over the whole range."""
+    """Draw scales within half a decade around a centre per case; for every sixth case, over the whole range."""
     centre = _log_uniform(rng, SMALLEST_SCALE, LARGEST_SCALE, (*shape[:-1], 1))
     scale = centre * _log_uniform(rng, 10**-0.25, 10**0.25, shape)
     if len(shape) > 1:
@@ -127,7 +127,7 @@ def _norms(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _corners(df: np.ndarray, scale: np.ndarray, mean: np.ndarray, embedding: np.ndarray) -> None:
-    """The first 16 cases: every combination of smallest and largest ν, scale, latent norm and target norm."""
+    """Set the first 16 cases: every combination of smallest and largest ν, scale, latent norm and target norm."""
     for case in range(16):
         high = [bool(case >> bit & 1) for bit in range(4)]
         df[:, case] = LARGEST_DF if high[0] else SMALLEST_DF
@@ -137,7 +137,7 @@ def _corners(df: np.ndarray, scale: np.ndarray, mean: np.ndarray, embedding: np.
 
 
 def _special(rng: np.random.Generator, mean: np.ndarray, embedding: np.ndarray, noise: np.ndarray) -> None:
-    """Targets exactly at the location and close to it, and latents near zero; none of them is moved by noise."""
+    """Put targets exactly at the location and close to it, and latents near zero; noise moves none of them."""
     noise[:, 16:22] = 0
     embedding[:, 16:18] = mean[::-1, 16:18]
     near = mean[::-1, 18:20]

@@ -17,7 +17,7 @@ from vje_ppl.crosscheck.quantities import ORDER, is_vector
 from vje_ppl.crosscheck.rounded import Rounded
 from vje_ppl.crosscheck.variants import VARIANTS
 
-#: Number of cases by width; at large widths one case has many features already.
+#: Number of cases by width; at large widths a single case already has many features.
 COUNTS = {2: 96, 3: 96, 16: 96, 128: 48, 2048: 24}
 
 #: Largest error in float64, as a share of the magnitude.
@@ -28,13 +28,13 @@ FLOAT32_ROUNDOFF = 2.0**-24
 
 
 def tolerance(precision: str, dim: int) -> float:
-    """The largest error allowed, as a share of the magnitude (see `Rounded`).
+    """Return the largest error allowed, as a share of the magnitude (see `Rounded`).
 
     In float64 it is 1e-10. In float32 it follows from rounding: the magnitude counts each operation once, with an error
     of one unit roundoff u. Two things are worse. Elementary functions are good to 4 u rather than 1; and a sum of D
     terms in sequence adds an error of up to u at every step, D u at worst and, as a random walk, λ sqrt(D) u with
     probability 1 − 2 exp(−λ²/2): λ = 4 leaves 1 in 1,500 for a single sum that happens to attain its worst partial
-    sums. Two backends differ by twice as much as one from the truth: 2 (4 + 4 sqrt(D)) u.
+    sums. Two backends differ by up to twice a backend's error: 2 (4 + 4 sqrt(D)) u.
 
     Source: Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis (2019), theorem 2.4.
     """
@@ -48,14 +48,14 @@ class Check:
     Attributes:
         quantity: its name.
         precision: `float64` or `float32`.
-        oracles: what it was compared with, beside the other backend.
+        oracles: the references beside the other backend.
         cases: number of cases.
         absolute: largest absolute error of any comparison.
         relative: largest error as a share of the magnitude.
         tolerance: the largest share allowed, at the width where it is largest.
-        excess: largest error as a share of what is allowed; the row fails above 1, or where anything is not finite.
-        suspect: who disagrees with the others, in a row that fails.
-        worst: where the excess is largest, and what everyone says there.
+        excess: largest error as a share of the allowed error; the row fails above 1, or if a value is not finite.
+        suspect: the backend that disagrees with the others, in a row that fails.
+        worst: the place of the largest excess, and all values there.
     """
 
     quantity: str
@@ -75,18 +75,18 @@ class Check:
         return self.excess <= 1
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return asdict(self) | {"passed": self.passed}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One width (and one composition of the model): functions that say what each party has to say.
+    """A width (and a composition of the model), with functions for the values of each backend.
 
     Attributes:
         dim: width D.
-        about: what the batch is, for messages.
-        precision: of the backends.
+        about: a description, for messages.
+        precision: precision of the backends.
     """
 
     dim: int
@@ -102,7 +102,7 @@ class SyntheticBatch(Batch):
         pyro: evaluates in Pyro.
         numpyro: evaluates in NumPyro.
         closed_form: evaluates the oracle, with magnitudes.
-        scipy: evaluates in SciPy, as far as it can.
+        scipy: evaluates in SciPy, as far as possible.
     """
 
     pyro: Callable[[], dict[str, np.ndarray]]
@@ -114,7 +114,7 @@ class SyntheticBatch(Batch):
 def batches(
     precisions: Sequence[str], widths: Iterable[int], seed: int, device: str = "cpu", jax_device: str = "cpu"
 ) -> list[SyntheticBatch]:
-    """The grid of synthetic cases.
+    """Return the grid of synthetic cases.
 
     Args:
         precisions: `float64`, `float32` or both.
@@ -142,12 +142,12 @@ def batches(
 
 
 def certify(batches: Sequence[SyntheticBatch], progress: Callable[[str], None] = lambda line: None) -> list[Check]:
-    """Evaluate all batches with everyone, and compare.
+    """Evaluate all batches with all backends, and compare.
 
     NumPyro is compiled in two threads while the main thread evaluates the others.
 
     Returns:
-        A check a quantity and precision, in order of first appearance.
+        A check per quantity and precision, in order of first appearance.
     """
     checks: dict[tuple[str, str], Check] = {}
     with ThreadPoolExecutor(2) as pool:
@@ -168,12 +168,12 @@ def compare(
     reference: dict[str, Rounded],
     has_closed_form: bool = True,
 ) -> None:
-    """Enter what a batch says into the checks of its quantities.
+    """Enter a batch's values into the checks of its quantities.
 
     Args:
         checks: by quantity and precision; extended.
-        batch: what is compared.
-        said: values by party and quantity.
+        batch: the compared batch.
+        said: values by backend and quantity.
         reference: the oracle with magnitudes.
         has_closed_form: whether the oracle's values count, or its magnitudes only.
     """
@@ -204,7 +204,7 @@ _PAIRS = (
 
 def _enter(check: Check, batch: Batch, values: dict[str, np.ndarray], magnitude: np.ndarray, allowed: float) -> None:
     excess: dict[tuple[str, str], float] = {}
-    # A sum over the wrong axis has another shape: nothing in it is what it should be.
+    # A sum over the wrong axis has another shape: all of its values are wrong.
     values = {
         party: value if value.shape == magnitude.shape else np.full(magnitude.shape, np.inf)
         for party, value in values.items()
@@ -226,13 +226,13 @@ def _enter(check: Check, batch: Batch, values: dict[str, np.ndarray], magnitude:
 
 
 def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Absolute errors, and as shares of the magnitude; infinite where anything is not finite.
+    """Return absolute errors and errors relative to the magnitude; infinite where a value is not finite.
 
     Args:
-        one: what a backend says.
-        other: what it is compared with.
+        one: a backend's value.
+        other: the value to compare with.
         magnitude: of the quantity.
-        partial: whether a NaN of the other is an abstention.
+        partial: whether a NaN of the other value means that there is none.
     """
     magnitude = magnitude.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # the difference is extended; it and the rest fit in float64
@@ -246,7 +246,7 @@ def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: 
 
 
 def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
-    """Who differs from the closed form where the other backend does not."""
+    """Return which backend differs from the closed form where the other backend does not."""
     if not any(other == "closed form" for _, other in excess):
         return "Pyro or NumPyro"
     wrong = [party for party in ("Pyro", "NumPyro") if excess[party, "closed form"] > 1]
@@ -255,6 +255,6 @@ def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
 
 
 def _cases(quantity: str, oracle: Rounded) -> int:
-    """Entries of a value; for a gradient by a vector, its vectors."""
+    """Return entries of a value; for a gradient by a vector, its vectors."""
     shape = oracle.shape[:-1] if is_vector(quantity) and len(oracle.shape) > 1 else oracle.shape
     return math.prod(shape)

@@ -1,7 +1,7 @@
-"""The third oracle: closed forms of every value and gradient, written once more and by hand.
+"""The third oracle: closed forms of every value and gradient, derived independently by hand.
 
-All runs in extended precision. Each result carries the magnitude of what its formula adds up (`Rounded`), against which
-errors are measured.
+All runs in extended precision. Each result carries the magnitude of the terms of its formula (`Rounded`), relative to
+which errors are measured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Polar(NamedTuple):
 
 
 def densities(cases: Cases) -> dict[str, Rounded]:
-    """Polar decomposition and densities on their own, with gradients."""
+    """Compute the polar decomposition and single densities, with gradients."""
     vector = as_rounded(cases.embedding)
     polar = to_polar(vector)
     results = {q.POLAR_DIRECTION: polar.direction, q.POLAR_RADIUS: polar.radius}
@@ -63,7 +63,7 @@ def densities(cases: Cases) -> dict[str, Rounded]:
 
 
 def program(cases: Cases, variant: Variant) -> dict[str, Rounded]:
-    """Every site of model and guide, KL and objective, with gradients."""
+    """Compute every site of model and guide, KL and objective, with gradients."""
     mean, posterior_scale, noise = (as_rounded(one) for one in (cases.mean, cases.scale, cases.noise))
     log_scale = as_rounded(np.broadcast_to(cases.log_scale, cases.scale.shape))
     scale = log_scale.exp() if variant.scale == "free" else posterior_scale
@@ -103,7 +103,7 @@ class Sites(NamedTuple):
 
 
 def likelihood(cases: Cases, variant: Variant, latent: Rounded, scale: Rounded, vector: Rounded) -> Sites:
-    """The sites of a variant: the likelihood of `vector` given `latent`, both (2, N, D)."""
+    """Return the sites of a variant: the likelihood of `vector` given `latent`, both (2, N, D)."""
     return polar_likelihood(cases.df, cases.radius_df, variant.direction, variant.radius_scale, latent, scale, vector)
 
 
@@ -116,7 +116,7 @@ def polar_likelihood(
     scale: Rounded,
     vector: Rounded,
 ) -> Sites:
-    """The polar Student-t likelihood of `vector` given `latent`, both (2, N, D).
+    """Return the polar Student-t likelihood of `vector` given `latent`, both (2, N, D).
 
     Args:
         df: ν of the direction, (2, N) or ().
@@ -177,7 +177,7 @@ def _objective(cases: Cases, variant: Variant, latent: Rounded, scale: Rounded, 
     likelihood_by_scale = through_noise + by_likelihood_scale if variant.scale == "tied" else through_noise
 
     def gradients(beta: float, weight: float) -> tuple[Rounded, ...]:
-        """With respect to both views' posteriors and embeddings, and ν of both directions of the pair."""
+        """Differentiate by both views' posteriors and embeddings, and ν of both directions of the pair."""
         return (
             (by_latent - mean * beta) * weight,
             (likelihood_by_scale - kl_by_scale * beta) * weight,
@@ -207,13 +207,13 @@ def _objective(cases: Cases, variant: Variant, latent: Rounded, scale: Rounded, 
 
 
 def to_polar(vector: Rounded) -> Polar:
-    """Direction and radius."""
+    """Return the direction and the radius."""
     radius = vector.square().sum().sqrt()
     return Polar(vector / radius.clip(_SMALLEST_RADIUS)[..., None], radius)
 
 
 def polar_gradient(polar: Polar, by_direction: Rounded, by_radius: Rounded) -> Rounded:
-    """From gradients by direction and radius to the gradient by the vector: (g − ẑ (ẑ · g)) / r + h ẑ."""
+    """Turn gradients by direction and radius into the gradient by the vector: (g − ẑ (ẑ · g)) / r + h ẑ."""
     along = (polar.direction * by_direction).sum()[..., None] * polar.direction
     tangential = (by_direction - along) / polar.radius.clip(_SMALLEST_RADIUS)[..., None]
     return tangential + by_radius[..., None] * polar.direction

@@ -33,7 +33,7 @@ class Density(NamedTuple):
 
 
 def diagonal_student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rounded) -> Density:
-    """The multivariate Student-t with scale matrix diag(scale²)."""
+    """Return the multivariate Student-t with scale matrix diag(scale²)."""
     dim = target.shape[-1]
     standardized = (target - loc) / scale
     squared = standardized.square().sum()
@@ -45,13 +45,13 @@ def diagonal_student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rou
 
 
 def factorized_student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rounded) -> Density:
-    """The product of univariate Student-t over features."""
+    """Return the product of univariate Student-t over features."""
     each = student_t(np.broadcast_to(df[..., None], target.shape), loc, scale, target)
     return Density(each.value.sum(), each.df.sum(), each.loc, each.scale, each.target)
 
 
 def student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rounded) -> Density:
-    """The univariate Student-t."""
+    """Return the univariate Student-t."""
     one = diagonal_student_t(df, loc[..., None], scale[..., None], target[..., None])
     return Density(one.value, one.df, one.loc[..., 0], one.scale[..., 0], one.target[..., 0])
 

@@ -1,4 +1,4 @@
-"""What the densities integrate to over the space where their observations live, by quadrature."""
+"""Integrals of the densities over the space of their observations, by quadrature."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _ISOTROPIC_WIDTHS = (16, 128, 512)
 
 @dataclass
 class Integral:
-    """A row: what a density integrates to over a space, over several parameters.
+    """A row: the integrals of a density over a space, for several parameters.
 
     Attributes:
         density: its name.
-        space: what it is integrated over.
+        space: the domain of integration.
         cases: number of parameter settings.
         lowest: smallest log integral, nats.
         highest: largest.
-        expected: what it should be: `one`, or the name of a closed form.
+        expected: the expected value: `one`, or the name of a closed form.
         error: largest absolute error of the log integral.
     """
 
@@ -55,15 +55,15 @@ class Integral:
 
     @property
     def passed(self) -> bool:
-        """Whether every integral is what it should be."""
+        """Whether every integral has the expected value."""
         return self.error <= TOLERANCE
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return asdict(self) | {"tolerance": TOLERANCE, "passed": self.passed}
 
     def row(self) -> dict[str, Any]:
-        """For the table."""
+        """Return a row of the table."""
         return {
             "density": self.density,
             "over": self.space,
@@ -78,12 +78,12 @@ class Integral:
 
 
 def study() -> list[Integral]:
-    """Every density over its spaces."""
+    """Return every density over its spaces."""
     return [*_over_space(), *_radii(), *_over_sphere()]
 
 
 def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
-    """Closed form of what the isotropic Student-t with location on the unit sphere integrates to there.
+    """Return the integral over the unit sphere of the isotropic Student-t with location on it, in closed form.
 
     With c the normalizer over R^D: log Z = log c + log |S^(D−2)| + (D−2) log 2 + log B((D−1)/2, (D−1)/2)
     + log ₂F₁((ν+D)/2, (D−1)/2; D−1; −4/(νσ²)).
@@ -106,7 +106,7 @@ def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
 
 
 def student_t(df: float, loc: np.ndarray, scale: np.ndarray) -> LogDensity:
-    """The project's diagonal multivariate Student-t."""
+    """Return the project's diagonal multivariate Student-t."""
     return _log_density(DiagonalStudentT(torch.tensor(df, dtype=torch.float64), _tensor(loc), _tensor(scale)))
 
 
@@ -136,7 +136,7 @@ def _over_space() -> list[Integral]:
 
 
 def _radii() -> list[Integral]:
-    """The radius's density over R, where it is normalized, and over r > 0, where radii live."""
+    """Return the radius's density over R, where it is normalized, and over r > 0, where radii live."""
     whole, positive, survival = [], [], []
     y, u = np.arange(-40.0, 85.0, 0.05), np.arange(-4.0, 4.0, 0.02)
     share = 0.5 * (1 + np.tanh(0.5 * math.pi * np.sinh(u)))  # double-exponential in (0, 1)
@@ -170,14 +170,14 @@ def _over_sphere() -> list[Integral]:
 
 
 def tangent_student_t(df: float, dim: int, scale: float, reference: bool) -> float:
-    """Log of what the tangent plane's Student-t of one scale integrates to on the unit sphere, by quadrature."""
+    """Log of the integral of the tangent plane's Student-t of a single scale over the unit sphere, by quadrature."""
     loc, scales = _tensor(np.eye(dim)[0]), torch.full((dim,), scale, dtype=torch.float64)
     log_density = _log_density(TangentStudentT(df, loc, scales, reference))
     return log_integral_over_sphere(log_density, dim, scale, to_antipode=True)
 
 
 def _tangent() -> list[Integral]:
-    """The reference has the probability of not reaching the antipode; the subdensity has less than that."""
+    """Compare the reference with its probability of not reaching the antipode; the subdensity has less."""
     rows = []
     for dim in (2, 3, *_ISOTROPIC_WIDTHS):
         exact = {

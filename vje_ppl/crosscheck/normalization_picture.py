@@ -1,4 +1,4 @@
-"""The picture of what directional densities integrate to on the unit sphere."""
+"""The picture of the integrals of directional densities over the unit sphere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DFS, WIDTHS = (1.0, 5.0, 30.0), (3, 16, 128, 512)
 
 
 def draw(path: Path, points: int = 49) -> None:
-    """Draw into a PNG file what directional Student-t densities of one scale integrate to on the unit sphere.
+    """Draw the integrals over the unit sphere of directional Student-t densities of a single scale into a PNG file.
 
     Over ν, D and scale: above, the density of R^D; below, that of the tangent plane and its reference.
 
     Args:
-        path: the file, in a folder that is made if need be.
+        path: the file; its folder is created if missing.
         points: number of scales on each curve.
 
     Raises:

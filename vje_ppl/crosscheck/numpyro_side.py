@@ -1,4 +1,4 @@
-"""What NumPyro and JAX say about the cases."""
+"""The values of NumPyro and JAX for the cases."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from vje_ppl.numpyro_port.priors.standard_normal import StandardNormal
 from vje_ppl.numpyro_port.radius import StudentTRadius
 from vje_ppl.numpyro_port.vje import VJE
 
-#: No draw depends on it: every latent is given.
+#: No draw depends on this key: every latent is given.
 _KEY_SEED = 0
 
-#: Each function runs once, so the time goes into compiling it.
+#: Each function runs once, so compilation dominates.
 _COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
-#: What the program is differentiated by.
+#: The arguments that the program is differentiated by.
 _ARGUMENTS = ("latent", "loc", "scale", "target", "df", "radius_df", "log_scale")
-#: What of it is differentiated.
+#: The values that are differentiated.
 _VALUES = (q.PRIOR, q.GUIDE, q.DIRECTION, q.RADIUS, q.KL, *q.ELBO, q.OBJECTIVE)
 
-#: NumPyro's stack of handlers is one for all threads, so only compilation may run at the same time.
+#: All threads share NumPyro's stack of handlers, so only compilation may run concurrently.
 _TRACING = threading.Lock()
 
 
 def densities(cases: Cases, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Polar decomposition and densities on their own, with gradients."""
+    """Compute the polar decomposition and single densities, with gradients."""
     return _evaluate(_densities, cases, device)
 
 
 def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Every site of model and guide, KL and objective, with gradients."""
+    """Compute every site of model and guide, KL and objective, with gradients."""
     results, pulled = _evaluate(partial(_program, variant), cases, device)
     return results | _named(variant, cases, pulled)
 
 
 def _evaluate(function: Callable, cases: Cases, device: str) -> Any:
-    """Compile and run on a device, in the dtype of the cases; JAX's global settings stay as they are."""
+    """Compile and run on a device, in the dtype of the cases; JAX's global settings are not changed."""
     with jax.enable_x64(cases.mean.dtype == np.float64), jax.default_device(jax.devices(device)[0]):
         inputs = {name: jnp.asarray(array) for name, array in cases.arrays().items()}
         with _TRACING:
@@ -94,7 +94,7 @@ def _densities(c: dict[str, Array]) -> dict[str, Array]:
 
 
 def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Array, log_scale: Array) -> Callable:
-    """The model of a variant, with one ν a direction of the pair and image."""
+    """Return the model of a variant, with one ν a direction of the pair and image."""
     directions = {"joint": DiagonalStudentT, "factorized": polar_student_t.factorized}
     prior = StandardNormal(c["mean"].shape[-1])
     radius = StudentTRadius(scale=getattr(radius_scales, variant.radius_scale))
@@ -106,7 +106,7 @@ def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Arr
 
 
 def _program(variant: Variant, c: dict[str, Array]) -> tuple[dict[str, Array], tuple[Array, ...]]:
-    """One trace and one backward pass, in a loop, for everything, since compiling is what takes the time.
+    """Compute everything with one trace and one backward pass, in a loop, because compilation dominates.
 
     Returns:
         Values by name, and for each of `_ARGUMENTS` the gradients of `_VALUES`, stacked.
@@ -149,7 +149,7 @@ def _program(variant: Variant, c: dict[str, Array]) -> tuple[dict[str, Array], t
 
 
 def _named(variant: Variant, cases: Cases, stacked: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """The gradients that are compared, from those of `_VALUES` by each of `_ARGUMENTS`."""
+    """Return the gradients that are compared, from those of `_VALUES` by each of `_ARGUMENTS`."""
     each = zip(*stacked, strict=True)
     pulled = {name: dict(zip(_ARGUMENTS, found, strict=True)) for name, found in zip(_VALUES, each, strict=True)}
     pulled[q.RADIUS]["df"] = pulled[q.RADIUS]["radius_df"]
@@ -179,19 +179,19 @@ def objective_terms(
     latent: Array,
     objective: SymmetricConditionalELBO,
 ) -> ObjectiveTerms:
-    """The objective's terms for given embeddings, posteriors and latents, through NumPyro's own traces."""
+    """Return the objective's terms for given embeddings, posteriors and latents, through NumPyro's own traces."""
     guide = handlers.substitute(guide, data={"latent": latent})
     return objective.terms(random.key(_KEY_SEED), model, guide, posteriors, embeddings)
 
 
 def _gradients(names: Sequence[str], function: Callable, *inputs: Array) -> dict[str, Array]:
-    """Gradients of the sum of independent outputs."""
+    """Return gradients of the sum of independent outputs."""
     output, pull = jax.vjp(function, *inputs)
     return dict(zip(names, pull(jnp.ones_like(output)), strict=True))
 
 
 def _pull_each(outputs: dict[str, Array], pull: Callable) -> tuple[Array, ...]:
-    """Gradients of the sum of each of `_VALUES`, stacked, in a loop whose body, one backward pass, is compiled once."""
+    """Return stacked gradients of the sums of `_VALUES`, by a loop whose body, one backward pass, is compiled once."""
 
     def chosen(which: Array) -> tuple[Array, ...]:
         weight = {name: which == place for place, name in enumerate(_VALUES)}

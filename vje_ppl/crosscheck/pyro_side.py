@@ -1,4 +1,4 @@
-"""What Pyro and torch say about the cases."""
+"""The values of Pyro and torch for the cases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vje_ppl.program.polar import to_polar
 
 
 def densities(cases: Cases, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Polar decomposition and densities on their own, with gradients."""
+    """Compute the polar decomposition and single densities, with gradients."""
     c = _tensors(cases, device)
     vector = c["embedding"]
     polar = to_polar(vector)
@@ -54,7 +54,7 @@ def densities(cases: Cases, device: str = "cpu") -> dict[str, np.ndarray]:
 
 
 def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Every site of model and guide, KL and objective, with gradients."""
+    """Compute every site of model and guide, KL and objective, with gradients."""
     c = _tensors(cases, device)
     model = build_model(variant, c)
     guide = DiagonalNormal(cases.dim, network=lambda inputs, outputs: nn.Identity())
@@ -62,7 +62,7 @@ def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np
 
 
 def build_model(variant: Variant, c: dict[str, Tensor]) -> VJE:
-    """The model of a variant, with one ν a direction of the pair and image."""
+    """Return the model of a variant, with one ν a direction of the pair and image."""
     directions = {"joint": DiagonalStudentT, "factorized": polar_student_t.factorized}
     prior = StandardNormal(c["mean"].shape[-1])
     radius = StudentTRadius(scale=getattr(radius_scales, variant.radius_scale))
@@ -123,7 +123,7 @@ def _objective(model: VJE, guide: DiagonalNormal, c: dict[str, Tensor]) -> dict[
 def objective_terms(
     model: Any, guide: Any, c: dict[str, Tensor], objective: SymmetricConditionalELBO
 ) -> ObjectiveTerms:
-    """The objective's terms for given embeddings, posteriors and noise, through Pyro's own traces."""
+    """Return the objective's terms for given embeddings, posteriors and noise, through Pyro's own traces."""
     posteriors = [DiagonalNormalPosterior(*parameters) for parameters in zip(c["mean"], c["scale"], strict=True)]
     latent = c["mean"] + c["scale"] * c["noise"]
     with GivenLatent(latent):
@@ -131,11 +131,11 @@ def objective_terms(
 
 
 class GivenPosteriors:
-    """A guide whose views are embeddings and whose posteriors are given, one a view in order.
+    """A guide whose views are embeddings and whose posteriors are given, one per view in order.
 
     Args:
         guide: declares the latent site.
-        posteriors: what `infer` returns, call by call.
+        posteriors: the results of `infer`, call by call.
     """
 
     def __init__(self, guide: Any, posteriors: Sequence[Any]) -> None:
@@ -143,11 +143,11 @@ class GivenPosteriors:
         self._posteriors = iter(posteriors)
 
     def embed(self, view: Tensor) -> Tensor:
-        """The view itself."""
+        """Return the view itself."""
         return view
 
     def infer(self, embedding: Tensor) -> Any:
-        """The next posterior."""
+        """Return the next posterior."""
         return next(self._posteriors)
 
     def __call__(self, posterior: Any, target: Tensor) -> Tensor:
@@ -156,10 +156,10 @@ class GivenPosteriors:
 
 
 class GivenLatent(Messenger):
-    """Within it, the site "latent" is drawn as a given value, through which gradients flow; it is not observed.
+    """A context in which the site "latent" is drawn as a given value, through which gradients flow; it is not observed.
 
     Args:
-        value: what the guide draws, with the site's full shape.
+        value: the guide's draw, with the site's full shape.
     """
 
     def __init__(self, value: Tensor) -> None:
@@ -180,7 +180,7 @@ def _leaf(tensor: Tensor) -> Tensor:
 
 
 def _gradients(names: Sequence[str], output: Tensor, *inputs: Tensor) -> dict[str, Tensor]:
-    """Gradients of the sum of independent outputs; zeros where an input is not used."""
+    """Return gradients of the sum of independent outputs; zeros where an input is not used."""
     if not output.requires_grad:
         return {name: torch.zeros_like(given) for name, given in zip(names, inputs, strict=True)}
     found = torch.autograd.grad(output.sum(), inputs, retain_graph=True, allow_unused=True, materialize_grads=True)

@@ -33,7 +33,7 @@ def log_integral_over_space(
         loc: where to centre the quadrature, shape (D,).
         scale: its scale along each feature, shape (D,).
         tail: how fast the mass beyond ρ decays: at least as ρ^(−tail).
-        isotropic: whether the density depends on the standardized radius alone; asked for D > 3.
+        isotropic: whether the density depends only on the standardized radius; required for D > 3.
 
     Raises:
         ValueError: for D > 3 where the density is not isotropic.
@@ -100,7 +100,7 @@ def log_sphere_area(dim: int) -> float:
 
 
 def _directions(dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes on the unit sphere of R² or R³, and log weights."""
+    """Return nodes on the unit sphere of R² or R³, and log weights."""
     azimuth = np.arange(32) * (2 * math.pi / 32)
     circle = np.stack([np.cos(azimuth), np.sin(azimuth)], -1)
     if dim == 2:

@@ -1,4 +1,4 @@
-"""The names of what is compared: the rows of the table.
+"""The names of the compared quantities: the rows of the table.
 
 A side (`pyro_side`, `numpyro_side`, `closed_form`, `scipy_side`) is a pair of functions from cases to arrays by these
 names, so that a row is the same thing everywhere. Values have one entry a case; gradients have the shape of what they
@@ -29,7 +29,7 @@ DETACHED = "symmetric objective: d/dtarget, detached"
 
 
 def gradient(quantity: str, *arguments: str) -> tuple[str, ...]:
-    """The names of the gradients of a quantity, in order."""
+    """Return the names of the gradients of a quantity, in order."""
     return tuple(f"{quantity}: d/d{argument}" for argument in arguments)
 
 
@@ -69,7 +69,7 @@ ORDER = (
 
 
 def is_vector(quantity: str) -> bool:
-    """Whether one case has a vector of features rather than a number."""
+    """Return whether one case has a vector of features rather than a number."""
     return quantity == POLAR_DIRECTION or quantity.rpartition(": d/d")[2].split(",")[0] in (
         "vector",
         "latent",

@@ -64,16 +64,16 @@ class Rounded:
         return Rounded(self.value[index], self.magnitude[index])
 
     def square(self) -> Rounded:
-        """Its square."""
+        """Return the square."""
         return Rounded(self.value**2, 2 * abs(self.value) * self.magnitude + self.value**2)
 
     def sqrt(self) -> Rounded:
-        """Its square root; exactly 0 at 0."""
+        """Return the square root; exactly 0 at 0."""
         value = np.sqrt(self.value)
         return Rounded(value, self.magnitude / (2 * np.where(value > 0, value, 1)) + value)
 
     def log(self) -> Rounded:
-        """Its natural logarithm."""
+        """Return the natural logarithm."""
         value = np.log(self.value)
         return Rounded(value, self.magnitude / abs(self.value) + abs(value))
 
@@ -83,30 +83,30 @@ class Rounded:
         return Rounded(value, self.magnitude / (1 + self.value) + abs(value))
 
     def exp(self) -> Rounded:
-        """Its exponential."""
+        """Return the exponential."""
         value = np.exp(self.value)
         return Rounded(value, value * self.magnitude + value)
 
     def clip(self, low: float) -> Rounded:
-        """Itself, or exactly `low` where it is smaller."""
+        """Return the number, or exactly `low` where it is smaller."""
         return Rounded(np.maximum(self.value, low), np.where(self.value < low, 0, self.magnitude))
 
     def flip(self) -> Rounded:
-        """Reversed along the first dimension."""
+        """Reverse the first dimension."""
         return Rounded(self.value[::-1], self.magnitude[::-1])
 
     def only(self, index: int) -> Rounded:
-        """Zero, exactly, outside an index of the first dimension."""
+        """Set all but one index of the first dimension to exactly zero."""
         kept = np.zeros(self.value.shape, dtype=bool)
         kept[index] = True
         return Rounded(np.where(kept, self.value, 0), np.where(kept, self.magnitude, 0))
 
     def reshape(self, *shape: int) -> Rounded:
-        """In another shape."""
+        """Change the shape."""
         return Rounded(self.value.reshape(shape), self.magnitude.reshape(shape))
 
     def transpose(self) -> Rounded:
-        """With dimensions reversed."""
+        """Reverse the dimensions."""
         return Rounded(self.value.T, self.magnitude.T)
 
     @property
@@ -115,12 +115,12 @@ class Rounded:
         return self.value.shape
 
     def sum(self) -> Rounded:
-        """The sum over the last dimension, any order of summation of moderate depth."""
+        """Return the sum over the last dimension, any order of summation of moderate depth."""
         return Rounded(self.value.sum(-1), (self.magnitude + abs(self.value)).sum(-1))
 
 
 def as_rounded(value: Any) -> Rounded:
-    """The number itself, or an array or number as an exact one."""
+    """Return the number itself, or an array or number as an exact one."""
     return value if isinstance(value, Rounded) else Rounded(value)
 
 

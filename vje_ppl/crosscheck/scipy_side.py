@@ -1,4 +1,4 @@
-"""What SciPy says about the cases: densities it has, on the cases that it can do, NaN elsewhere."""
+"""The values of SciPy for the cases: of its own densities, on the cases that it supports, and NaN elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
 def densities(cases: Cases) -> dict[str, np.ndarray]:
-    """Log densities on their own."""
+    """Compute single log densities."""
     c = cases.astype("float64")
     df = c.df[0]
     return {
@@ -32,7 +32,7 @@ def densities(cases: Cases) -> dict[str, np.ndarray]:
 
 
 def program(cases: Cases, variant: Variant) -> dict[str, np.ndarray]:
-    """Log densities of every site, the KL by Gauss-Hermite quadrature, and what they add up to."""
+    """Compute log densities of every site, the KL by Gauss-Hermite quadrature, and their sums."""
     c = cases.astype("float64")
     scale = np.broadcast_to(np.exp(c.log_scale), c.scale.shape) if variant.scale == "free" else c.scale
     results = sites(c, variant, c.latent, scale)
@@ -48,7 +48,7 @@ def program(cases: Cases, variant: Variant) -> dict[str, np.ndarray]:
 
 
 def sites(c: Cases, variant: Variant, latent: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
-    """The polar Student-t likelihood of each view's embedding given the other's latent."""
+    """Return the polar Student-t likelihood of each view's embedding given the other's latent."""
     location, observed = (vector / _norm(vector)[..., None] for vector in (latent, c.embedding[::-1]))
     radius_scale = _norm(location * scale) if variant.radius_scale == "projected" else 1.0
     if variant.direction == "joint":

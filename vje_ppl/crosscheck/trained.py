@@ -60,7 +60,7 @@ class Exported:
     asked: dict[str, np.ndarray] = field(default_factory=dict)
 
     def learned(self) -> dict[str, dict[str, np.ndarray]]:
-        """The modules' parameters by the field's name and their path in the module."""
+        """Return the modules' parameters by the field's name and their path in the module."""
         return {
             name: {path: _array(one) for path, one in part.named_parameters()} for name, part in self.modules.items()
         }
@@ -84,8 +84,8 @@ def certify(
 
     Args:
         folder: the run folder.
-        images: how many images, at most.
-        precisions: `float64`, `float32` or both: of the objective; the embeddings are float32 as they come.
+        images: number of images, at most.
+        precisions: `float64`, `float32` or both, for the objective; the embeddings are float32.
         seed: of the augmentation and the posterior draw.
         device: torch's.
         jax_device: JAX's.
@@ -110,7 +110,7 @@ def certify(
 
 @torch.no_grad()
 def embed_views(run: TrainedRun, images: int, seed: int) -> Exported:
-    """Two augmented views of the run's own images, embedded in evaluation mode."""
+    """Return two augmented views of the run's own images, embedded in evaluation mode."""
     config, guide = run.config, run.program.guide
     device = next(guide.parameters()).device
     data = load_data(config, trust_targets=False)
@@ -145,7 +145,7 @@ def embed_views(run: TrainedRun, images: int, seed: int) -> Exported:
 
 @torch.no_grad()
 def in_pyro(run: TrainedRun, exported: Exported, precision: str, device: str) -> dict[str, np.ndarray]:
-    """The terms of the objective by Pyro."""
+    """Return the terms of the objective by Pyro."""
     dtype = getattr(torch, precision)
 
     def tensors(array: np.ndarray) -> Tensor:
@@ -167,7 +167,7 @@ def in_pyro(run: TrainedRun, exported: Exported, precision: str, device: str) ->
 
 
 def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str) -> dict[str, np.ndarray]:
-    """The terms of the objective by NumPyro."""
+    """Return the terms of the objective by NumPyro."""
     with jax.enable_x64(precision == "float64"), jax.default_device(jax.devices(device)[0]):
         model, values = build_model(run.config, exported.embedding.shape[-1], run.program.model)
         guide = twin(type(run.program.guide))()
@@ -197,9 +197,9 @@ def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str)
 
 
 def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> tuple[dict[str, Rounded], bool]:
-    """The closed form, and whether this model has one; if not, only magnitudes.
+    """Return the closed form, and whether this model has one; if not, only magnitudes.
 
-    A magnitude is then estimated from below: the value itself and a term of order one a feature, of each part.
+    A magnitude is then estimated from below: the value itself and a term of order one per feature, of each part.
     """
     model, dim = run.program.model, exported.embedding.shape[-1]
     if (
@@ -232,7 +232,7 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
 
 
 def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str, str] | None:
-    """ν of both sites and the names of direction and radius scale; None for what the closed form does not know."""
+    """ν of both sites and the names of direction and radius scale; None for other parts than the closed form covers."""
     if type(likelihood.radius) is not StudentTRadius:
         return None
     names = []
@@ -248,7 +248,7 @@ def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str
 
 
 def _by_name(terms: Any) -> dict[str, Any]:
-    """The terms of either backend's objective by the names of the rows."""
+    """Return the terms of either backend's objective by the names of the rows."""
     return {
         **{f"site {name}": term for name, term in terms.log_likelihood.items()},
         q.KL: terms.kl,

@@ -1,4 +1,4 @@
-"""The ways of putting the model together that the certificate covers, named alike for both backends."""
+"""The compositions of the model that the certificate covers, named alike for both backends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Variant:
         direction: `joint` or `factorized`, the density of the direction.
         radius_scale: `unit` or `projected`.
         scale: `tied`, `detached` (tied, but without gradient) or `free`.
-        widths: at which widths it is checked; empty is all.
-        precisions: in which precisions.
+        widths: the widths at which it is checked; empty means all.
+        precisions: the precisions in which it is checked.
     """
 
     direction: str
@@ -24,16 +24,16 @@ class Variant:
     precisions: tuple[str, ...] = ("float64", "float32")
 
     def covers(self, dim: int, precision: str) -> bool:
-        """Whether it is checked at a width in a precision."""
+        """Return whether it is checked at a width in a precision."""
         return (not self.widths or dim in self.widths) and precision in self.precisions
 
     @property
     def name(self) -> str:
-        """For messages: what it is made of."""
+        """A description of its parts, for messages."""
         return f"{self.direction}, {self.radius_scale}, {self.scale}"
 
 
-#: At which widths the factorized and the univariate density are evaluated on their own: they are sums over features.
+#: Widths for single evaluations of the factorized and univariate densities, which are sums over features.
 FEATURE_WISE_WIDTHS = (3, 2048)
 
 VARIANTS = (

@@ -38,7 +38,7 @@ class ViewKey:
         seed: the run's seed.
         step: the global step.
         view: the view's number.
-        rows: which rows of the global batch the images are.
+        rows: the rows of the images in the global batch.
         batch_size: the size of the global batch.
     """
 
@@ -54,18 +54,18 @@ class Augment:
 
     Args:
         geometry: where a view is cut, by name, applied in order; empty: the whole image.
-        color: how colours change, likewise.
-        filters: what is done to the result, likewise.
+        color: how colours change, by name, applied in order.
+        filters: filters of the result, by name, applied in order.
         mean: per-channel mean to subtract, on the scale of 0 (black) to 1 (white).
         std: per-channel standard deviation to divide by, on the same scale.
         channels: number of channels of the images.
-        image_size: side in pixels of a view where `size` is None: what suits the data.
+        image_size: default side of a view in pixels, used if `size` is None.
         size: side of a view in pixels.
         center_fraction: share of the shorter side that `evaluation` keeps, in (0, 1].
-        channels_last: whether views lie in channels-last memory; else they are contiguous.
+        channels_last: whether views have the channels-last memory format; otherwise they are contiguous.
 
     Attributes:
-        evaluation: the preparation without randomness that goes with the views.
+        evaluation: the deterministic preparation that matches the views.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Augment:
         return views
 
     def _in_cache(self, pixels: Tensor) -> list[slice]:
-        """All rows in order; on a CPU, as many at a time as its cache holds, which halves the time of large views."""
+        """Return slices of all rows; on a CPU, each fits the cache, which halves the time for large views."""
         count, bytes_each = len(pixels), 4 * pixels[0].numel()
         at_once = max(1, _CACHE // bytes_each) if pixels.device.type == "cpu" else count
         return [slice(start, start + at_once) for start in range(0, count, at_once)]

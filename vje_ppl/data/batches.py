@@ -1,7 +1,7 @@
 """Batches: for training, random views in an order that depends on the seed alone; for evaluation, every image once.
 
 In evaluation, random numbers belong to blocks of `BLOCK` consecutive images, so that they depend on seed, image and
-view, and not on how many images go through the network at once.
+view, and not on the number of images in a batch of the network.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class TrainingBatch:
     """One process's share of a global batch.
 
     Attributes:
-        step: global step: the steps of all epochs before, plus the place in this one.
-        index: which images these are, [n].
+        step: global step: the steps of all epochs before, plus the place in the present epoch.
+        index: the images' places in the set, [n].
         views: V batches of views, each [n, C, size, size], normalized.
         wait_s: seconds spent waiting for the images: indexing, decoding, moving to the device.
     """
@@ -51,10 +51,10 @@ class TrainingBatches:
     """Random views of a data set, batch by batch.
 
     The order of an epoch depends on seed and epoch alone. A global batch is `batch_size` consecutive images of that
-    order, of which rank r takes the r-th part; an incomplete last batch is dropped. What a view looks like depends on
-    the seed, the step, its row in the global batch and its number; where it is cut from a streamed image, on the seed,
-    the epoch, the image and its number. So neither the number of processes nor that of workers changes a batch, and an
-    epoch resumed in its middle goes on with the batches it would have had. No global generator is used.
+    order, of which rank r takes the r-th part; an incomplete last batch is dropped. A view depends on the seed, the
+    step, its row in the global batch and its number; its place in a streamed image depends on the seed, the epoch, the
+    image and its number. So neither the number of processes nor the number of workers changes a batch, and an epoch
+    resumed in the middle continues with the same batches. No global generator is used.
 
     Args:
         images: the images to train on.
@@ -110,7 +110,7 @@ class TrainingBatches:
 
         Args:
             epoch: its number, from 0.
-            start_step: how many of its batches to leave out at the start.
+            start_step: number of batches to skip at the start.
         """
         order = keyed_generator(Stream.EPOCH_ORDER, self._seed, epoch).permutation(self._count)
         places = range(start_step, self.steps_per_epoch)
@@ -141,7 +141,7 @@ class Share:
     together: int = 1
 
     def of(self, count: int) -> list[int]:
-        """Which of `count` batches these are, in order."""
+        """Return which of `count` batches these are, in order."""
         return [number for number in range(count) if number // self.together % self.world_size == self.rank]
 
 
@@ -158,7 +158,7 @@ def evaluation_batches(
         share: which batches, where several processes share them.
 
     Yields:
-        Which images these are, [n], and the images, [n, C, size, size]. Files that are skipped are left out.
+        The images' places in the set, [n], and the images, [n, C, size, size]. Skipped files are left out.
 
     Raises:
         UserError: if an image is too small, or if a file cannot be used.
@@ -189,14 +189,14 @@ def evaluation_views(
 
     Args:
         images: the images.
-        augment: how views are made, and what goes with them for the image without randomness.
+        augment: makes the views, and prepares the image without randomness.
         views: random views of an image, V; 0: none.
         seed: of the random views, non-negative; not the training seed itself, whose views the network has seen.
         device: where they are made and returned.
         share: which blocks, where several processes share them.
 
     Yields:
-        Which images these are, [n], and 1 + V batches, each [n, C, size, size]. Files that are skipped are left out.
+        The images' places in the set, [n], and 1 + V batches, each [n, C, size, size]. Skipped files are left out.
 
     Raises:
         UserError: if an image is too small, or if a file cannot be used.
@@ -216,7 +216,7 @@ def evaluation_views(
             index, view = ahead
             ahead = next(prepared, None)
             rows = index - number * BLOCK
-            read = raw.index[rows] == index  # where a file is skipped, another one stands in for it
+            read = raw.index[rows] == index  # a skipped file is replaced by another
             keys = [ViewKey(seed, number, one, slice(0, len(block)), BLOCK) for one in range(views)]
             yield index[read], [view[read], *(raw.view(augment, key)[rows[read]] for key in keys)]
     finally:

@@ -1,4 +1,4 @@
-"""Whether there is anything to see in a data set."""
+"""A warning for data sets whose images are nearly constant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vje_ppl.data.cut_files import CentralCuts
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.preprocess import Preprocess
 
-#: Fewer levels than this, of 256, are next to none: 12 bits that are read as 16 leave that many. Ours.
+#: Fewer levels than this, of 256, count as constant: 12 bits that are read as 16 leave that many. Ours.
 FEW_LEVELS = 16
 
 _LOOKED_AT = 16
@@ -22,7 +22,7 @@ def contrast_warning(images: ImageSet, preprocess: Preprocess) -> str | None:
 
     Args:
         images: the training images.
-        preprocess: cuts the square that is looked at out of image files.
+        preprocess: cuts the checked square out of image files.
 
     Returns:
         A sentence if more than half of them are nearly constant, their values within 16 levels of 256 in each channel,
@@ -43,7 +43,7 @@ def contrast_warning(images: ImageSet, preprocess: Preprocess) -> str | None:
 
 
 def _looked_at(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[str, UInt8[np.ndarray, "C H W"]]]:
-    """Names and pixels of the images; of files, those that can be read."""
+    """Yield names and pixels of the images; of files, those that can be read."""
     for place in np.unique(np.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).astype(int)).tolist():
         if isinstance(images, InMemoryImages):
             yield f"image {place}", images.images[place].numpy()
@@ -54,7 +54,7 @@ def _looked_at(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[str, 
 
 
 def _spread(pixels: UInt8[np.ndarray, "C H W"], other: UInt8[np.ndarray, "C H W"] | None = None) -> int:
-    """The most that values of a channel differ; or the most that two images do."""
+    """Return the most that values of a channel differ; or the most that two images do."""
     if other is None:
         return int(np.ptp(pixels.astype(int), axis=(1, 2)).max())
     return int(np.abs(pixels.astype(int) - other).max())

@@ -1,4 +1,4 @@
-"""What decoding workers run: they cut boxes out of image files and stack them into batches of bytes."""
+"""The work of decoding workers: they cut boxes out of image files and stack them into batches of bytes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SECONDS_AFTER_SIGTERM = 30
 
 @dataclass(frozen=True, eq=False)
 class FileCuts:
-    """What one image file gave.
+    """The result of reading an image file.
 
     Attributes:
-        index: which image was read, or -1.
+        index: the image that was read, or -1.
         pixels: its V cuts, [V, C, size, size] of bytes, or None.
-        skipped: messages about files that were passed over.
+        skipped: messages about skipped files.
         failure: why reading must stop, or None. Errors travel as text: an exception that crosses from a worker comes
             out with the worker's traceback inside its message.
     """
@@ -39,7 +39,7 @@ class FileCuts:
 
 
 class BatchOfCuts(NamedTuple):
-    """What a batch of image files gave; fields as in `FileCuts`, of the files that could be read.
+    """The result of reading a batch of image files; fields as in `FileCuts`, of the files that could be read.
 
     A tuple, because a tuple's tensors are what a `DataLoader` knows how to pin in memory.
     """
@@ -74,7 +74,7 @@ class RandomCuts(Dataset[FileCuts]):
         return self._images.known_skips["training"]
 
     def __getitem__(self, key: tuple[int, int]) -> FileCuts:
-        """Read an image; where unreadable files are skipped, the next readable one after it takes its place."""
+        """Read an image; if unreadable files are skipped, the next readable file takes its place."""
         epoch, wanted = key
         skipped: list[str] = []
         for offset in range(min(len(self._images), self.MAX_SKIPPED_IN_A_ROW)):
@@ -101,7 +101,7 @@ class CentralCuts(Dataset[FileCuts]):
 
     Args:
         images: the files.
-        preprocess: says which square, and its size in pixels.
+        preprocess: determines the square and its size in pixels.
     """
 
     def __init__(self, images: StreamedImages, preprocess: Preprocess) -> None:
@@ -114,7 +114,7 @@ class CentralCuts(Dataset[FileCuts]):
         return self._images.known_skips["evaluation"]
 
     def __getitem__(self, index: int) -> FileCuts:
-        """Read an image, or say that it was skipped."""
+        """Read an image, or report that it was skipped."""
         path, channels, size = self._images.files[index], self._images.channels, self._preprocess.size
         try:
             pixels = read_cuts(path, channels, size, self._center_box, self._images.bits)
@@ -130,7 +130,7 @@ class CentralCuts(Dataset[FileCuts]):
 
 
 def collate_cuts(items: list[FileCuts]) -> BatchOfCuts:
-    """Stacks what was read."""
+    """Stack what was read."""
     read = [(item.index, item.pixels) for item in items if item.pixels is not None]
     pixels = np.stack([cuts for _, cuts in read]) if read else np.empty((0, 0, 0, 0, 0), dtype=np.uint8)
     index = torch.tensor([index for index, _ in read], dtype=torch.int64)
@@ -140,7 +140,7 @@ def collate_cuts(items: list[FileCuts]) -> BatchOfCuts:
 
 
 def start_worker(_: int) -> None:
-    """Leave stopping to the training process, which must be able to save before its workers are gone."""
+    """Ignore signals that stop the training process, which must be able to save before its workers end."""
     for number in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), signal.SIG_IGN)

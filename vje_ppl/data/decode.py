@@ -27,11 +27,11 @@ class UnreadableImageError(Exception):
     """An image file that cannot be used.
 
     Args:
-        problem: names the file and says what is wrong with it; the exception's text.
-        remedy: what to do about it.
+        problem: what is wrong with the file, by name; the exception's text.
+        remedy: what to do about the problem.
 
     Attributes:
-        sentence: problem and remedy, for whoever did not ask to leave such files out.
+        sentence: problem and remedy, for errors that are not skipped.
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
@@ -40,20 +40,21 @@ class UnreadableImageError(Exception):
 
 
 def read_image(path: ImageFile, channels: int, bits: int | None = None) -> UInt8[np.ndarray, "C H W"]:
-    """Decode a whole image; of a file with several, the first.
+    """Decode a whole image; of a file with several images, the first.
 
     Values of 8 bits or fewer are read as Pillow reads them, without transparency. Grey values of more bits are
     shifted right to 8 bits, and floats scaled and rounded: see `bits`.
 
     Args:
         path: the file.
-        channels: 1 or 3: what to convert it to.
-        bits: of what b the range 0 to 2^b − 1 becomes 0 to 255, in integers of more than 8 bits and in floats, 8 to 32.
-            None: integers of 16 bits fill their range, floats lie in [0, 1], and integers of 32 bits are refused.
-            Where a file says what its range is (PGM, TIFF of 9 to 15 bits), that holds.
+        channels: 1 or 3, to which the image is converted.
+        bits: b, from 8 to 32, if integers of more than 8 bits and floats range from 0 to 2^b − 1, which becomes 0 to
+            255. None: integers of 16 bits fill their range, floats lie in [0, 1], and integers of 32 bits are refused.
+            A range that the file states (PGM, TIFF of 9 to 15 bits) takes precedence.
 
     Raises:
-        UnreadableImageError: if the file is missing, truncated, damaged or no image, or has values outside the range.
+        UnreadableImageError: if the file is missing, truncated, damaged or not an image, or has values outside the
+            range.
     """
     with _naming(path), Image.open(_source(path), formats=formats(str(path))) as opened:
         levels = _Levels.of(path, opened, bits)
@@ -61,7 +62,7 @@ def read_image(path: ImageFile, channels: int, bits: int | None = None) -> UInt8
 
 
 def largest_sixteen_bits(path: ImageFile) -> int | None:
-    """The largest value of a grey image of 16 bits that may use fewer of them; None for any other.
+    """Return the largest value of a grey image of 16 bits that may use fewer of them; None for any other.
 
     Raises:
         UnreadableImageError: as `read_image`.
@@ -75,7 +76,7 @@ def read_size(path: ImageFile) -> tuple[int, int]:
     """Read the height and width of an image from its header.
 
     Raises:
-        UnreadableImageError: if the file is missing or no image.
+        UnreadableImageError: if the file is missing or not an image.
     """
     with _naming(path), Image.open(_source(path), formats=formats(str(path))) as opened:
         width, height = opened.size
@@ -96,7 +97,7 @@ def read_cuts(
 
     Args:
         path: the file.
-        channels: 1 or 3: what to convert it to.
+        channels: 1 or 3, to which the image is converted.
         size: side of each cut in pixels.
         choose_boxes: from the image's height and width in pixels to the boxes to cut (top, left, height, width; a
             negative height or width mirrors the cut).
@@ -123,7 +124,7 @@ def read_cuts(
         with _naming(path):
             if image is opened:
                 draft = opened.draft(_MODES[channels], (int(width / reduction), int(height / reduction)))
-                # Not the ratio of the sizes, in which the last pixel counts as a whole one.
+                # Not the ratio of the sizes, which counts the last pixel as whole.
                 decoded_share = 1.0 if draft is None else draft[1][2] / width
             image = _converted(image, channels, levels)
             return np.stack([_cut(image, box, size, decoded_share) for box in boxes])
@@ -197,12 +198,12 @@ class _Levels:
 
 
 def _stored_bits(opened: Image.Image) -> tuple[int | None, bool]:
-    """The bits of an image's integers, and whether they fill that range for certain; None where no file says it."""
+    """Return the bits of an image's integers, and whether they certainly fill that range; None if unknown."""
     if opened.mode.startswith("I;16"):
         bits = int(getattr(opened, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0])
         return bits, bits < 16
     if opened.mode == "I" and opened.format in ("PNG", "PPM"):
-        # Pillow stretches a PGM to 16 bits unless its largest value is theirs already.
+        # Pillow stretches a PGM to 16 bits unless its largest value is already that of 16 bits.
         return 16, opened.format == "PPM" and opened.tile[0].codec_name != "raw"  # type: ignore[attr-defined]
     return None, False
 
@@ -230,7 +231,7 @@ def _naming(path: ImageFile) -> Iterator[None]:
             yield
     except (MemoryError, UnreadableImageError):
         raise
-    except Exception as error:  # every decoder raises errors of its own
+    except Exception as error:  # every decoder raises its own errors
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = (reason or type(error).__name__).splitlines()[0].rstrip(".")
         raise UnreadableImageError(f"the image {path} cannot be read ({reason})", "repair or remove it") from error

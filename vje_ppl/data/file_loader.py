@@ -1,4 +1,4 @@
-"""Runs decoding workers over lists of image files and turns what goes wrong into messages."""
+"""Runs decoding workers over lists of image files, and turns errors into messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FileLoader:
     """Reads batch after batch of image files, in order, ahead of their use.
 
     Args:
-        cuts: what to do with a file.
+        cuts: reads a file.
         workers: decoding processes, kept from one pass to the next; 0 decodes in this process.
         pin: whether to return page-locked memory, from which copies to a GPU need not be waited for.
     """
@@ -41,15 +41,15 @@ class FileLoader:
             pin_memory=pin,
             generator=torch.Generator(),  # else each pass would draw a seed from the global generator
         )
-        # Workers outlive a SIGTERM for a while, so they have to be told that this process ends.
+        # Workers outlive a SIGTERM for a while, so close them explicitly when this process ends.
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
     def read(self, batches: Iterable[list]) -> Iterator[BatchOfCuts]:
-        """Yield what the files gave, one batch for each list of keys; one pass at a time.
+        """Yield the cuts of the files, a batch for each list of keys; one pass at a time.
 
         Raises:
-            UserError: if a file cannot be used and is not to be skipped, or if a worker dies.
+            UserError: if a file is unusable and not skipped, or if a worker dies.
         """
         self._keys.batches = iter(batches)
         skipped: dict[str, None] = {}
@@ -71,7 +71,7 @@ class FileLoader:
     def close(self) -> None:
         """End the workers; nothing can be read afterwards."""
         atexit.unregister(self._at_exit)
-        # Left to the garbage collector, workers may miss the message and be waited for.
+        # If this is left to the garbage collector, workers may miss the message, and closing waits for them.
         shut_down = getattr(getattr(self._loader, "_iterator", None), "_shutdown_workers", None)
         if shut_down is not None:
             shut_down()
@@ -85,7 +85,7 @@ def _worker_died(error: RuntimeError) -> str:
 
 
 def warn_of_skips(messages: list[str], shown: int = 3) -> None:
-    """Say in one line how many files were left out, and why the first of them."""
+    """Warn in one line how many files were left out, with the reason for the first."""
     if messages:
         more = f", and {len(messages) - shown} more" if len(messages) > shown else ""
         _log.warning("left out %d unusable image file(s): %s%s", len(messages), "; ".join(messages[:shown]), more)

@@ -1,4 +1,4 @@
-"""Short digests of the images of a data set, to notice other images under the same name."""
+"""Short digests of a data set's images, to detect different images under the same name."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ MOST_PIXELS = 1 << 28  # bytes read of a set in memory, evenly spread
 
 
 class NamedFiles(ImageFiles):
-    """Image files inside larger ones whose names and sizes are known without reading them."""
+    """Image files inside larger files whose names and sizes are known without reading them."""
 
     @abstractmethod
     def keys(self) -> UInt64[np.ndarray, " N"]:
-        """A hash of each image's name, independent of the folder of the larger file."""
+        """Return a hash of each image's name, independent of the folder of the larger file."""
 
     @abstractmethod
     def sizes(self) -> Int64[np.ndarray, " N"]:
-        """Bytes of each image."""
+        """Return bytes of each image."""
 
 
 def name_keys(names: Iterable[str]) -> UInt64[np.ndarray, " N"]:
-    """A hash of each name: the same on every machine."""
+    """Return a hash of each name: the same on every machine."""
     hashed = b"".join(hashlib.blake2b(os.fsencode(name), digest_size=8).digest() for name in names)
     return np.frombuffer(hashed, dtype="<u8").astype(np.uint64)
 
 
 def image_keys(images: ImageSet) -> UInt64[np.ndarray, " N"] | None:
-    """A hash of each image's name; None for images without names, such as those of one array.
+    """Return a hash of each image's name; None for images without names, such as those of one array.
 
     If the names below the data set's folder are not known, the name of a file and of its folder are used, which stay
     the same when the data set moves.
@@ -57,13 +57,13 @@ def image_keys(images: ImageSet) -> UInt64[np.ndarray, " N"] | None:
 
 
 def fingerprint(data: ImageData) -> dict[str, str]:
-    """A digest of each part of a data set: `train` and, if present, `bank` and `test`."""
+    """Return a digest of each part of a data set: `train` and, if present, `bank` and `test`."""
     parts = {"train": data.train, "bank": None if data.bank is data.train else data.bank, "test": data.test}
     return {name: digest(images) for name, images in parts.items() if images is not None}
 
 
 def digest(images: ImageSet) -> str:
-    """The number of images and a digest that is independent of their folder: `180-3f2a...`.
+    """Return the number of images and a digest that is independent of their folder: `180-3f2a...`.
 
     For files, it covers names below the data set's folder, sizes and labels in order, and the beginnings of a few,
     evenly spread, because uncompressed images of one shape have one size. For images without files, it covers labels
@@ -84,10 +84,10 @@ def digest(images: ImageSet) -> str:
 
 
 def differences(saved: object, now: Mapping[str, str], place: object, place_now: object) -> list[str]:
-    """How the parts of a data set differ from a saved fingerprint, a line each.
+    """Return how the parts of a data set differ from a saved fingerprint, a line each.
 
     Args:
-        saved: the earlier `fingerprint`; anything else, such as None, gives no differences.
+        saved: the earlier `fingerprint`; any other value, such as None, gives no differences.
         now: the present fingerprint.
         place: the earlier folder of the images, or None.
         place_now: the present folder.
@@ -103,7 +103,7 @@ def differences(saved: object, now: Mapping[str, str], place: object, place_now:
 
 
 def data_root(config: Mapping[str, Any]) -> object:
-    """The folder of the images in a configuration; None if it names none."""
+    """Return the folder of the images in a configuration; None if it names none."""
     data = config.get("data")
     return data.get("root") if isinstance(data, Mapping) else None
 

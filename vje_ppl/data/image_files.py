@@ -1,4 +1,4 @@
-"""Where image files lie: one by one in folders, or inside larger files from which any of them can be read."""
+"""The places of image files: in folders, or inside larger files with random access."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jaxtyping import Int64
 
 
 class StoredFile(ABC):
-    """An image file inside a larger one; as text, what to call it in a message."""
+    """An image file inside a larger file; its text is its name in messages."""
 
     @abstractmethod
     def read(self) -> bytes:
-        """The whole file.
+        """Return the whole file.
 
         Raises:
             OSError: if it cannot be read.
@@ -28,7 +28,7 @@ type ImageFile = str | StoredFile
 
 
 class ImageFiles(ABC):
-    """N image files, any of which can be had at any time and in any process; so order and resuming are free."""
+    """N image files with random access in any process, so that any order and resuming are possible."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -38,7 +38,7 @@ class ImageFiles(ABC):
 
     @abstractmethod
     def select(self, indices: Int64[np.ndarray, " M"]) -> ImageFiles:
-        """The files at `indices`, in that order."""
+        """Return the files at `indices`, in that order."""
 
     def __iter__(self) -> Iterator[ImageFile]:
         return (self[index] for index in range(len(self)))
@@ -63,7 +63,7 @@ class FileNames(ImageFiles):
         return os.fsdecode(self._names[index])
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> FileNames:
-        """The files at `indices`, in that order."""
+        """Return the files at `indices`, in that order."""
         chosen = FileNames([])
         chosen._names = self._names[indices]
         return chosen

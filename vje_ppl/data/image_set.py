@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the package: images held in memory, or read from files as they are needed."""
+"""Data sets: images in memory, or read from files when needed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ImageSet(ABC):
 
     Attributes:
         labels: class indices, [N], with −1 for an image that has no label; None where none has.
-        classes: the class names that the labels index, or None.
+        classes: class names, indexed by the labels, or None.
         channels: 1 (grey) or 3 (RGB).
-        files: the files that they come from, or None where they come from no files of their own.
-        keys: a hash of each one's name below the folder of its data set, [N], or None where nobody said.
+        files: the files of the images, or None if the images are not in separate files.
+        keys: a hash of each image's name below the folder of its data set, [N], or None if unknown.
     """
 
     labels: Int64[Tensor, " N"] | None
@@ -38,7 +38,7 @@ class ImageSet(ABC):
     def __len__(self) -> int: ...
 
     def select[T: ImageSet](self: T, indices: Int64[np.ndarray, " M"]) -> T:
-        """The images at `indices`, in that order, with their labels."""
+        """Return the images at `indices`, in that order, with their labels."""
         selected = copy(self)
         selected.labels = None if self.labels is None else self.labels[torch.from_numpy(indices)]
         selected.files = None if self.files is None else self.files.select(indices)
@@ -60,7 +60,7 @@ class InMemoryImages(ImageSet):
         images: pixel values 0 to 255, [N, C, H, W].
         labels: class indices, [N].
         classes: class names.
-        files: the files that they were read from, [N], if they were.
+        files: the files that the images were read from, [N], if any.
         keys: a hash of each file's name, [N].
     """
 
@@ -101,9 +101,9 @@ class StreamedImages(ImageSet):
         paths: the files, [N]; or `ImageFiles`, where they lie inside larger files.
         labels: class indices, [N].
         classes: class names.
-        channels: 1 or 3: what the files are converted to.
+        channels: 1 or 3, to which the images are converted.
         workers: decoding processes; 0 decodes in the training process.
-        skip_unreadable: whether an unreadable file is passed over with a warning; otherwise it is an error.
+        skip_unreadable: whether to skip an unreadable file with a warning; otherwise it is an error.
         keys: a hash of each file's name, [N].
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
 
@@ -139,7 +139,7 @@ class StreamedImages(ImageSet):
         return len(self.files)
 
     def path(self, index: int) -> str:
-        """The file name of image `index`, or another name if it has none."""
+        """Return the file name of image `index`, or another name if it has none."""
         return str(self.files[index])
 
 
@@ -149,13 +149,13 @@ class ImageData:
 
     Attributes:
         name: the data set's name.
-        train: the images to learn embeddings from.
-        bank: labelled images that k-NN and the linear probe learn from; None where there are no labels.
-        test: held-out images; None where there are none.
+        train: the training images.
+        bank: labelled training images of k-NN and the linear probe; None if there are no labels.
+        test: held-out images, or None.
         channels: 1 or 3.
         image_size: side in pixels of the views, unless `augment.size` says otherwise.
-        num_classes: number of classes, or None where there are no labels.
-        notes: what the person who typed should know of how the images were found, a sentence each.
+        num_classes: number of classes, or None without labels.
+        notes: what the user should know about how the images were found, a sentence each.
     """
 
     name: str
@@ -174,7 +174,7 @@ class ImageData:
 
     @property
     def class_names(self) -> str:
-        """How many classes there are and the first of their names, in words, and which one is learned from alone."""
+        """The number of classes and their first names, in words, and the only training class, if any."""
         images = self.train if self.bank is None else self.bank
         if images.classes is None:
             return "none: the images have no labels"
@@ -184,7 +184,7 @@ class ImageData:
 
     @property
     def only_class(self) -> str | None:
-        """The name of the class that all training images are of; None where they are of several, or of none."""
+        """The class of all training images; None if they have several classes or none."""
         labels, classes = self.train.labels, self.train.classes
         if labels is None or classes is None or not len(labels) or bool((labels != labels[0]).any()):
             return None
@@ -192,5 +192,5 @@ class ImageData:
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:
-    """The first few of many names."""
+    """Return the first few of many names."""
     return ", ".join([*names[:most], *["…"] * (len(names) > most)])

@@ -17,7 +17,7 @@ class Normalize:
 
     Args:
         mean: one value per channel, or one for all, on the scale of 0 (black) to 1 (white).
-        std: likewise, positive.
+        std: positive, one value per channel or one for all, on the same scale.
         channels: number of channels of the images.
         channels_last: whether the result lies in channels-last memory, as convolutions like it; else it is contiguous.
     """
@@ -64,7 +64,7 @@ class Preprocess:
         self.normalize = normalize
 
     def center_box(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Top, left, height and width in pixels of the square that is kept of an image."""
+        """Return top, left, height and width in pixels of the square that is kept of an image."""
         side = max(1, round(self.center_fraction * min(height, width)))
         return (height - side) // 2, (width - side) // 2, side, side
 

@@ -1,4 +1,4 @@
-"""Where the raw images of a training batch come from: memory, or files."""
+"""Readers of the raw images of training batches, from memory or files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RawBatch(ABC):
     """Images from which views can be made.
 
     Attributes:
-        index: which images these are, [n].
+        index: the images' places in the set, [n].
     """
 
     index: Int64[Tensor, " n"]
@@ -41,7 +41,7 @@ class TrainingReader(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End what still runs; nothing can be read afterwards."""
+        """Stop all workers; nothing can be read afterwards."""
 
 
 class InMemoryReader(TrainingReader):
@@ -67,7 +67,7 @@ class InMemoryReader(TrainingReader):
             yield WholeImages(torch.from_numpy(batch), pixels)
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Do nothing."""
 
 
 class WholeImages(RawBatch):

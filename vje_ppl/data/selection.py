@@ -48,7 +48,7 @@ def class_index(classes: Sequence[str], wanted: str | int, key: str = "data.only
     Args:
         classes: the names that labels index.
         wanted: a name, or a number from 0.
-        key: what to call it in the error.
+        key: its name in the error.
 
     Raises:
         UserError: if there is no such class.
@@ -130,7 +130,7 @@ def hold_out_by_name(
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
     """Split images by their names, so that adding images moves no image to the other side.
 
-    A class of at least two images keeps one or more on either side. No image without a label is held out.
+    A class of at least two images keeps at least one on either side. No image without a label is held out.
 
     Args:
         labels: class indices, [N], −1 for none.
@@ -192,15 +192,15 @@ def _check_fraction(fraction: float) -> None:
 def hold_out(data: ImageData, fraction: Any) -> ImageData:
     """Take a share of the training images of each class in place of the test images.
 
-    Images with names are chosen by them, each independently of the others: about the share of each class. Images in one
-    array without names are chosen by their places: exactly the share of each class.
+    Images with names are chosen by name, independently of each other: about the share of each class. Images in an array
+        without names are chosen by place: exactly the share of each class.
 
     Args:
         data: with labelled training images.
         fraction: the share, a number in (0, 1).
 
     Returns:
-        The data with fewer training images, none of them a test image. They are the same in every run.
+        The data with fewer training images, none of them a test image, the same in every run.
 
     Raises:
         UserError: for a share outside (0, 1), images without labels, or more training images than have labels.

@@ -105,10 +105,11 @@ def diagnose(config: DictConfig) -> int:
         config: the composed configuration of `configs/diagnose.yaml`.
 
     Returns:
-        Exit code 0, whatever the verdict.
+        Exit code 0 for any verdict.
 
     Raises:
-        UserError: for an invalid option, a missing run, a part without a NumPyro twin, or too large a request.
+        UserError: for an invalid option, a missing run, a part without a NumPyro twin, or a request that needs too much
+            memory.
     """
     start = time.perf_counter()
     check_options(config, SECTIONS, tuple(OF_POSTERIORS))
@@ -250,7 +251,7 @@ def _plain(section: Section) -> Mapping[str, Any]:
 
 
 def _summary(sections: Sequence[Section]) -> str:
-    """All verdicts, a line each, the worst first."""
+    """Return all verdicts, a line each, the worst first."""
     verdicts = sorted((one for section in sections for one in section.verdicts), key=lambda one: -one.level)
     lines = [f"  {WORDS[one.level]:<8} {one.name}: {one.sentence}" for one in verdicts]
     return "\n".join(["", "verdict", *lines])

@@ -18,11 +18,11 @@ class Fault:
     """A change of the guide's posteriors or of calibration's sampler.
 
     Attributes:
-        words: what was done, for the report, as a format string over the fault's fields.
-        positive: the fields that have to be positive.
+        words: a description for the report, as a format string over the fault's fields.
+        positive: names of the fields that must be positive.
 
     Raises:
-        UserError: if one of them is not.
+        UserError: if a field that must be positive is not.
     """
 
     words: ClassVar[str] = ""
@@ -35,7 +35,7 @@ class Fault:
 
     @property
     def sentence(self) -> str:
-        """What was done, for the report."""
+        """A description for the report."""
         return self.words.format(**vars(self))
 
     def posterior(self, posterior: Any) -> Any:
@@ -51,7 +51,7 @@ class Fault:
         return scale
 
     def sampler_power(self) -> float:
-        """The power to which calibration's sampler raises the likelihood; 1 is right."""
+        """Return the power to which calibration's sampler raises the likelihood; 1 is right."""
         return 1.0
 
 
@@ -117,7 +117,7 @@ class CollapsedFeature(Fault):
 
 @dataclass(frozen=True)
 class SamplerScale(Fault):
-    """Calibration's sampler gets the likelihood's scale times a positive factor; data are drawn with the true one."""
+    """Calibration's sampler gets the likelihood's scale times a positive factor; data are drawn with the true scale."""
 
     words = "calibration's sampler was given {factor:g} times the likelihood's scale"
     positive = ("factor",)

@@ -64,7 +64,7 @@ def check_memory(config: DictConfig, images: int, dim: int, targets: int, powers
     Raises:
         UserError: if they would take more than `memory_mb`.
     """
-    chain_sets = powers + 2  # one more while simulations are there, and one while it is put together
+    chain_sets = powers + 2  # a further array for simulations, and a further one while it is concatenated
     parts = {
         "draws of the guide": config.samples * images * dim * _FLOAT,
         "log weights": powers * 9 * config.samples * targets * images * _DOUBLE,

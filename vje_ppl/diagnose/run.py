@@ -106,7 +106,7 @@ class DiagnosedRun:
         return self.fault.posterior(self.trained_posterior)
 
     def posterior_of(self, view: int) -> Any:
-        """The posterior of one view, tensors of shape (N, ...)."""
+        """Return the posterior of one view, tensors of shape (N, ...)."""
         return map_posterior(self.posterior, lambda one: one[view])
 
     @property
@@ -122,16 +122,16 @@ class DiagnosedRun:
 
     @torch.no_grad()
     def infer(self, prepared: Float[Tensor, "N C S S"]) -> Any:
-        """The guide's posteriors of prepared images, with the fault if one is planted."""
+        """Return the guide's posteriors of prepared images, with the fault if one is planted."""
         guide = self.program.guide
         return self.fault.posterior(guide.infer(guide.embed(prepared)))
 
     def wider(self, count: int, views: int) -> DiagnosedRun:
-        """The same run and fault with another number of images and of random views of each."""
+        """Return the same run and fault with another number of images and of random views of each."""
         return embedded(self.evaluated, count, views, self.fault)
 
     def draws(self, samples: int, view: int = SOURCE) -> Float[Tensor, "S N D"]:
-        """Draws of the guide's latent for one view, keyed by (seed, view, image).
+        """Draw the guide's latent for one view, keyed by (seed, view, image).
 
         Args:
             samples: S.
@@ -147,7 +147,7 @@ class DiagnosedRun:
 
 
 def held_out_images(data: ImageData) -> ImageSet:
-    """The images to diagnose with: the test images or, if there are none, the training images."""
+    """Return the images to diagnose with: the test images or, if there are none, the training images."""
     return data.train if data.test is None else data.test
 
 
@@ -160,7 +160,7 @@ def open_diagnosed_run(options: DictConfig, views: int) -> DiagnosedRun:
         views: random views of an image: the source and at least one target.
 
     Raises:
-        UserError: if there is no run, or its data are not where they were.
+        UserError: if there is no run, or its data are missing.
     """
     evaluated = open_run(options)
     return embedded(evaluated, options.images.count, views, build(options.fault, "fault"))

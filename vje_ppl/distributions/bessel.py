@@ -75,7 +75,7 @@ def mean_cosine_rate(concentration: Float[Tensor, "*batch"], dim: int) -> Float[
 
 
 def _down(concentration: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """From order n down to v = D/2 − 1: the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
+    """Recur from order n down to v = D/2 − 1: the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
 
     Each factor is between 1 and n/(k+1), where ρ_k alone falls as 1/κ.
     """
@@ -95,12 +95,12 @@ def _down(concentration: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 
 def _steps(dim: int) -> int:
-    """How many orders above v = D/2 − 1 Debye's expansion is used."""
+    """Return by how much the order of Debye's expansion exceeds v = D/2 − 1."""
     return max(0, math.ceil(_SMALLEST_ORDER - (0.5 * dim - 1)))
 
 
 def _polynomial(coefficients: list[float], x: Tensor) -> Tensor:
-    """The sum of coefficient · x^power, by Horner's rule."""
+    """Return the sum of coefficient · x^power, by Horner's rule."""
     value = torch.full_like(x, coefficients[-1])
     for one in reversed(coefficients[:-1]):
         value = value * x + one
@@ -109,7 +109,7 @@ def _polynomial(coefficients: list[float], x: Tensor) -> Tensor:
 
 @cache
 def _series(order: float, accuracy: float) -> list[float]:
-    """Coefficients, by power of p, of the S_n(p) that adds up all terms of Debye's expansion above accuracy/8."""
+    """Return coefficients, by power of p, of the S_n(p) that sums all terms of Debye's expansion above accuracy/8."""
     total = [0.0]
     for k, term in enumerate(_debye(), 1):
         values = [sum(float(one) * (step / 100) ** power for power, one in enumerate(term)) for step in range(101)]
@@ -123,7 +123,7 @@ def _series(order: float, accuracy: float) -> list[float]:
 
 @cache
 def _debye() -> list[list[Fraction]]:
-    """The polynomials s_1, s_2, ... in `Σ_k s_k(p)/n^k = log Σ_k u_k(p)/n^k`, exactly; u_k as in DLMF 10.41.9."""
+    """Return the polynomials s_1, s_2, ... in `Σ_k s_k(p)/n^k = log Σ_k u_k(p)/n^k`; u_k as in DLMF 10.41.9."""
     u = [[Fraction(1)]]
     for _ in range(_TERMS):
         following = [Fraction(0)] * (len(u[-1]) + 3)

@@ -12,14 +12,14 @@ from torch.distributions import Transform
 
 from vje_ppl.distributions.promoted import promoted
 
-#: Couplings beyond this number are a slip. Ours.
+#: Most couplings; more are assumed to be a mistake. Ours.
 MOST_LAYERS = 1000
 
 #: A coupling multiplies a feature by a factor between exp(−this) and exp(this). Ours.
 LARGEST_LOG_SCALE = 1.0
 
-#: What the default initial weights of a coupling's output are multiplied by: close to the identity, but not so that the
-#: layer below gets no gradient. Ours.
+#: Factor of the default initial weights of a coupling's output: close to the identity, but large enough that the layer
+#: below gets a gradient. Ours.
 INITIAL_OUTPUT = 0.05
 
 
@@ -67,7 +67,7 @@ class CouplingFlow(nn.Module):
     def forward(
         self, noise: Float[Tensor, "*#draws D"], context: Float[Tensor, "*#draws D"]
     ) -> tuple[Float[Tensor, "*all D"], Float[Tensor, "*all"]]:
-        """Draws (..., D), and log |det| of the Jacobian in nats, of noise and contexts that broadcast."""
+        """Return draws (..., D), and log |det| of the Jacobian in nats, for noise and contexts that broadcast."""
         with torch.autocast(noise.device.type, enabled=False):
             noise, _ = torch.broadcast_tensors(noise, context)
             halves = list(noise.split(self.sizes, dim=-1))
@@ -82,7 +82,7 @@ class CouplingFlow(nn.Module):
     def inverse(
         self, value: Float[Tensor, "*#draws D"], context: Float[Tensor, "*#draws D"]
     ) -> tuple[Float[Tensor, "*all D"], Float[Tensor, "*all"]]:
-        """Noise (..., D), and log |det| of `forward`'s Jacobian there, of draws and contexts that broadcast."""
+        """Return noise (..., D), and log |det| of `forward`'s Jacobian there, of draws and contexts that broadcast."""
         with torch.autocast(value.device.type, enabled=False):
             value, _ = torch.broadcast_tensors(value, context)
             halves = list(value.split(self.sizes, dim=-1))
@@ -143,7 +143,7 @@ class FlowTransform(Transform):
         self.clear_cache()
 
     def clear_cache(self) -> None:
-        """Forget all draws, which are then inverted."""
+        """Forget all draws, so that the flow is inverted for them."""
         self._drawn: _Known | None = None
         self._scored: _Known | None = None
 
@@ -174,10 +174,12 @@ class FlowTransform(Transform):
         return known.log_det + self.scale.log().sum(-1)
 
     def _state(self, value: Tensor) -> list[Any]:
-        """What differs once a draw, or anything that it depends on, has been changed in place or replaced."""
+        """Return what differs once a draw, or anything that it depends on, has been changed in place or replaced."""
         tensors = [value, self.loc, self.scale, *self.flow.parameters()]
         versions = [None if one.is_inference() else one._version for one in tensors]
-        sums = [one.detach().sum() for one in tensors if one.device.type == "cpu"]  # elsewhere one would wait for them
+        sums = [
+            one.detach().sum() for one in tensors if one.device.type == "cpu"
+        ]  # on other devices this would wait for them
         return [*map(id, tensors), *versions, *torch.stack(sums).tolist()] if sums else [*map(id, tensors), *versions]
 
 

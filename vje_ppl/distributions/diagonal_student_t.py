@@ -58,7 +58,7 @@ class DiagonalStudentT(TorchDistribution):
         self.df = df.expand(batch_shape)
         self.loc = loc.expand(batch_shape + event_shape)
         self.scale = scale.expand(batch_shape + event_shape)
-        # The normalizer and the sum of log-scales are computed at the shapes that came in, not at the expanded ones.
+        # The normalizer and the sum of log-scales are computed at the parameters' shapes, not at the expanded shapes.
         self._unbroadcasted_df = finite_df(df)
         self._unbroadcasted_scale = scale
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
@@ -67,11 +67,11 @@ class DiagonalStudentT(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for Pyro's lazy shape inference."""
         return broadcast_shape(df, loc[:-1], scale[:-1]), broadcast_shape(loc[-1:], scale[-1:])
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalStudentT:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         new = self._get_checked_instance(DiagonalStudentT, _instance)
         batch_shape = torch.Size(batch_shape)
         new.df = self.df.expand(batch_shape)
@@ -96,7 +96,7 @@ class DiagonalStudentT(TorchDistribution):
         return self.loc + self.scale * normal * mixing.rsqrt().unsqueeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number an event."""
+        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number per event."""
         if self._validate_args:
             self._validate_sample(value)
         df, dim = self._unbroadcasted_df, self.event_shape[0]

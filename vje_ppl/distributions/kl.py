@@ -40,7 +40,7 @@ def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
 
 
 def without_masks(distribution: Distribution) -> tuple[Distribution, list[bool | Tensor]]:
-    """The distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
+    """Return the distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
     masks: list[bool | Tensor] = []
     while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
         if isinstance(distribution, MaskedDistribution):
@@ -50,7 +50,7 @@ def without_masks(distribution: Distribution) -> tuple[Distribution, list[bool |
 
 
 def same_masks(one: Sequence[bool | Tensor | None], other: Sequence[bool | Tensor | None]) -> bool:
-    """Whether masks are known to be the same, one by one, without looking at any tensor's numbers."""
+    """Return whether masks are known to be the same, one by one, without looking at any tensor's numbers."""
     return len(one) == len(other) and all(map(_same_mask, one, other))
 
 
@@ -61,7 +61,7 @@ def _same_mask(one: bool | Tensor | None, other: bool | Tensor | None) -> bool:
 
 
 def _same_masks_within(q: Distribution, p: Distribution) -> bool:
-    """Whether masks of single features are the same, since Pyro's divergence is that of what both leave."""
+    """Return whether masks of single features are the same, since Pyro's divergence covers what both keep."""
     masks: list[list[bool | Tensor]] = []
     for distribution in (q, p):
         while isinstance(distribution, Independent):

@@ -78,7 +78,7 @@ def _digamma_remainder(x: Tensor) -> Tensor:
 
 
 def finite_df(df: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """Degrees of freedom ν, or, where they are infinite, so many that no digit differs from those of the Normal.
+    """Return degrees of freedom ν, or, where they are infinite, so many that no digit differs from those of the Normal.
 
     In place of infinity, which formulas multiply with a zero, it is 1/ε⁴ (5e27 in float32); larger ones are too.
 

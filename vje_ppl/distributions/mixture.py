@@ -19,10 +19,10 @@ class Mixture(TorchDistribution):
 
         log p(x) = log Σ_k w_k p_k(x)
 
-    The density of `pyro.distributions.MixtureSameFamily`, which is slow in a plate: expanded, it computes everything
-    that depends on the components alone anew for each image, and takes memory for images × K × D numbers many times
-    over. Here the components are never expanded, and diagonal Normals take images × (D + K) numbers (see
-    `_diagonal_normals`). Other components still take images × K × D, times their rank if they have one.
+    The density of `pyro.distributions.MixtureSameFamily`, which is slow in a plate: expanded, it repeats for each image
+    everything that depends only on the components, and takes memory for several arrays of images × K × D numbers. Here
+    the components are never expanded, and diagonal Normals take images × (D + K) numbers (see `_diagonal_normals`).
+    Other components still take images × K × D, times their rank if they have one.
 
     Base measure: Lebesgue on R^D, over which it integrates to one if the components do.
 
@@ -32,7 +32,7 @@ class Mixture(TorchDistribution):
         batch_shape: of the mixture; () by default.
 
     Raises:
-        ValueError: if there is not one component for each weight.
+        ValueError: if the numbers of components and weights differ.
 
     Source: ours.
     """
@@ -59,7 +59,7 @@ class Mixture(TorchDistribution):
         super().__init__(torch.Size(batch_shape), components.event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Mixture:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         return Mixture(self.logits, self.components, torch.Size(batch_shape), validate_args=self._validate_args)
 
     @torch.no_grad()
@@ -71,7 +71,7 @@ class Mixture(TorchDistribution):
         return self.components.sample(shape).gather(-2, index).squeeze(-2)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number an event."""
+        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number per event."""
         if self._validate_args:
             self._validate_sample(value)
         log_prob = torch.logsumexp(self.logits.log_softmax(-1) + _component_log_prob(self.components, value), -1)
@@ -102,7 +102,7 @@ def _component_log_prob(components: TorchDistributionMixin, value: Tensor) -> Te
 
 
 def _diagonal_normals(normal: Normal, value: Tensor) -> Tensor:
-    """The squares expanded, so that matrix products (..., D) × (D, K) do the work:
+    """Expand the squares, so that matrix products (..., D) × (D, K) do the work:
 
         Σ_j ((x_j − μ_kj) / σ_kj)² = Σ_j x_j²/σ_kj² − 2 Σ_j x_j μ_kj/σ_kj² + Σ_j μ_kj²/σ_kj²
 

@@ -17,18 +17,18 @@ class PowerSpherical(ZonalDistribution):
 
         log p(x) = κ log((1 + μ·x)/2) + log Γ(α+β) − log Γ(α) − β log 4π,     α = (D−1)/2 + κ,  β = (D−1)/2
 
-    κ = 0 is uniform; for large κ it is close to a Normal on the tangent space with standard deviation √(2/κ) a feature.
-    Unlike the von Mises-Fisher it has a closed-form normalizer and draws without rejection.
+    κ = 0 is uniform; for large κ it is close to a Normal on the tangent space with standard deviation √(2/κ) per
+    feature. Unlike the von Mises-Fisher it has a closed-form normalizer and draws without rejection.
 
     The density is 0 at x = −μ. There log((1 + μ·x)/2) is held at log ε², with ε the spacing of the floating-point type:
-    within an angle of about 2 ε, where rounded unit vectors cannot be told from −μ, the value is constant and the
-    gradient 0, so that both are finite.
+    within an angle of about 2 ε, where rounded unit vectors cannot be distinguished from −μ, the value is constant and
+    the gradient 0, so that both are finite.
 
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
+            that at a right angle.
         concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
@@ -40,7 +40,7 @@ class PowerSpherical(ZonalDistribution):
     has_rsample = True
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         beta = 0.5 * (self.event_shape[0] - 1)

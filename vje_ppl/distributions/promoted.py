@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: What distributions take as a parameter.
+#: Types of parameters that distributions accept.
 Parameter = float | np.number | np.ndarray | Tensor
 
 
 def promoted(*parameters: Any) -> tuple[Tensor, ...]:
-    """Parameters as tensors of one floating-point type, the widest among them.
+    """Return parameters as tensors of one floating-point type, the widest among them.
 
     Numbers, of Python or NumPy, take the type of the tensors. Where no tensor has a floating-point type, that is
     torch's default: a location of integers does not round the degrees of freedom beside it.
@@ -23,7 +23,7 @@ def promoted(*parameters: Any) -> tuple[Tensor, ...]:
         *parameters: tensors, arrays, lists or numbers, of any shapes.
 
     Returns:
-        Tensors of the shapes that came in.
+        Tensors of the same shapes.
 
     Source: ours.
     """

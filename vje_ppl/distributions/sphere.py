@@ -1,4 +1,4 @@
-"""What all densities on the unit sphere share: a base class, distances that keep their digits, area, tangents."""
+"""Shared parts of densities on the unit sphere: a base class, distances that keep their digits, area, tangents."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _SHORT = 1e-3
 
 
 class _UnitBall(constraints.Constraint):
-    """Vectors of norm at most one, up to rounding: directions, and the zero that stands for the lack of one."""
+    """Vectors of norm at most one, up to rounding: directions, and zero for no direction."""
 
     event_dim = 1
 
     def check(self, value: Any) -> Any:
-        """Whether each vector, shape (..., D), lies in the ball; shape (...)."""
+        """Return whether each vector, shape (..., D), lies in the ball; shape (...)."""
         rounding = 10 * torch.finfo(value.dtype).eps * value.shape[-1] ** 0.5
         return torch.linalg.vector_norm(value, dim=-1) < 1 + rounding
 
 
-#: What locations on the sphere are checked against. Observations are checked against `pyro`'s `constraints.sphere`.
+#: The constraint of locations on the sphere. The constraint of observations is `pyro`'s `constraints.sphere`.
 unit_ball = _UnitBall()
 
 
 class _FiniteNonnegative(constraints.Constraint):
-    """Numbers from 0 on, without infinity."""
+    """Numbers of at least 0, without infinity."""
 
     def check(self, value: Any) -> Any:
-        """Whether each number is one."""
+        """Return whether each number is finite and at least 0."""
         return (value >= 0) & torch.isfinite(value)
 
 
-#: What concentrations are checked against: at an infinite one there is a point mass, and no density.
+#: The constraint of concentrations: an infinite concentration is a point mass without a density.
 finite_nonnegative = _FiniteNonnegative()
 
 
@@ -77,7 +77,7 @@ class ZonalDistribution(TorchDistribution):
         batch_shape = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
         self.concentration = concentration.expand(batch_shape)
-        # Normalizers are computed at the shape that came in, not at the expanded one.
+        # Normalizers are computed at the parameters' shape, not at the expanded shape.
         self._unbroadcasted_concentration = concentration
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
@@ -85,11 +85,11 @@ class ZonalDistribution(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         loc: tuple[int, ...], concentration: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for Pyro's lazy shape inference."""
         return broadcast_shape(loc[:-1], concentration), loc[-1:]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ZonalDistribution:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         new = self._get_checked_instance(ZonalDistribution, _instance)
         batch_shape = torch.Size(batch_shape)
         new.loc = self.loc.expand(batch_shape + self.event_shape)
@@ -111,11 +111,11 @@ class ZonalDistribution(TorchDistribution):
         return along.unsqueeze(-1) * squared + across.unsqueeze(-1) * (1 - squared)
 
     def _mean_cosine(self) -> Tensor:
-        """The mean m of the cosine from `loc`, broadcastable with the batch shape."""
+        """Return the mean m of the cosine from `loc`, broadcastable with the batch shape."""
         raise NotImplementedError
 
     def _variances(self) -> tuple[Tensor, Tensor]:
-        """The variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
+        """Return the variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
         raise NotImplementedError
 
 
@@ -125,7 +125,7 @@ def log_sphere_area(dim: int) -> float:
 
 
 def versine(loc: Float[Tensor, "*#batch D"], value: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*draws"]:
-    """One minus the cosine of the angle between two unit vectors, as half their squared distance: `½ ‖x − μ‖²`.
+    """Return one minus the cosine of the angle between unit vectors, as half their squared distance: `½ ‖x − μ‖²`.
 
     `1 − μ·x` loses all digits at small angles, and a concentration of 1e8 turns what is lost into nats. Off the sphere
     the two differ, by radial terms only, which a gradient through a normalized vector never sees.
@@ -142,7 +142,7 @@ def versine(loc: Float[Tensor, "*#batch D"], value: Float[Tensor, "*#batch D"]) 
 
 
 def missing_length(loc: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
-    """What the squared length of a location lacks to one, shape (...): 0 for a unit vector, 1 for the zero vector."""
+    """Return one minus the squared length of a location, shape (...): 0 for a unit vector, 1 for the zero vector."""
     return (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
 
 

@@ -12,7 +12,7 @@ from vje_ppl.distributions.zonal_integral import zonal_moments
 
 
 class SphericalCauchy(ZonalDistribution):
-    """The heavy-tailed density on the unit sphere of R^D that a Möbius map makes of the uniform one.
+    """The heavy-tailed density on the unit sphere of R^D that is a Möbius map of the uniform density.
 
         log p(x) = log Γ(D/2) − log 2 − D/2 log π + (D−1) log[(1 − ρ²) / (1 + ρ² − 2ρ μ·x)]
                  = log Γ(D/2) − log 2 − D/2 log π + (D−1) [½ log(1 + 4κ) − log(1 + κ ‖x − μ‖²)],     κ = ρ/(1−ρ)²
@@ -24,8 +24,8 @@ class SphericalCauchy(ZonalDistribution):
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
+            that at a right angle.
         concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
@@ -38,7 +38,7 @@ class SphericalCauchy(ZonalDistribution):
     has_rsample = True
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         dim = self.event_shape[0]
@@ -62,13 +62,13 @@ class SphericalCauchy(ZonalDistribution):
         return from_versine(self.loc.expand(shape), 2 * share)
 
     def _mean_cosine(self) -> Tensor:
-        """At D = 2 it is ρ."""
+        """Return the mean cosine; at D = 2 it is ρ."""
         return self._moments()[0]
 
     def _variances(self) -> tuple[Tensor, Tensor]:
         return self._moments()[1:]
 
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Its kernel is (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
         power = torch.full_like(self._unbroadcasted_concentration, self.event_shape[0] - 1.0)
         return zonal_moments(power, 4 * self._unbroadcasted_concentration, self.event_shape[0])

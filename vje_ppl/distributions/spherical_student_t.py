@@ -30,8 +30,8 @@ class SphericalStudentT(TorchDistribution):
 
     Args:
         df: degrees of freedom ν > 0, a number or a tensor of shape (...); infinite is the von Mises-Fisher.
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
+            that at a right angle.
         scale: σ > 0, a number or a tensor of shape (...): one for all features. The curvature of the log density at its
             mode is −(1 + D/ν)/σ².
 
@@ -55,7 +55,7 @@ class SphericalStudentT(TorchDistribution):
         batch_shape = torch.broadcast_shapes(df.shape, loc.shape[:-1], scale.shape)
         self.df, self.scale = df.expand(batch_shape), scale.expand(batch_shape)
         self.loc = loc.expand(batch_shape + loc.shape[-1:])
-        # The normalizer is computed at the shapes that came in, not at the expanded ones.
+        # The normalizer is computed at the parameters' shapes, not at the expanded shapes.
         self._unbroadcasted_df, self._unbroadcasted_scale = finite_df(df), scale
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
@@ -63,11 +63,11 @@ class SphericalStudentT(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for Pyro's lazy shape inference."""
         return broadcast_shape(df, loc[:-1], scale), loc[-1:]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> SphericalStudentT:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         new = self._get_checked_instance(SphericalStudentT, _instance)
         batch_shape = torch.Size(batch_shape)
         new.df, new.scale = self.df.expand(batch_shape), self.scale.expand(batch_shape)
@@ -78,7 +78,7 @@ class SphericalStudentT(TorchDistribution):
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         power, rate = self._power_and_rate()
@@ -109,6 +109,6 @@ class SphericalStudentT(TorchDistribution):
         return along.unsqueeze(-1) * squared + across.unsqueeze(-1) * (1 - squared)
 
     def _power_and_rate(self) -> tuple[Tensor, Tensor]:
-        """Of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
         df, scale = self._unbroadcasted_df, self._unbroadcasted_scale
         return 0.5 * (df + self.event_shape[0]), 4 / (df * scale.square())

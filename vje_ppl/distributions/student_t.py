@@ -43,7 +43,7 @@ class StudentT(dist.StudentT):
         super().__init__(*promoted(df, loc, scale), validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> StudentT:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         return super().expand(batch_shape, self._get_checked_instance(StudentT, _instance))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
@@ -65,7 +65,7 @@ class StudentT(dist.StudentT):
         return log_normalizer - self.scale.log() - (half_df + half) * torch.log1p(squared / df)
 
     def entropy(self) -> Tensor:
-        """The entropy in nats, shape (...)."""
+        """Return the entropy in nats, shape (...)."""
         df = finite_df(self.df)
         half_df, half = 0.5 * df, torch.full_like(df, 0.5)
         log_normalizer = log_gamma_ratio(half_df, half) - 0.5 * math.log(2 * math.pi)

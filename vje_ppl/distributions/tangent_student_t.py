@@ -81,7 +81,7 @@ class TangentStudentT(TorchDistribution):
         self.reference = reference
         self.df = df.expand(batch_shape)
         self.loc, self.scale = loc.expand(batch_shape + loc.shape[-1:]), scale.expand(batch_shape + loc.shape[-1:])
-        # The normalizer is computed at the shapes that came in, not at the expanded ones.
+        # The normalizer is computed at the parameters' shapes, not at the expanded shapes.
         self._unbroadcasted_df, self._unbroadcasted_scale = finite_df(df), scale
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
@@ -89,11 +89,11 @@ class TangentStudentT(TorchDistribution):
     def infer_shapes(  # type: ignore[override] # Pyro's base class takes any names
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as Pyro's lazy shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for Pyro's lazy shape inference."""
         return broadcast_shape(df, loc[:-1], scale[:-1]), loc[-1:]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TangentStudentT:
-        """The same distribution with another batch shape; nothing is copied."""
+        """Return the same distribution with another batch shape; nothing is copied."""
         new = self._get_checked_instance(TangentStudentT, _instance)
         batch_shape = torch.Size(batch_shape)
         new.reference, new.df = self.reference, self.df.expand(batch_shape)

@@ -13,7 +13,7 @@ from vje_ppl.distributions.promoted import promoted
 
 
 class UnitNormal(dist.Independent):
-    """`Normal(0, I)` on R^D: `dist.Normal(0, 1).expand([D]).to_event(1)` that knows it is one.
+    """`Normal(0, I)` on R^D: `dist.Normal(0, 1).expand([D]).to_event(1)`, recognized by type.
 
     Base measure: Lebesgue on R^D, over which it integrates to one.
 
@@ -29,7 +29,7 @@ class UnitNormal(dist.Independent):
         super().__init__(dist.Normal(zero, one).expand([*batch_shape, dim]), 1)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> UnitNormal:
-        """The same distribution with another batch shape."""
+        """Return the same distribution with another batch shape."""
         return UnitNormal(self.event_shape[0], self.base_dist.loc, torch.Size(batch_shape))
 
 

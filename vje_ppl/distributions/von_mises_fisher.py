@@ -28,8 +28,8 @@ class VonMisesFisher(ZonalDistribution):
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density is what it
-            is at a right angle, wherever x is.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
+            that at a right angle.
         concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
@@ -41,7 +41,7 @@ class VonMisesFisher(ZonalDistribution):
     has_rsample = False
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         integral = log_exponential_integral(self._unbroadcasted_concentration, self.event_shape[0])
@@ -76,7 +76,7 @@ class VonMisesFisher(ZonalDistribution):
 
 
 def _draw_versine(concentration: Tensor, dim: int) -> Tensor:
-    """One minus the cosine of the angle from the location, one draw an element of κ.
+    """Draw one minus the cosine of the angle from the location, once per element of κ.
 
     A proposal is v₀ (1 + b) g / (h + b g), for g, h ~ Gamma((D−1)/2), accepted at
     κ (v₀ − v) + (D−1) log[(1 + (1−v₀) v/v₀) / (2−v₀)] ≥ log u.

@@ -59,7 +59,7 @@ def zonal_nodes(
         power: a > (D−1)/2, any shape.
         rate: c ≥ 0, broadcastable with a.
         dim: D ≥ 2.
-        count: how many nodes K; by default as many as the integral takes to be exact to rounding, whatever a and c are:
+        count: number of nodes K; by default, enough for an integral exact to rounding for any a and c:
             65 in float32 and 147 in float64 for D = 512, and more for D < 20, where the tails are long.
 
     Returns:
@@ -114,7 +114,7 @@ def log_kernel(
     share: Float[Tensor, "*draws"],
     mode: Float[Tensor, "*#batch"],
 ) -> Float[Tensor, "*all"]:
-    """`−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
+    """Return `−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
     beyond = share >= mode
     # A ratio of at least one, above or below, keeps its digits.
     far, near = torch.where(beyond, share, mode), torch.where(beyond, mode, share)
@@ -125,7 +125,7 @@ def log_kernel(
 def zonal_moments(
     power: Float[Tensor, "*#batch"], rate: Float[Tensor, "*#batch"], dim: int
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """Moments of a point on the unit sphere of R^D whose density is proportional to the kernel.
+    """Return moments of a point on the unit sphere of R^D whose density is proportional to the kernel.
 
     Args:
         power: a > (D−1)/2, any shape.
@@ -159,7 +159,7 @@ def draw_share(
         shape: of the draws, to which a and c broadcast.
 
     Returns:
-        Shares from 0 to 1, in the shape asked for, without gradients.
+        Shares from 0 to 1, in the requested shape, without gradients.
     """
     with torch.no_grad():
         nodes = zonal_nodes(power, rate, dim, _CELLS)

@@ -37,7 +37,7 @@ KINDS: dict[str, Callable[[OpenedRun], Outcome]] = {
 
 
 def evaluate(config: DictConfig) -> int:
-    """Run one evaluation after the other; each writes its result before the next one starts.
+    """Run one evaluation after the other; each writes its result before the next starts.
 
     Args:
         config: the composed configuration of `configs/evaluate.yaml`.

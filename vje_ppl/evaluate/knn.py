@@ -30,7 +30,7 @@ COLUMNS = {
 
 
 def evaluate_knn(evaluated: OpenedRun) -> Outcome:
-    """A row for each representation and k; k is at most half the smallest class (see `largest_k`).
+    """Return a row for each representation and k; k is at most half the smallest class (see `largest_k`).
 
     Returns:
         Rows with encoder, features, k, temperature, bank, queries, top1 and top5.
@@ -43,7 +43,7 @@ def evaluate_knn(evaluated: OpenedRun) -> Outcome:
 
 
 def evaluate_whitened_knn(evaluated: OpenedRun) -> Outcome:
-    """The same on features whitened by the mean and covariance of the bank (see `Whitening`).
+    """Return the same on features whitened by the mean and covariance of the bank (see `Whitening`).
 
     Returns:
         Rows like those of `evaluate_knn`, with the number of images behind the covariance, and its participation ratio.

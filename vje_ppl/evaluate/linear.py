@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 def evaluate_linear(evaluated: OpenedRun) -> Outcome:
-    """A row for each representation.
+    """Return a row for each representation.
 
     Returns:
         Rows with encoder, features, recipe, chosen learning rate, accuracies on the hold-out, top1 and top5.

@@ -1,4 +1,4 @@
-"""eval=one_class: for each class, a model trained on that class alone; can it detect the others?"""
+"""eval=one_class: train a model on each class alone; can it detect the other classes?"""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
 
 
 def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
-    """Unique folder names for classes, without characters that file names should not have."""
+    """Return unique folder names for classes, without characters that file names should not have."""
     plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in classes]
     return [
         plain[label] if plain[label] and plain.count(plain[label]) == 1 else f"{plain[label]}-{label}".strip("-")
@@ -113,7 +113,7 @@ def _check_sizes(evaluated: OpenedRun, classes: Sequence[str], chosen: Sequence[
 
 
 def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) -> DictConfig:
-    """The run's configuration for one class, in a folder inside the run's."""
+    """Return the run's configuration for one class, in a folder inside the run's."""
     options, config = evaluated.options, deepcopy(evaluated.run.config)
     if "only_class" not in config.data:
         raise UserError(
@@ -143,7 +143,7 @@ def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) 
 
 
 def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
-    """The run of one class, trained or resumed if needed; its output goes to `train.log`."""
+    """Return the run of one class, trained or resumed if needed; its output goes to `train.log`."""
     images = select_class(evaluated.data.train, only_class)
     config = class_config(evaluated, only_class, name, len(images))
     folder = evaluated.folder / FOLDER / name
@@ -159,7 +159,7 @@ def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
 
 
 def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
-    """A row for each score: the class `label` against all others of the test set."""
+    """Return a row for each score: the class `label` against all others of the test set."""
     assert test.labels is not None
     assert test.classes is not None
     index, scores = scorer(evaluated)(test)
@@ -194,7 +194,7 @@ def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, An
 
 
 def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mean of each score over classes, without the facts that differ between classes."""
+    """Return the mean of each score over classes, without the facts that differ between classes."""
     by_score: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         by_score.setdefault(tuple(row[key] for key in ("score", "encoder", "features", "views")), []).append(row)

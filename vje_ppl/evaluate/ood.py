@@ -61,7 +61,7 @@ def evaluate_ood(evaluated: OpenedRun) -> Outcome:
 
 
 def known_names(evaluated: OpenedRun) -> dict[str, str]:
-    """Names of other data sets in earlier results of the run folder, each with the digest of its images."""
+    """Return names of other data sets in earlier results of the run folder, each with the digest of its images."""
     earlier = read_report(evaluated.folder).get("ood")
     names = earlier.get("names") if isinstance(earlier, Mapping) else None
     return {str(name): str(images) for name, images in names.items()} if isinstance(names, Mapping) else {}

@@ -1,4 +1,4 @@
-"""The options of `python -m vje_ppl.evaluate`, checked before any work is done."""
+"""Checks of the options of `python -m vje_ppl.evaluate`, before any work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vje_ppl.settings.checks import (
     whole,
 )
 
-#: What can be evaluated, and the keys of the configuration that it depends on.
+#: The kinds of evaluation, with the configuration keys that they depend on.
 DEPENDS = {
     "knn": ("images", "knn"),
     "whitened_knn": ("images", "knn"),

@@ -22,9 +22,9 @@ class Outcome:
         rows: a mapping per row, with all settings.
         columns: headings of the printed table by key of the rows.
         table: the rows of the printed table, if they are not `rows` themselves.
-        notes: printed below the table and kept beside the rows.
+        notes: sentences printed below the table and stored with the rows.
         pictures: figures by file name.
-        facts: other facts to keep beside the rows.
+        facts: other facts to store with the rows.
     """
 
     rows: list[dict[str, Any]]
@@ -35,7 +35,7 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def shown(self) -> list[dict[str, Any]]:
-        """The rows of the printed table, under its headings."""
+        """Return the rows of the printed table, under its headings."""
         if self.table is not None:
             return list(self.table)
         return [{title: row.get(key) for key, title in self.columns.items()} for row in self.rows]

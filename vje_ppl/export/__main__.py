@@ -52,7 +52,7 @@ def export(config: DictConfig) -> None:
 
 
 def _facts(run: TrainedRun) -> dict[str, Any]:
-    """The facts that `load` needs beside the weights."""
+    """Return the facts that `load` needs beside the weights."""
     facts: dict[str, Any] = {
         "config": OmegaConf.to_container(run.config, resolve=True),
         "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.preprocess.size},

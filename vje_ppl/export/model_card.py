@@ -34,11 +34,11 @@ LIMITS = (
 
 
 def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], differences: Mapping[str, float]) -> str:
-    """The model card, in Markdown with a header for model hubs.
+    """Return the model card, in Markdown with a header for model hubs.
 
     Args:
         run: the run.
-        folder: its folder; `metrics.json` and `evaluation.json` are quoted if they exist.
+        folder: its folder; the card quotes `metrics.json` and `evaluation.json` if they exist.
         outputs: outputs of the ONNX graph.
         differences: of each output from torch's, as a share of its largest magnitude.
     """
@@ -99,7 +99,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
 
 
 def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    """Rows of figures, from training and from `vje_ppl.evaluate`."""
+    """Return rows of figures, from training and from `vje_ppl.evaluate`."""
     try:
         rows = _rows(metrics, evaluation)
     except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -40,11 +40,11 @@ class EmbeddingGraph(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        """Their names: `z` and, where there is a posterior, `mean` and `scale`."""
+        """The names of the outputs: `z` and, with a posterior, `mean` and `scale`."""
         return ["z"] if self.module.program is None else ["z", "mean", "scale"]
 
     def forward(self, images: Float[Tensor, "N C S S"]) -> tuple[Tensor, ...]:
-        """Embeddings of images in [0, 1] of the size that the run was trained at, each (N, D)."""
+        """Return embeddings of images in [0, 1] of the size that the run was trained at, each (N, D)."""
         z = self.module.embed((images - self.pixel_mean) / self.pixel_std)
         program = self.module.program
         return (z,) if program is None else (z, *moments(program.guide.infer(z)))
@@ -73,8 +73,8 @@ def write_onnx(run: TrainedRun, path: Path) -> list[str]:
     temporary = path.with_name(f".{path.name}.tmp")
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter about itself, as the line above
-        graph(example)  # what is computed once and kept, as the noise behind a flow's moments, becomes a constant
+        warnings.simplefilter("ignore")  # the exporter's warning about itself, as above
+        graph(example)  # cached values, such as the noise for a flow's moments, become constants
         program = torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim("N")},))
         torch.onnx.export(
             program,
@@ -90,7 +90,7 @@ def write_onnx(run: TrainedRun, path: Path) -> list[str]:
 
 
 def compare(run: TrainedRun, path: Path, images: UInt8[Tensor, "N C H W"]) -> dict[str, float]:
-    """Run the graph in onnxruntime and hold each output against torch.
+    """Run the graph in onnxruntime and compare each output with torch.
 
     Args:
         run: the run that was written.
@@ -101,7 +101,7 @@ def compare(run: TrainedRun, path: Path, images: UInt8[Tensor, "N C H W"]) -> di
         Largest difference of each output, as a share of its largest magnitude.
 
     Raises:
-        UserError: if one is more than a hundred roundings of float32.
+        UserError: if a difference exceeds a hundred roundings of float32.
     """
     import onnxruntime
 

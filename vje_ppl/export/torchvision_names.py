@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from vje_ppl.networks.encoders import ResNet, SmallResNet
 
-#: Ours, and torchvision's: the stem is a convolution and its normalization, and stages are numbered from 1.
+#: Our names, and torchvision's: the stem is a convolution and its normalization, and stages are numbered from 1.
 _STEM = {"stem.0.": "conv1.", "stem.1.": "bn1."}
 
 
 def torchvision_state(encoder: nn.Module) -> dict[str, Tensor]:
-    """The encoder's weights, contiguous and on the CPU.
+    """Return the encoder's weights, contiguous and on the CPU.
 
     Args:
         encoder: one of `vje_ppl.networks.encoders`, or any module.
@@ -31,7 +31,7 @@ def torchvision_state(encoder: nn.Module) -> dict[str, Tensor]:
 
 
 def _stage_of_block(encoder: ResNet | SmallResNet) -> list[str]:
-    """What torchvision calls each child of `encoder.stages`."""
+    """Return what torchvision calls each child of `encoder.stages`."""
     if isinstance(encoder, ResNet):
         return [f"layer{stage + 1}" for stage in range(len(encoder.stages))]
     names: list[str] = []

@@ -35,7 +35,7 @@ class Embedder:
 
     @classmethod
     def of(cls, module: Method) -> Embedder:
-        """The embedder of a method, in its present mode and on its device."""
+        """Return the embedder of a method, in its present mode and on its device."""
         density = module if isinstance(module, PredictiveDensity) else None
         return cls(module.embed, module.dim, module.program, density)
 
@@ -46,15 +46,15 @@ class Embedder:
 
     @torch.no_grad()
     def features(self, images: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N D"]]:
-        """All kinds of features of a batch of prepared images, float32, on the device of the images."""
+        """Return all kinds of features of a batch of prepared images, float32, on the device of the images."""
         z = self.embed(images)
         return self.with_mean(z, self.infer(z))
 
     def infer(self, z: Float[Tensor, "N D"]) -> Any:
-        """The amortized posterior of embeddings; None if the method has none."""
+        """Return the amortized posterior of embeddings; None if the method has none."""
         return None if self.program is None else self.program.guide.infer(z)
 
     def with_mean(self, z: Float[Tensor, "N D"], posterior: Any) -> dict[str, Float[Tensor, "N D"]]:
-        """Embeddings and, if there is a posterior, its mean, by name."""
+        """Return embeddings and, if there is a posterior, its mean, by name."""
         found = {"z": z.float()}
         return found if posterior is None else found | {"mu": moments(posterior)[0].float()}

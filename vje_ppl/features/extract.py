@@ -26,7 +26,7 @@ class Features:
     """Features of N images on the CPU.
 
     Attributes:
-        images: which image of the set each row is, [N].
+        images: the place in the set of each row's image, [N].
         by_name: matrices (N, ...) by kind of feature: `z`, `mu`, `pixels`.
     """
 
@@ -56,12 +56,12 @@ class Representation:
 
     @property
     def label(self) -> str:
-        """What it is, in words."""
+        """A description in words."""
         return "raw pixels" if self.encoder == "none" else f"{self.encoder} {self.name}"
 
     @property
     def row(self) -> dict[str, str]:
-        """What it is, as columns of a table."""
+        """A description as columns of a table."""
         return {"encoder": self.encoder, "features": self.name}
 
 
@@ -78,7 +78,7 @@ def extract(
     Args:
         embedder: embeds them.
         batches: the images, each once; this process's share of them.
-        most: most images that the batches of all processes hold.
+        most: largest number of images in the batches of all processes.
         memory_mb: megabytes of features to hold in memory; larger sets lie in a nameless file.
         folder: where such a file lies.
         shards: the processes that share the images.
@@ -136,7 +136,7 @@ _BATCH = 256
 def raw_pixels(
     images: ImageSet, image_size: int, shards: Shards = WHOLE
 ) -> tuple[Int64[Tensor, " N"], UInt8[Tensor, "N C S S"]]:
-    """The image of each row, and its pixels as bytes on the CPU: the central square, resized if it is too large.
+    """Return the image of each row, and its pixels as bytes on the CPU: the central square, resized if it is too large.
 
     Images in memory and from files give the same result.
 

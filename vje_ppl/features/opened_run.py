@@ -1,4 +1,4 @@
-"""A run opened for evaluation: its encoder, its data, and their features, computed when first asked for."""
+"""A run opened for evaluation: its encoder, its data, and their features, computed when first needed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class OpenedRun:
         device: the device to compute on.
         embedder: its encoder and program.
         shards: the processes that share the work on images; only the first gets results.
-        changes: a sentence if the images differ from those that it was trained and tested on; else None.
+        changes: a sentence if the images differ from those of the run's training and test; else None.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class OpenedRun:
 
     @cached_property
     def untrained(self) -> Embedder:
-        """The same parts with the initial weights of the run's seed; the CPU's random state stays as it is."""
+        """The same parts with the initial weights of the run's seed; the CPU's random state is not changed."""
         config, size = self.run.config, self.run.preprocess.size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -93,23 +93,23 @@ class OpenedRun:
         )
 
     def features(self, embedder: Embedder, images: ImageSet) -> Features:
-        """Features of a set of images."""
+        """Return features of a set of images."""
         megabytes = self.options.features_mb
         return extract(embedder, self.prepared(images), len(images), megabytes, self.folder, self.shards)
 
     def pixels(self, images: ImageSet) -> Features:
-        """Raw pixels of a set of images, as features."""
+        """Return raw pixels of a set of images, as features."""
         index, pixels = raw_pixels(images, self.data.image_size, self.shards)
         return Features(index, {"pixels": pixels})
 
     def representations(self, kind: str) -> Iterator[Representation]:
-        """Features of labelled training images and of test images: trained, untrained, raw pixels.
+        """Yield features of labelled training images and of test images: trained, untrained, raw pixels.
 
         Args:
             kind: the evaluation, for the error.
 
         Yields:
-            Each of them in the first process; nothing in the others, which help to compute them.
+            Each representation, in the first process; nothing in the others, which help to compute it.
 
         Raises:
             UserError: if there are no labels.
@@ -144,7 +144,7 @@ class OpenedRun:
         return self._cache[encoder]
 
     def of_class(self, folder: Path) -> OpenedRun:
-        """The run of one class in `folder`, on the same data."""
+        """Return the run of one class in `folder`, on the same data."""
         run = load(folder, str(self.device), self.options.trust_targets)
         return replace(self, folder=folder, run=run, embedder=Embedder.of(run.module), _cache={})
 

@@ -32,7 +32,7 @@ def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tupl
     Args:
         wanted: the data set; `left_out` for the run's own images of the classes that its training left out.
         evaluated: the run.
-        known: digests of other data sets by name; this one is added.
+        known: digests of other data sets by name; the new digest is added.
 
     Returns:
         Its name, its test images (or training images if there are none) in the form of the run's, and how they were
@@ -64,7 +64,7 @@ def _folder(root: Any) -> Path | None:
 
 
 def other_config(wanted: Any, root: str | None) -> dict[str, Any]:
-    """The configuration of a data set, with its options."""
+    """Return the configuration of a data set, with its options."""
     options = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}
     if "_target_" in options:
         return {str(key): value for key, value in options.items()}
@@ -106,7 +106,7 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
         side: side in pixels.
 
     Returns:
-        The images, unlabelled, and what was done, in words.
+        The images, unlabelled, and a description of the conversion.
     """
     if isinstance(images, StreamedImages):
         same = StreamedImages(

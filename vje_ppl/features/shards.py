@@ -40,11 +40,11 @@ class Shards:
         self.is_first = rank == 0
 
     def share(self, together: int = 1) -> Share:
-        """This process's batches, `together` consecutive ones at a time."""
+        """Return this process's batches, `together` consecutive batches at a time."""
         return Share(self._rank, self._world_size, together)
 
     def gathered(self, parts: Iterable[Part]) -> Iterator[Part]:
-        """Exhaust the parts of all processes; every process has to iterate to the end.
+        """Gather the parts of all processes; every process has to iterate to the end.
 
         Args:
             parts: this process's share, in order; batches may be missing.
@@ -84,7 +84,7 @@ class Shards:
 
 
 def _in_order(ahead: list[list[Part]], open_: list[bool]) -> Iterator[Part]:
-    """Yield the earliest part while no process can still have an earlier one."""
+    """Yield the earliest part while no process can still have an earlier part."""
     while any(ahead) and all(queue or not more for queue, more in zip(ahead, open_, strict=True)):
         earliest = min((queue for queue in ahead if queue), key=lambda queue: int(queue[0][0][0]))
         yield earliest.pop(0)

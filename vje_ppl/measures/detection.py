@@ -1,4 +1,4 @@
-"""How well an anomaly score tells two sets of images apart; the metrics are scikit-learn's."""
+"""How well an anomaly score separates two sets of images; the metrics are scikit-learn's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-#: What a table says below its columns.
+#: The note below a table.
 DEFINITIONS = (
     "AUROC: anomalies as positives; AUPR-in and AUPR-out: average precision with the in-distribution or the "
     "out-of-distribution images as positives; FPR95: share of out-of-distribution images taken for in-distribution "
@@ -25,7 +25,7 @@ class Detection:
         aupr_in: average precision with in-distribution images as positives, ranked by the negative score.
         aupr_out: average precision with out-of-distribution images as positives.
         fpr95: false-positive rate at 95 % true positives, in-distribution images being the positives: the share of
-            out-of-distribution images that pass for in-distribution ones at the strictest threshold which at least 95 %
+            out-of-distribution images classified as in-distribution at the strictest threshold that at least 95 %
             of the in-distribution images pass. Lower is better.
         n_in: in-distribution images.
         n_out: out-of-distribution images.
@@ -40,7 +40,7 @@ class Detection:
 
 
 def auroc(normal: Float64[np.ndarray, " N"], anomalous: Float64[np.ndarray, " A"]) -> float:
-    """Area under the ROC curve with anomalies as positives.
+    """Return the area under the ROC curve with anomalies as positives.
 
     Args:
         normal: scores of normal images, higher = more anomalous; at least one.
@@ -50,7 +50,7 @@ def auroc(normal: Float64[np.ndarray, " N"], anomalous: Float64[np.ndarray, " A"
 
 
 def detection(inside: Float64[np.ndarray, " N"], outside: Float64[np.ndarray, " A"]) -> Detection:
-    """All metrics of a score.
+    """Return all metrics of a score.
 
     Args:
         inside: scores of in-distribution images, higher = more anomalous; at least one.
@@ -69,7 +69,7 @@ def detection(inside: Float64[np.ndarray, " N"], outside: Float64[np.ndarray, " 
 
 
 def roc(normal: Float64[np.ndarray, " N"], anomalous: Float64[np.ndarray, " A"]) -> tuple[np.ndarray, np.ndarray]:
-    """The ROC curve with anomalies as positives: false-positive and true-positive rates."""
+    """Return the ROC curve with anomalies as positives: false-positive and true-positive rates."""
     false_positives, true_positives, _ = roc_curve(
         _labels(normal, anomalous), np.concatenate([normal, anomalous]), drop_intermediate=True
     )

@@ -18,7 +18,7 @@ def largest_k(labels: Int64[Tensor, " M"], k: int) -> int:
 
     Args:
         labels: classes of the bank. Classes without an example do not count.
-        k: neighbours asked for, at least 1.
+        k: requested number of neighbours, at least 1.
 
     Returns:
         `k`, or half the size of the smallest class if that is less.
@@ -35,11 +35,11 @@ def largest_k(labels: Int64[Tensor, " M"], k: int) -> int:
 
 
 def accuracy(ranks: Int64[Tensor, " N"], best: int = 1) -> float:
-    """Share of queries whose class is among the `best` with the most votes, in [0, 1].
+    """Return the share of queries whose class is among the `best` with the most votes, in [0, 1].
 
     Args:
         ranks: from `knn_ranks`.
-        best: how many classes count; 1 is top-1 accuracy.
+        best: number of classes that count; 1 is top-1 accuracy.
     """
     return float(((ranks >= 0) & (ranks < best)).double().mean())
 
@@ -111,7 +111,7 @@ def knn_ranks(
 def _nearest(
     bank: Features, query: Float[Tensor, "N D"], k: int, chunk: int
 ) -> tuple[Float[Tensor, "N k"], Int64[Tensor, "N k"]]:
-    """Similarity and index of the k nearest rows of the bank, nearest first, the earlier first among equals."""
+    """Return similarity and index of the k nearest rows of the bank, nearest first; of equals, the earlier first."""
     best = query.new_full((len(query), k), -torch.inf)
     index = torch.zeros(len(query), k, dtype=torch.int64, device=query.device)
     for start, rows in _unit_rows(bank, chunk, query.device):
@@ -129,7 +129,7 @@ def _nearest(
 
 
 def _top(similarity: Float[Tensor, "N M"], k: int) -> tuple[Float[Tensor, "N k"], Int64[Tensor, "N k"]]:
-    """The k largest of each row, in order of position, the earlier where equal values compete for the last places."""
+    """Return the k largest of each row, in order of position; of equal values, the earlier positions."""
     value, position = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
     if value.shape[1] > k:
         # `topk` takes any of equals. Rows where the next value equals the last one taken are rare: sort those.

@@ -46,9 +46,9 @@ class LinearResult:
 
     Attributes:
         top1: share of test features whose class has the largest logit, in [0, 1].
-        top5: share whose class is among the five largest, in [0, 1]; 1 where there are no more than five classes.
-        learning_rate: the one that was chosen.
-        hold_out_top1: accuracy on the held-out training features by learning rate; empty where there was no choice.
+        top5: share whose class is among the five largest, in [0, 1]; 1 if there are at most five classes.
+        learning_rate: the chosen rate.
+        hold_out_top1: accuracy on the held-out training features by learning rate; empty if nothing was chosen.
     """
 
     top1: float
@@ -82,9 +82,9 @@ def linear_probe(
     normalization without scale and shift: then one grid of learning rates fits features of any size. Weights start at
     zero; SGD with momentum 0.9 and no weight decay minimizes the mean cross-entropy, and the learning rate falls to 0
     along half a cosine, without warm-up. All learning rates of the grid train side by side, in the same order of
-    batches, on what the hold-out leaves; the one with the best top-1 accuracy on the hold-out, the smallest among
-    equals, trains anew on all training features. Where no class has two features there is no hold-out, and a grid of a
-    single rate is used as it is. Test features are used once, at the end.
+    batches, on the rest of the training features; the rate with the best top-1 accuracy on the hold-out, the smallest
+    among equals, is trained again on all training features. If no class has two features, there is no hold-out, and the
+    grid must have a single rate. Test features are used once, at the end.
 
     Args:
         train: features of the training images, one row each; flattened.
@@ -118,8 +118,8 @@ def linear_probe(
     elif len(recipe.learning_rates) > 1:
         raise UserError(
             "eval=linear selects a rate of linear.lr on held-out labelled training images of each class, but no class "
-            "has two images among these {len(train_labels)}; give a single rate, such as linear.lr=0.1, which needs no "
-            "selection."
+            f"has two images among these {len(train_labels)}; give a single rate, such as linear.lr=0.1, which needs "
+            "no selection."
         )
     best = min(recipe.learning_rates, key=lambda rate: (-accuracy.get(rate, 0.0), rate))
     everything = torch.arange(len(train_labels))
@@ -179,7 +179,7 @@ def _batches(rows: Tensor, recipe: LinearRecipe) -> Iterator[Tensor]:
 
 
 def _moments(features: Tensor, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature; 1 for a feature that does not vary. One pass in float64."""
+    """Return the mean and standard deviation (1 if it is constant) of each feature. One pass in float64."""
     first = features[:1].flatten(1).double()
     total, squares = torch.zeros_like(first[0]), torch.zeros_like(first[0])
     for chunk in rows.to(features.device).split(_CHUNK):
@@ -206,7 +206,7 @@ def _accuracies(logits: Float[np.ndarray, "N C"], labels: np.ndarray, num_classe
 
 
 def _near(features: Tensor, device: torch.device) -> Tensor:
-    """The features on the device, if they take no more than half of what is free there; else where they are."""
+    """Return the features on the device, if they take no more than half of what is free there; else where they are."""
     if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
         return features.to(device)
     return features

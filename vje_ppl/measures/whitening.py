@@ -1,4 +1,4 @@
-"""Whitening: features without correlations, all of one variance, as seen by the training images."""
+"""Whitening: features without correlations and with equal variances over the training images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64, Shaped
 from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor
 
-#: Training images whose covariance is taken, at most, evenly spaced; more would take memory and change little.
+#: Most training images for the covariance, evenly spaced; more would take memory and change little.
 MOST = 50_000
 
 
@@ -19,15 +19,15 @@ class Whitening:
 
     Cosine similarity then counts every direction alike, whatever its share of the variance; between two whitened
     features, the Euclidean distance is the Mahalanobis distance between the features. A direction without variance is
-    left out, such as a pixel that is always black; W then has fewer columns, K ≤ D. Where there is no variance at all,
-    everything comes out as zero.
+    left out, such as a pixel that is always black; W then has fewer columns, K ≤ D. Without any variance, the results
+    are zero.
 
     Attributes:
         mean: m, (D,).
         matrix: W, (D, K).
         images: training images that it was fitted to.
         participation_ratio: (Σᵢ λᵢ)² / Σᵢ λᵢ² of the eigenvalues λ of Σ: over how many directions the variance is
-            spread, from 1 to K; 0 where there is no variance.
+            spread, from 1 to K; 0 without variance.
     """
 
     mean: Float64[Tensor, " D"]

@@ -46,9 +46,9 @@ class BarlowTwins(Baseline):
         self.criterion = BarlowTwinsLoss(lambda_param=redundancy)
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """The projection, (N, P)."""
+        """Return the projection, (N, P)."""
         return (self.projector(z),)
 
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss; it has no parts here."""
+        """Return the loss; it has no parts here."""
         return self.criterion(whole_batch(*one), whole_batch(*other)), {}

@@ -1,4 +1,4 @@
-"""What all baselines share: an encoder, a branch for each view, and a loss between the branches of two views."""
+"""The base of all baselines: an encoder, a branch for each view, and a loss between the branches of two views."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method
 from vje_ppl.networks.normalization import norm_1d
 
-#: What a branch makes of a view; the loss is between the tensors of two of them.
+#: The result of a branch for a view; the loss compares the results of two views.
 Branch = tuple[Tensor, ...]
 
 
 class BaselineTerms(NamedTuple):
-    """The loss of a baseline on a batch, and what it is made of.
+    """The loss of a baseline on a batch, and its parts.
 
     Attributes:
         loss: what an optimizer minimizes, shape (), in float32 at least.
@@ -35,20 +35,20 @@ class BaselineTerms(NamedTuple):
     means: dict[str, Float[Tensor, ""]]
 
     def scalars(self) -> dict[str, Tensor]:
-        """Numbers of the batch, by the name of their column."""
+        """Return numbers of the batch, by the name of their column."""
         return self.means
 
     def checked(self) -> dict[str, Tensor]:
-        """What has to stay finite, in the order in which it is computed."""
+        """Return what has to stay finite, in the order in which it is computed."""
         return {"the embedding": self.embeddings, "the loss": self.loss}
 
 
 class Baseline(Method):
-    """An encoder with heads of its own; a subclass says what a branch is, and what the loss of two views is.
+    """An encoder with its own heads; a subclass defines the branch of a view and the loss of two views.
 
     The loss is the mean over pairs of views. Each view goes through the network by itself, so batch statistics are per
-    view. Losses are computed in float32 at least, also under autocast. What downstream tasks see is the encoder's
-    embedding z, without the heads.
+    view. Losses are computed in float32 at least, also under autocast. Downstream tasks use the encoder's embedding z,
+    without the heads.
 
     Args:
         encoder: maps views (N, C, H, W) to embeddings (N, D), with its width as `dim`.
@@ -76,11 +76,11 @@ class Baseline(Method):
         return dim
 
     def embed(self, view: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """The encoder's embeddings z of a batch of views; in the precision of autocast where it is on."""
+        """Return the encoder's embeddings z of a batch of views; in the precision of autocast where it is on."""
         return self.encoder(view)
 
     def forward(self, *views: Tensor) -> BaselineTerms:
-        """The loss and its parts on a batch of two or more views, each (N, C, H, W)."""
+        """Return the loss and its parts on a batch of two or more views, each (N, C, H, W)."""
         if len(views) < 2:
             raise ValueError(f"{type(self).__name__} expects two or more views of a batch, got {len(views)}.")
         embeddings = [self.embed(view) for view in views]
@@ -96,11 +96,11 @@ class Baseline(Method):
 
     @abstractmethod
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """What the heads make of a view and of its embedding; targets among it are detached."""
+        """Return the heads' outputs for a view and its embedding; targets are detached."""
 
     @abstractmethod
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss of two views' branches, symmetric in them, and its parts by the name of their column."""
+        """Return the loss of two views' branches, symmetric in them, and its parts by the name of their column."""
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
@@ -112,16 +112,16 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
 
 
 def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = False) -> nn.Module:
-    """Linear layers, each but the last followed by normalization and ReLU.
+    """Build linear layers, each but the last followed by normalization and ReLU.
 
     Args:
-        inputs: features that come in.
-        widths: output features of each layer; the last one's are the head's.
+        inputs: input features.
+        widths: output features of each layer; the last width is the head's.
         norm: "batch" or "group"; published heads have batch normalization.
         output_norm: whether the last layer is normalized too, without learned scale and shift.
 
     Raises:
-        UserError: for no layer, or one without features.
+        UserError: for no layer, or a layer without features.
     """
     from lightly.models.modules.heads import ProjectionHead  # optional, and slow to import
 

@@ -1,4 +1,4 @@
-"""BYOL: predict the projection that a slowly moving copy of the network makes of the other view."""
+"""BYOL: predict the projection of the other view by a slowly moving copy of the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BYOL(Baseline):
     network are its own.
 
     Args:
-        encoder: maps views to embeddings, with its width as `dim`; the online one, which downstream tasks see.
+        encoder: maps views to embeddings, with its width as `dim`; the online encoder, which downstream tasks use.
         projector: widths of the projector's layers.
         predictor: width of the hidden layer of the predictor h, whose output is as wide as the projector's.
         momentum: τ at the first step, from where half a cosine takes it to 1 at the end.
@@ -49,13 +49,13 @@ class BYOL(Baseline):
         self.criterion = NegativeCosineSimilarity()
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """Prediction of the online network, and projection of the target network, each (N, projector)."""
+        """Return the prediction of the online network, and projection of the target network, each (N, projector)."""
         with torch.no_grad():
             target = self.target_projector(self.target_encoder(view))
         return self.predictor(self.projector(z)), target
 
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss; it has no parts."""
+        """Return the loss; it has no parts."""
         (prediction_1, target_1), (prediction_2, target_2) = one, other
         return 4 + 2 * (self.criterion(prediction_1, target_2) + self.criterion(prediction_2, target_1)), {}
 

@@ -15,8 +15,8 @@ from vje_ppl.program.objective import ObjectiveTerms, SymmetricConditionalELBO
 class JointEmbedding(ELBOModule, Method):
     """Encoder, guide, model and objective as one `torch.nn.Module`, whose `forward(*views)` returns `ObjectiveTerms`.
 
-    So distributed training wraps one thing, and logging costs no second pass. `pyro.infer.ELBOModule` itself, which
-    returns the loss alone, is what `objective(model, guide)` gives.
+    So distributed training wraps a single module, and logging needs no second pass. `objective(model, guide)` gives a
+    `pyro.infer.ELBOModule`, which returns only the loss.
 
     Args:
         model: `model(posterior, target)`.
@@ -41,23 +41,23 @@ class JointEmbedding(ELBOModule, Method):
 
     @property
     def program(self) -> JointEmbedding:
-        """Itself."""
+        """The module itself."""
         return self
 
     @property
     def bounded_scale(self) -> BoundedScale | None:
-        """What keeps the guide's scales in an interval; None for a guide without."""
+        """The module that bounds the guide's scales; None if there is none."""
         return getattr(self.guide, "bounded_scale", None)
 
     def learned_numbers(self) -> dict[str, float]:
-        """Numbers that model and guide learn, by their place in the configuration, such as `likelihood.df`."""
+        """Return numbers that model and guide learn, by their place in the configuration, such as `likelihood.df`."""
         numbers = {name: part.learned_number() for name, part in self.named_modules() if isinstance(part, LearnsNumber)}
         return {name.removeprefix("model."): float(one) for name, one in numbers.items() if one is not None}
 
     def embed(self, view: Tensor) -> Tensor:
-        """Embeddings z of a batch of views, as the guide makes them."""
+        """Return the guide's embeddings z of a batch of views."""
         return self.guide.embed(view)
 
     def forward(self, *views: Tensor) -> ObjectiveTerms:
-        """The loss and its parts on a batch of two or more views, each (N, C, H, W)."""
+        """Return the loss and its parts on a batch of two or more views, each (N, C, H, W)."""
         return self.elbo.terms(self.model, self.guide, *views)

@@ -1,4 +1,4 @@
-"""What the training loop and the evaluation ask of a method: VJE, or one of the baselines in `vje_ppl.methods`."""
+"""The interface of a method, VJE or a baseline, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Terms(Protocol):
-    """What a method returns for a batch of views: a loss, and what an epoch's row and the watch over it need."""
+    """A method's result for a batch of views: the loss, and values for the history and the monitor."""
 
     @property
     def loss(self) -> Float[Tensor, ""]:
@@ -22,20 +22,20 @@ class Terms(Protocol):
         """Embeddings z of N images, one or more times each, detached."""
 
     def scalars(self) -> dict[str, Tensor]:
-        """Means over the batch, each of shape (), by the name of their column."""
+        """Return means over the batch, each of shape (), by the name of their column."""
 
     def checked(self) -> dict[str, Tensor]:
-        """What has to stay finite, in the order in which it is computed, by a name for people."""
+        """Return what has to stay finite, in order of computation, by display name."""
 
 
 class Method(nn.Module, ABC):
-    """An encoder and all that it is trained with; `forward(*views)` returns `Terms`.
+    """An encoder and everything trained with it; `forward(*views)` returns `Terms`.
 
     A subclass has the encoder as `encoder`, which `trainer.compile` compiles.
 
     Attributes:
-        min_batch_size: images in a batch without which there is no loss; above 1, the method compares the images of a
-            batch, which then cannot go through it in parts (`trainer.accumulate`).
+        min_batch_size: fewest images in a batch; above 1, the method compares the images of a batch, which then cannot
+            be split into parts (`trainer.accumulate`).
         collapse_advice: what may help when embeddings collapse, after "try".
     """
 
@@ -49,23 +49,23 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, view: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings z of a batch of views."""
+        """Return embeddings z of a batch of views."""
 
     @property
     def program(self) -> Any:
-        """A `JointEmbedding`, guide and model over the embeddings; None for a method that is no such program."""
+        """A `JointEmbedding`, guide and model over the embeddings; None if the method is not a program."""
         return None
 
     def learned_numbers(self) -> dict[str, float]:
-        """Numbers learned by its parts, by the name of their column; none by default."""
+        """Return numbers learned by its parts, by the name of their column; none by default."""
         return {}
 
     def after_step(self, step: int, steps: int) -> None:
-        """What follows an optimizer step, such as moving a momentum encoder; nothing by default.
+        """Follow an optimizer step, for example by moving a momentum encoder; do nothing by default.
 
         Args:
             step: the step just taken, from 0.
-            steps: steps of the whole run.
+            steps: total steps of the run.
         """
 
 
@@ -74,15 +74,15 @@ class LearnsNumber(Protocol):
     """A part of a program that learns a number worth a column in an epoch's row, such as degrees of freedom."""
 
     def learned_number(self) -> Float[Tensor, ""] | None:
-        """The number, shape (); None where it is fixed."""
+        """Return the number, shape (); None where it is fixed."""
 
 
 @runtime_checkable
 class PredictiveDensity(Protocol):
-    """A method that is no probabilistic program, and yet predicts a density of another view's embedding."""
+    """A method that predicts a density of another view's embedding without being a probabilistic program."""
 
     def surprise(self, source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """−log p(target | source) in nats, from embeddings of two views of N images."""
 
     def uncertainty(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-        """How wide the density is that N embeddings predict; higher is wider."""
+        """Return how wide the density is that N embeddings predict; higher is wider."""

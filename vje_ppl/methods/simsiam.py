@@ -35,11 +35,11 @@ class SimSiam(Baseline):
         self.criterion = NegativeCosineSimilarity()
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """Prediction, and projection without a gradient, each (N, projector)."""
+        """Return the prediction, and the projection without a gradient, each (N, projector)."""
         projection = self.projector(z)
         return self.predictor(projection), projection.detach()
 
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss; it has no parts."""
+        """Return the loss; it has no parts."""
         (prediction_1, target_1), (prediction_2, target_2) = one, other
         return 0.5 * (self.criterion(prediction_1, target_2) + self.criterion(prediction_2, target_1)), {}

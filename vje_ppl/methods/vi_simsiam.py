@@ -31,10 +31,10 @@ class VISimSiam(Baseline):
 
     Source: Nakamura, Okada and Taniguchi, "Representation Uncertainty in Self-Supervised Learning as Variational
     Inference", ICCV 2023 (arXiv 2203.11437): a power spherical density with a predicted concentration in place of
-    SimSiam's cosine, with stopped targets. Ours, where its abstract and figures do not say: that one predictor gives
-    direction and concentration, how u becomes κ (in units of P − 1, in which a κ of 1 means a cosine of ½ on average
-    at any width) and its bound, without which a perfectly predicted target has no best κ, and the division of the loss
-    by P, so that a learning rate carries over between widths.
+    SimSiam's cosine, with stopped targets. Ours, because its abstract and figures do not specify it: a single predictor
+    gives direction and concentration, how u becomes κ (in units of P − 1, in which a κ of 1 means a cosine of ½ on
+    average at any width) and its bound, without which a perfectly predicted target has no best κ, and the division of
+    the loss by P, so that a learning rate carries over between widths.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class VISimSiam(Baseline):
         self.predictor = mlp_head(projector[-1], [predictor, projector[-1] + 1], norm)
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """The predictor's output, (N, P + 1), and the projection without a gradient, (N, P)."""
+        """Return the predictor's output, (N, P + 1), and the projection without a gradient, (N, P)."""
         projection = self.projector(z)
         return self.predictor(projection), projection.detach()
 
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss, in nats per feature; mean log density, in nats, and mean concentration κ/(P − 1)."""
+        """Return the loss, in nats per feature; mean log density, in nats, and mean concentration κ/(P − 1)."""
         densities = [self.density(branch[0]) for branch in (one, other)]
         targets = [normalize(branch[1], dim=-1) for branch in (other, one)]
         log_density = torch.stack([q.log_prob(x) for q, x in zip(densities, targets, strict=True)]).mean()
@@ -79,7 +79,7 @@ class VISimSiam(Baseline):
         return -self.density(self.predictor(self.projector(z))).concentration.log()
 
     def density(self, prediction: Float[Tensor, "*batch outputs"]) -> PowerSpherical:
-        """The density of the other view's direction that the predictor's output stands for."""
+        """Return the density of the other view's direction that the predictor's output stands for."""
         loc = normalize(prediction[..., :-1], dim=-1)
         most = self.most_concentrated
         concentration = (loc.shape[-1] - 1) * most * torch.tanh(softplus(prediction[..., -1]) / most)

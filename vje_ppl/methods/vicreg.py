@@ -53,11 +53,11 @@ class VICReg(Baseline):
         self.projector = mlp_head(self.dim, projector, norm)
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
-        """The projection, (N, P)."""
+        """Return the projection, (N, P)."""
         return (self.projector(z),)
 
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The loss, and its three terms, which add up to it."""
+        """Return the loss, and its three terms, which add up to it."""
         from lightly.loss import vicreg_loss as lightly
 
         p_1, p_2 = whole_batch(*one), whole_batch(*other)

@@ -1,4 +1,4 @@
-"""Strided convolutions that stay clear of two faulty CPU kernels.
+"""Strided convolutions that avoid two faulty CPU kernels.
 
 oneDNN, which computes torch's convolutions on x86 processors, has two faults as of torch 2.14:
 
@@ -6,7 +6,7 @@ oneDNN, which computes torch's convolutions on x86 processors, has two faults as
   buffer, and the process crashes.
 - With bf16, the weight gradient of a convolution whose stride exceeds the width of its input is uninitialized memory.
 
-The forward pass shows neither. Both convolutions are written here in an equal form that uses another kernel.
+The forward pass has neither. Here, both convolutions are written in an equivalent form that uses another kernel.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StridedConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
 
     def forward(self, input: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """The convolution of images, shape (N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        """Convolve images, shape (N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
         rows, columns = self.stride
         if self.kernel_size == (1, 1):
             return F.conv2d(input[..., ::rows, ::columns], self.weight)

@@ -25,7 +25,7 @@ def _cifar_stem(channels: int, width: int, norm_layer: Callable[[int], nn.Module
 
 _STEMS = {"cifar": _cifar_stem, "imagenet": _imagenet_stem}
 
-#: Beyond it no network of ours would be of use, and building it would take minutes.
+#: Most layers; larger networks are of no use here, and take minutes to build.
 MOST_LAYERS = 1000
 
 #: `auto` is the ImageNet stem for images above this many pixels a side. Ours.
@@ -43,7 +43,7 @@ def _stem(
 
 
 def _projection(inputs: int, outputs: int, stride: int, norm_layer: Callable[[int], nn.Module]) -> list[nn.Module]:
-    """The shortcut of a block whose shape changes (He et al. 2016, option B)."""
+    """Return the shortcut of a block whose shape changes (He et al. 2016, option B)."""
     return [nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), norm_layer(outputs)]
 
 
@@ -55,7 +55,7 @@ class ResNet(nn.Module):
         channels: input channels.
         stem: "cifar" (3×3 at full resolution), "imagenet" (7×7, a quarter of the resolution), or "auto", which
             chooses by the size of the images.
-        image_size: height and width of the images, in pixels; only "auto" asks.
+        image_size: height and width of the images, in pixels; used only by "auto".
         norm: "batch" or "group".
     """
 
@@ -63,7 +63,7 @@ class ResNet(nn.Module):
         self, arch: str, channels: int = 3, stem: str = "auto", image_size: int = 224, norm: str = "batch"
     ) -> None:
         super().__init__()
-        import torchvision  # slow to import, and the small encoders do not need it
+        import torchvision  # slow to import, and not needed by the small encoders
 
         known = ("resnet18", "resnet34", "resnet50")
         if arch not in known:
@@ -77,7 +77,7 @@ class ResNet(nn.Module):
         replace_strided(self)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings, shape (N, dim)."""
+        """Return embeddings, shape (N, dim)."""
         return self.stages(self.stem(images)).mean((2, 3))
 
 
@@ -89,7 +89,7 @@ class SmallResNet(nn.Module):
         blocks: basic blocks in each of the stages.
         channels: input channels.
         stem: "cifar", "imagenet" or "auto", as for `ResNet`.
-        image_size: height and width of the images, in pixels; only "auto" asks.
+        image_size: height and width of the images, in pixels; used only by "auto".
         norm: "batch" or "group".
     """
 
@@ -103,7 +103,7 @@ class SmallResNet(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        from torchvision.models.resnet import BasicBlock  # slow to import, and the MLP does not need it
+        from torchvision.models.resnet import BasicBlock  # slow to import, and not needed by the MLP
 
         if width < 1 or not blocks or min(blocks) < 1:
             raise ValueError(
@@ -128,7 +128,7 @@ class SmallResNet(nn.Module):
         replace_strided(self)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings, shape (N, dim)."""
+        """Return embeddings, shape (N, dim)."""
         return self.stages(self.stem(images)).mean((2, 3))
 
 
@@ -162,12 +162,12 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(widths[-1], dim))
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Embeddings, shape (N, dim)."""
+        """Return embeddings, shape (N, dim)."""
         return self.layers(images)
 
 
 def _initialize(module: nn.Module) -> None:
-    """He initialization of convolutions, as torchvision's ResNet does."""
+    """Initialize convolutions by He's method, like torchvision's ResNet."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

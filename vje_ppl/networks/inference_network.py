@@ -12,14 +12,14 @@ from vje_ppl.networks.normalization import norm_1d
 class InferenceNetwork(nn.Module):
     """An MLP: `depth` times (linear, normalization, ReLU) of `width` times its inputs, then a linear layer.
 
-    Of everything that we varied in a small study, this network's size moved k-NN accuracy most: 8 D and two hidden
-    layers were clearly better than 2 D and one.
+    In a small study, this network's size affected k-NN accuracy most: two hidden layers of width 8 D were clearly
+    better than a single layer of width 2 D.
 
     Args:
         inputs: number of inputs, the embedding width D.
         outputs: number of outputs.
         width: width of a hidden layer in multiples of the inputs, at least 1.
-        depth: number of hidden layers, at least 0; 0 is one linear layer.
+        depth: number of hidden layers, at least 0; 0 gives a linear map.
         norm: "batch" or "group".
 
     Source: ours.
@@ -39,5 +39,5 @@ class InferenceNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(features, outputs))
 
     def forward(self, embedding: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
-        """Raw posterior parameters, shape (N, outputs)."""
+        """Return raw posterior parameters, shape (N, outputs)."""
         return self.layers(embedding)

@@ -7,13 +7,13 @@ from functools import partial
 
 from torch import nn
 
-#: Wu and He (2018), table 3: 32 groups, or 16 channels a group. A group of few features that has no pixels to average
-#: over would be left with hardly more than their signs.
+#: Wu and He (2018), table 3: 32 groups, or 16 channels a group. A group of few features without pixels to average over
+#: would keep hardly more than their signs.
 _MOST_GROUPS, _FEWEST_CHANNELS = 32, 16
 
 
 def _groups(channels: int) -> int:
-    """The largest number of groups that divides the channels: up to 32, of 16 or more, and always one."""
+    """Return the largest number of groups that divides the channels: up to 32, of at least 16 channels; at least 1."""
     most = max(1, min(_MOST_GROUPS, channels // _FEWEST_CHANNELS))
     return max(groups for groups in range(1, most + 1) if channels % groups == 0)
 
@@ -35,7 +35,7 @@ def _layers(norm: str) -> tuple[Callable[..., nn.Module], Callable[..., nn.Modul
 
 
 def norm_1d(norm: str, affine: bool = True) -> Callable[[int], nn.Module]:
-    """Constructor, by number of features, of a layer for (N, features).
+    """Return a constructor, by number of features, of a layer for (N, features).
 
     Args:
         norm: "batch" or "group".
@@ -45,5 +45,5 @@ def norm_1d(norm: str, affine: bool = True) -> Callable[[int], nn.Module]:
 
 
 def norm_2d(norm: str) -> Callable[[int], nn.Module]:
-    """Constructor, by number of channels, of a layer for (N, C, H, W); `norm` is "batch" or "group"."""
+    """Return a constructor, by number of channels, of a layer for (N, C, H, W); `norm` is "batch" or "group"."""
     return _layers(norm)[1]

@@ -11,7 +11,7 @@ import numpy as np
 import numpyro
 from jaxtyping import Array, Float
 
-#: Learned degrees of freedom stay between these: below, the tail has no use; above, the density is Gaussian. Ours.
+#: Bounds of learned degrees of freedom: below, the tail is uselessly heavy; above, the density is Gaussian. Ours.
 LOWEST, HIGHEST = 0.1, 1e4
 _MIDDLE, _HALF_WIDTH = 0.5 * math.log(LOWEST * HIGHEST), 0.5 * math.log(HIGHEST / LOWEST)
 

@@ -1,4 +1,4 @@
-"""From one scale a feature to one scale an image. Twin of `vje_ppl.models.isotropic`."""
+"""From a scale per feature to a scale per image. Twin of `vje_ppl.models.isotropic`."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from jaxtyping import Array, Float
 
 
 def geometric_mean(scale: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-    """The isotropic scale of the same determinant: `σ̄ = exp(1/D Σ_j log σ_j)`, shape (...), of σ (..., D)."""
+    """Return the isotropic scale of the same determinant: `σ̄ = exp(1/D Σ_j log σ_j)`, shape (...), of σ (..., D)."""
     return jnp.exp(jnp.log(scale).mean(-1))

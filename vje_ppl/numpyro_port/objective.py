@@ -43,7 +43,7 @@ class SymmetricConditionalELBO(ELBO):
         E_{q_a}[log p(z_b | s, σ_a)] − β KL(q_a ‖ prior)
 
     with z_b a detached, fixed observation. All pairs and particles go through one vectorized trace of guide and model.
-    The KL is in closed form where one is registered, Monte Carlo otherwise.
+    The KL is in closed form if one is registered, Monte Carlo otherwise.
 
     Works as NumPyro's own do, as `loss(rng_key, params, model, guide, posteriors, embeddings)`, and through `terms`.
 
@@ -53,7 +53,7 @@ class SymmetricConditionalELBO(ELBO):
         detach_target: whether the target is a fixed observation, as in the paper; `False` is for ablation.
 
     Raises:
-        ValueError: for a β that is negative or not finite, or no whole number of particles of at least 1.
+        ValueError: if β is negative or not finite, or the number of particles is not a whole number of at least 1.
 
     Source: the symmetric conditional ELBO with stop-gradient targets: the paper. β ≠ 1 appears in its figure 4; more
     than two views, and the division of the loss by D, are ours.
@@ -72,7 +72,7 @@ class SymmetricConditionalELBO(ELBO):
     def terms(
         self, rng_key: jax.Array, model: Callable, guide: Callable, posteriors: Sequence[Any], embeddings: Sequence[Any]
     ) -> ObjectiveTerms:
-        """The loss and its parts on one batch.
+        """Return the loss and its parts on one batch.
 
         Args:
             rng_key: for the posterior draws.
@@ -116,7 +116,7 @@ class SymmetricConditionalELBO(ELBO):
     def loss_with_mutable_state(
         self, rng_key: jax.Array, param_map: dict[str, Any], model: Callable, guide: Callable, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """The loss, in nats per dimension, under the given parameters; what `loss` returns."""
+        """Return the loss, in nats per dimension, under the given parameters; what `loss` returns."""
         model, guide = (handlers.substitute(program, data=param_map) for program in (model, guide))
         return {"loss": self.terms(rng_key, model, guide, *args, **kwargs).loss, "mutable_state": None}
 

@@ -26,7 +26,7 @@ def to_polar(vector: Float[Array, "*batch D"]) -> Polar:
 
 
 def vector_norm(vector: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-    """Euclidean norm over the last dimension, with the gradient 0 at the origin, as `torch.linalg.vector_norm` has."""
+    """Return the norm over the last dimension, with gradient 0 at the origin, like `torch.linalg.vector_norm`."""
     squared = jnp.square(vector).sum(-1)
     # Two `where`: the untaken branch of one would still send NaN through the gradient.
     nonzero = jnp.where(squared > 0, squared, 1.0)

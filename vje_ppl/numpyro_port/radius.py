@@ -87,14 +87,14 @@ class NoRadius:
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """A likelihood's `base_measure`: that of its direction, and what its radial site changes in it."""
+    """Return a likelihood's `base_measure`: that of its direction, changed by its radial site."""
     if isinstance(radius, NoRadius):
         return f"{of_direction}, direction only"
     return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction
 
 
 def checked_radius[R](radius: R, likelihood: str) -> R:
-    """The radial part as given to a likelihood; a `ValueError` if it cannot be called."""
+    """Return the radial part as given to a likelihood; a `ValueError` if it cannot be called."""
     if not callable(radius):
         raise ValueError(
             f"{likelihood} expects a program as radius, such as StudentTRadius, got {radius!r}; choose one with "

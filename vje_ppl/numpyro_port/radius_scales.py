@@ -12,10 +12,10 @@ from vje_ppl.numpyro_port.polar import SMALLEST_RADIUS, vector_norm
 
 
 def unit(direction: Float[Array, "*draws D"], scale: Float[Array, "*batch D"]) -> Float[Array, "*draws"]:
-    """A constant scale of 1, in units of the embedding, shape (...)."""
+    """Return a constant scale of 1, in units of the embedding, shape (...)."""
     return jnp.ones_like(direction[..., 0])
 
 
 def projected(direction: Float[Array, "*draws D"], scale: Float[Array, "*batch D"]) -> Float[Array, "*draws"]:
-    """The standard deviation along ŝ of a vector with feature-wise standard deviations: `sqrt(Σ_j ŝ_j² σ_j²)`."""
+    """Return the standard deviation along ŝ for standard deviations of features: `sqrt(Σ_j ŝ_j² σ_j²)`."""
     return jnp.maximum(vector_norm(direction * scale), SMALLEST_RADIUS)

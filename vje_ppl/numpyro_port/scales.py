@@ -1,4 +1,4 @@
-"""What the likelihood's feature-wise scale has to do with the guide's. Twin of `vje_ppl.models.scales`."""
+"""The likelihood's feature-wise scale as a function of the guide's. Twin of `vje_ppl.models.scales`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Isotropic:
 
 
 class Free:
-    """The likelihood has a scale of its own: one learned number a feature, the same for all images.
+    """The likelihood has its own scale: one learned number per feature, the same for all images.
 
     The parameter is "scale.log_value", its path in the Pyro model.
     """

@@ -15,7 +15,7 @@ from vje_ppl.numpyro_port.distributions.kl import closed_form_kl, same_masks, wi
 
 
 def site_terms(model_trace: Any, guide_trace: Any) -> tuple[dict[str, jax.Array], jax.Array, jax.Array]:
-    """Log-likelihood per observed site, summed KL, and the first latent; names the site that breaks the contract."""
+    """Return the log-likelihood per observed site, summed KL and first latent; errors name the faulty site."""
     model_sites = _stochastic_sites(model_trace)
     guide_sites = _stochastic_sites(guide_trace)
     latents = {name: site for name, site in model_sites.items() if not site["is_observed"]}
@@ -58,7 +58,7 @@ def _check_site(name: str, site: Any, program: str) -> None:
 def _kl(guide_site: Any, model_site: Any) -> jax.Array:
     """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
 
-    In closed form where there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
+    In closed form if there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
     w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
     """
     (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
@@ -79,14 +79,14 @@ def _kl(guide_site: Any, model_site: Any) -> jax.Array:
 
 
 def _weighted(term: jax.Array, site: Any, masks: list[Any]) -> jax.Array:
-    """A term per image, scaled as handlers scale a site; masks, also handlers', are NumPyro's distribution's."""
+    """Return a term per image, scaled as handlers scale a site; NumPyro's distributions hold all masks."""
     for mask in masks:
         term = scale_and_mask(term, mask=mask)
     return scale_and_mask(term, scale=site["scale"])
 
 
 def _log_prob(site: Any) -> jax.Array:
-    """A site's log-probability per image, scaled and masked."""
+    """Return a site's log-probability per image, scaled and masked."""
     intermediates = site["intermediates"]  # what a flow remembers of its draw
     log_prob = site["fn"].log_prob(site["value"], *([intermediates] if intermediates else []))
     return scale_and_mask(log_prob, scale=site["scale"])

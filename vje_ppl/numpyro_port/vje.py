@@ -13,7 +13,7 @@ from vje_ppl.numpyro_port.scales import Tied
 
 @runtime_checkable
 class Posterior(Protocol):
-    """What the model needs of an amortized posterior: its scale (and a shape, when no target is given)."""
+    """The part of an amortized posterior that the model uses: its scale (and a shape, without a target)."""
 
     @property
     def scale(self) -> Any:

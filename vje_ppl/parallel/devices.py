@@ -29,7 +29,7 @@ def launch(trainer: DictConfig, module: nn.Module) -> Fabric:
         module: what will be trained; `precision=auto` and `channels_last=auto` look for convolutions in it.
 
     Raises:
-        UserError: for a device or precision that is unknown or not there.
+        UserError: for a device or precision that is unknown or not available.
     """
     if trainer.device not in ("auto", "cpu", "cuda", "mps"):
         raise UserError(f"trainer.device expects auto, cpu, cuda or mps, got {trainer.device}.")
@@ -41,19 +41,19 @@ def launch(trainer: DictConfig, module: nn.Module) -> Fabric:
 
 
 def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true") -> Fabric:
-    """Start Fabric, and the processes that it needs where nothing outside has started them.
+    """Start Fabric, and its processes if no launcher has started them.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
         devices: processes on this machine, a device each, or `auto`; what torchrun or SLURM started takes precedence.
-        nodes: machines.
+        nodes: number of machines.
         precision: Fabric's name for it.
 
     Raises:
-        UserError: for more processes than there are GPUs, or for several in a sweep that nothing outside started.
+        UserError: for more processes than there are GPUs, or for several in a sweep without a launcher.
     """
     for log in (fabric_log, logging.getLogger("lightning.fabric.utilities.distributed")):
-        log.setLevel(logging.WARNING)  # the run's own first lines say what Fabric would
+        log.setLevel(logging.WARNING)  # the run's own first lines replace Fabric's
     if isinstance(devices, int) and devices < 1:
         raise UserError(f"the number of devices expects auto or a whole number of at least 1, got {devices}.")
     started = started_processes()
@@ -80,7 +80,7 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
 
 
 def _check_no_sweep(processes: int) -> None:
-    """A process that Fabric starts repeats the whole command, and with it all runs of a sweep."""
+    """Refuse a sweep, because a process that Fabric starts repeats the whole command with all runs."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and "LOCAL_RANK" not in os.environ:
         raise UserError(
             f"a sweep (-m) starts one run after another in one process, but this run needs {processes}; start each run "
@@ -89,7 +89,7 @@ def _check_no_sweep(processes: int) -> None:
 
 
 def uses_channels_last(trainer: DictConfig, module: nn.Module) -> bool:
-    """Whether images are laid out channels-last: as configured, or where there are convolutions."""
+    """Return whether images are laid out channels-last: as configured, or if there are convolutions."""
     if trainer.channels_last == "auto":
         return _has_convolutions(module)
     if not isinstance(trainer.channels_last, bool):
@@ -107,12 +107,12 @@ def _precision(trainer: DictConfig, module: nn.Module) -> Any:
 
 
 def _has_bf16(device: str) -> bool:
-    """Whether the processor multiplies bf16 numbers itself; emulated, they are slower than float32."""
+    """Return whether the processor multiplies bf16 numbers itself; emulated, they are slower than float32."""
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device != "cpu" and torch.backends.mps.is_available():
         return False
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # as torch's own CPU dispatch asks
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # like torch's own CPU dispatch
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
@@ -121,10 +121,10 @@ def _has_convolutions(module: nn.Module) -> bool:
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device of an option; auto is a GPU where there is one.
+    """Return the device of an option; auto is a GPU if there is one.
 
     Raises:
-        UserError: for a device that is unknown or not there.
+        UserError: for a device that is unknown or not available.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"device expects auto, cpu or cuda, got {name}.")

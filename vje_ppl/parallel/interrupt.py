@@ -1,4 +1,4 @@
-"""Stopping at a safe place: signals that ask for it set a flag that the training loop reads between two steps."""
+"""Stopping at a safe place: signals set a flag that the training loop reads between two steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, *WARNINGS)
 
 
 class Interrupt:
-    """While entered, the signals above are noted and nothing else happens; a second SIGINT raises KeyboardInterrupt.
+    """A context in which the signals above are only recorded; a second SIGINT raises KeyboardInterrupt.
 
         with Interrupt() as interrupt:
             for batch in batches:
@@ -26,13 +26,14 @@ class Interrupt:
                     save()
                     sys.exit(interrupt.exit_code)
 
-    The handlers of before are back on exit. One that was set for a cluster's warning, as submitit sets it to queue the
-    job again, then gets the signal too: it may end the process, so it has to come after the saving. Outside the main
-    thread, where Python cannot set handlers, it does nothing. Processes forked meanwhile ignore all but SIGTERM, so
-    that a Ctrl-C, which the terminal sends to all, leaves data workers alive until the last step is done.
+    The earlier handlers are restored on exit. A handler for a cluster's warning, such as submitit's, which queues the
+    job again, then gets the signal too: it may end the process, so it has to run after the checkpoint is saved. Outside
+    the main thread, where Python cannot set handlers, the context does nothing. Processes forked inside it ignore all
+    signals but SIGTERM, so that a Ctrl-C, which the terminal sends to all processes, leaves data workers alive until
+    the last step is done.
 
     Attributes:
-        signal: the number of the first signal that came; None before that.
+        signal: the number of the first signal received; None before that.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class Interrupt:
 
     @property
     def exit_code(self) -> int:
-        """What to leave the process with: 128 plus the signal's number, as a shell reports it; 0 without a signal."""
+        """The exit code of the process: 128 plus the signal's number, as in a shell; 0 without a signal."""
         return 0 if self.signal is None else 128 + self.signal
 
     def __enter__(self) -> Interrupt:
@@ -77,14 +78,14 @@ class Interrupt:
 
 
 class AgreedSignal:
-    """Called once a step by every process with the signal that it has noted, if any; gives all of them the same answer.
+    """Agrees on a signal: every process calls it once per step with its signal, if any; all get the same answer.
 
-    The answer is the largest number that any of them gave in its call before this one, so that processes stop after
-    the same step and none is left waiting. It travels between CPUs (gloo), while the step is taken: neither the device
-    nor another process is waited for, unless that one is more than a step behind. A single process gets its own back.
+    The answer is the largest number that any process gave in its previous call, so that all processes stop after the
+    same step and none is left waiting. It is sent between CPUs (gloo) during the step: no process waits for the device
+    or for another process, unless that process is more than a step behind. A single process gets its own signal.
 
     Args:
-        processes: how many there are; all of them create it at the same time.
+        processes: the number of processes; all of them create it at the same time.
     """
 
     def __init__(self, processes: int) -> None:
@@ -92,7 +93,7 @@ class AgreedSignal:
         self._on_the_way: tuple[Any, torch.Tensor] | None = None
 
     def __call__(self, own: int | None) -> int | None:
-        """The signal that all of them know of; None while there is none."""
+        """Return the signal that all processes know of; None while there is none."""
         if self._group is None:
             return own
         agreed = self._arrived()

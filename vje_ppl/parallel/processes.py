@@ -1,4 +1,4 @@
-"""The processes that a launcher outside has started for one command: torchrun's, or the tasks of a SLURM step."""
+"""The processes that a launcher has started for a command: torchrun's, or the tasks of a SLURM step."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FIRST_PORT, _PORTS = 15_000, 10_000
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes there are, where, and who tells each of them its rank.
+    """The number of processes, their machines, and the source of their ranks.
 
     Attributes:
-        starter: what started them, in words.
+        starter: the launcher, in words.
         per_node: processes on each machine.
-        nodes: machines.
-        environment: answers Fabric's questions.
+        nodes: number of machines.
+        environment: Fabric's plugin for the launcher.
     """
 
     starter: str
@@ -41,20 +41,21 @@ class Processes:
 
 
 def started_processes() -> Processes | None:
-    """The processes among which this one was started; None where it was started alone, as from a shell.
+    """Return the processes of the launcher that started this one; None if it was started alone, as from a shell.
 
-    An allocation of SLURM is not yet several processes: in a batch script, in a shell that `salloc` or `srun --pty`
+    A SLURM allocation alone does not mean several processes: in a batch script, in a shell that `salloc` or `srun
+        --pty`
     opened, and under `srun --ntasks=1`, a command runs once, as on any machine.
 
     Raises:
-        UserError: if SLURM's tasks are not as many on each node.
+        UserError: if the number of SLURM's tasks differs between nodes.
     """
     if "LOCAL_WORLD_SIZE" in os.environ:
         from lightning.fabric.plugins.environments import TorchElasticEnvironment
 
         per_node, count = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return Processes("torchrun", per_node, count // per_node, TorchElasticEnvironment())
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # which `srun` sets for what it starts, and nothing else
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # set only by `srun`, for the processes that it starts
     return _slurm_tasks(tasks) if tasks > 1 and "SLURM_PROCID" in os.environ else None
 
 
@@ -68,7 +69,7 @@ def _slurm_tasks(tasks: int) -> Processes:
             f"SLURM started {tasks} tasks on {nodes} nodes as {layout}, but each node needs the same number; use srun "
             f"--ntasks-per-node=..."
         )
-    # Fabric reads the numbers of the allocation, of which a step may be a part.
+    # Fabric reads the numbers of the allocation, but the step may use only a part of it.
     os.environ |= {"SLURM_NTASKS": str(tasks), "SLURM_NTASKS_PER_NODE": str(tasks // nodes), "SLURM_NNODES": str(nodes)}
     if "SLURM_STEP_NODELIST" in os.environ:
         address = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
@@ -79,7 +80,7 @@ def _slurm_tasks(tasks: int) -> Processes:
 
 
 def single_process_environment() -> list[ClusterEnvironment]:
-    """Plugins that tell Fabric, where SLURM is installed, that this process runs alone; empty elsewhere."""
+    """Return plugins that tell Fabric, where SLURM is installed, that this process runs alone; empty otherwise."""
     if "SLURM_NTASKS" not in os.environ and not shutil.which("srun"):
         return []
     from lightning.fabric.plugins.environments import LightningEnvironment
@@ -88,5 +89,5 @@ def single_process_environment() -> list[ClusterEnvironment]:
 
 
 def is_first() -> bool:
-    """Whether this is the process that prints and writes: the first of several, or the only one."""
+    """Return whether this is the process that prints and writes: the first of several, or the only process."""
     return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

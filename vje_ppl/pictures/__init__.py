@@ -1,4 +1,4 @@
-"""What all pictures share.
+"""Shared parts of all pictures.
 
 Read in this order:
 

@@ -1,4 +1,4 @@
-"""The picture of a run: one small panel for each thing worth watching."""
+"""The picture of a run: a small panel for each quantity worth watching."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Curve:
     Attributes:
         column: its name in the history.
         label: its name in the legend.
-        factor: what its values are multiplied by.
+        factor: the factor of its values.
         level: whether its last value is drawn as a level line, rather than all values as a curve.
     """
 
@@ -63,7 +63,7 @@ class Panel:
     Attributes:
         title: the heading of the panel.
         unit: of the vertical axis.
-        curves: those that may be drawn.
+        curves: the curves that may be drawn.
         show: values that the vertical axis always shows.
         last_values: whether the legend gives the last value of each curve.
     """
@@ -210,7 +210,7 @@ def _labels(panel: Panel, rows: Rows) -> list[str]:
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
-    """The largest number of columns that fit: each is as wide as its longest entry, and is filled before the next."""
+    """Return the most columns that fit: each is as wide as its longest entry, and filled before the next."""
     for columns in range(len(labels), 1, -1):
         each, longer = divmod(len(labels), columns)
         sizes = [each + 1] * longer + [each] * (columns - longer)
@@ -226,7 +226,7 @@ def _header_lines(panel: Panel, rows: Rows) -> int:
 
 
 def _points(rows: Rows, curve: Curve) -> tuple[list[float], list[float]]:
-    """Epochs and values where the column is filled; a value that is not finite leaves a gap."""
+    """Return epochs and values where the column is filled; a value that is not finite leaves a gap."""
     x, y = [], []
     for place, row in enumerate(rows):
         value = row.get(curve.column)

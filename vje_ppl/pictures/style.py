@@ -164,17 +164,17 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def shortened(text: str, length: int) -> str:
-    """A text of at most `length` characters, with an ellipsis where it is cut."""
+    """Cut a text to at most `length` characters, with an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def number(value: float) -> str:
-    """A number of three digits."""
+    """Format a number with three digits."""
     return f"{value:.3g}".replace("-", "−")
 
 
 class TickNumbers(Formatter):
-    """Format ticks with as few digits as tell neighbours apart, without an offset to add in one's head."""
+    """Format ticks with just enough digits to differ, and without an axis offset."""
 
     def __call__(self, value: float, position: int | None = None) -> str:
         """Format one number by itself."""

@@ -19,7 +19,7 @@ class AmortizedGuide(PyroModule):
 
     Args:
         dim: embedding width D.
-        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` when the views are embeddings already.
+        encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
     """
 
     network: nn.Module
@@ -33,7 +33,7 @@ class AmortizedGuide(PyroModule):
         """Embed a batch of views.
 
         Args:
-            view: what the encoder takes: images (N, C, H, W), or embeddings (N, D) where there is no encoder.
+            view: the encoder's input: images (N, C, H, W), or embeddings (N, D) without an encoder.
 
         Returns:
             Embeddings z, shape (N, D); in the precision of autocast where it is on.
@@ -50,10 +50,10 @@ class AmortizedGuide(PyroModule):
         return embedding
 
     def network_output(self, embedding: Float[Tensor, "N D"]) -> Float[Tensor, "N outputs"]:
-        """The inference network's raw output, in float32 at least: densities are never evaluated in half precision."""
+        """Return the inference network's raw output in at least float32; densities never run in half precision."""
         output = self.network(embedding)
         return output.to(torch.promote_types(output.dtype, torch.float32))
 
     @abstractmethod
     def infer(self, embedding: Float[Tensor, "N D"]) -> Any:
-        """Posterior of N embeddings: a dataclass with `mean` and `scale` (N, D) and `distribution()`."""
+        """Return the posterior of N embeddings: a dataclass with `mean` and `scale` (N, D) and `distribution()`."""

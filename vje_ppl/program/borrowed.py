@@ -9,11 +9,11 @@ from weakref import WeakMethod
 
 
 class Borrowed:
-    """Holds a method without its owner, so that a module can use another one's method and not have it as a part.
+    """Holds a method without its owner, so that a module can use another module's method without owning it.
 
-    Copied or pickled together with the owner, such as in a whole of which both are parts, the copy has the method of
-    the copied owner. Copied without the owner, it has none. A function that is no method may hold modules that are not
-    copied with it, so a copy does not have it either.
+    If copied or pickled together with the owner, for example in a module that contains both, the copy has the method of
+    the copied owner. If copied without the owner, it has none. A function that is not a method may hold modules that
+    are not copied with it, so a copy does not have it either.
 
     Args:
         function: a method of an object that is kept elsewhere, or a function.
@@ -27,9 +27,9 @@ class Borrowed:
 
     @property
     def function(self) -> Callable[..., Any] | None:
-        """What was given; None where its owner is gone, or in a copy without the owner."""
+        """The function; None if its owner was deleted, and in a copy without the owner."""
         return self._function if self._method is None else self._method()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The owner is copied too, unless it has been, and lives on if anything but this holds the copy.
+        # The owner is copied too, unless it has been already; the copy survives only if something else holds it.
         return Borrowed, (None if self._method is None else self._method(),)

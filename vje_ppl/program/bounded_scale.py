@@ -39,10 +39,10 @@ class BoundedScale(nn.Module):
         self.middle, self.half_width = (low + high) / 2, (high - low) / 2
 
     def forward(self, raw: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        """Standard deviations σ, same shape as the raw outputs, within exp(low/2) and exp(high/2)."""
+        """Return standard deviations σ, same shape as the raw outputs, within exp(low/2) and exp(high/2)."""
         log_variance = self.middle + self.half_width * torch.tanh((raw - self.middle) / self.half_width)
         return torch.exp(0.5 * log_variance)
 
     def share_at_bound(self, scale: Float[Tensor, "*batch D"]) -> Float[Tensor, ""]:
-        """The share, between 0 and 1, of scales that sit at a bound of the interval."""
+        """Return the share, between 0 and 1, of scales that sit at a bound of the interval."""
         return ((2 * scale.log() - self.middle).abs() >= AT_BOUND * self.half_width).float().mean()

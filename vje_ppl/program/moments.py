@@ -1,4 +1,4 @@
-"""Means and standard deviations of posteriors' draws, which for a flow are not what the likelihood shares."""
+"""Means and standard deviations of posteriors' draws; for a flow, they differ from `scale`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _CHUNK = 16
 
 
 def moments(posterior: Any) -> tuple[Float[Tensor, "*batch D"], Float[Tensor, "*batch D"]]:
-    """Mean and standard deviation of a posterior's draws, feature by feature.
+    """Return the mean and standard deviation of a posterior's draws, feature by feature.
 
     Args:
-        posterior: what a guide's `infer` returns. Its own `moments()`, where it has one; otherwise its `mean` and
-            `scale` are those of its draws.
+        posterior: the result of a guide's `infer`. Its method `moments()` is used if it has one; otherwise its `mean`
+            and `scale` are the moments of its draws.
 
     Returns:
         Two tensors of shape (..., D), in units of the embedding.
@@ -35,9 +35,9 @@ def moments(posterior: Any) -> tuple[Float[Tensor, "*batch D"], Float[Tensor, "*
 def monte_carlo_moments(
     draw: Callable[[Tensor], Tensor], around: Float[Tensor, "*batch D"], draws: int = DRAWS
 ) -> tuple[Float[Tensor, "*batch D"], Float[Tensor, "*batch D"]]:
-    """Moments of `draw(ε)` with ε standard normal, from a fixed set of ε: the same for all images, runs and devices.
+    """Return moments of `draw(ε)`, ε standard normal, from fixed ε: the same for all images, runs and devices.
 
-    Neither the global random state nor the noise of training is touched, and an image's moments do not depend on the
+    It changes neither the global random state nor the noise of training, and an image's moments do not depend on the
     images beside it. The draws are antithetic, ε and −ε, so that the mean is exact where the posterior is symmetric.
 
     With σ the standard deviation that is estimated and K draws, the standard error of the mean is at most σ sqrt(2/K)
@@ -45,8 +45,8 @@ def monte_carlo_moments(
     σ sqrt((κ − 1)/(2 K)), with κ the kurtosis (8.8 % of σ at K = 128 for a Normal, where κ = 3).
 
     Args:
-        draw: maps noise of shape (k, ..., D), or one that broadcasts to it, to draws (k, ..., D).
-        around: what deviations are measured from, near the mean, shape (..., D).
+        draw: maps noise of shape (k, ..., D), or of a shape that broadcasts to it, to draws (k, ..., D).
+        around: the point from which deviations are measured, near the mean, shape (..., D).
         draws: K, even and at least 2.
 
     Returns:

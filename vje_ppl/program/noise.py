@@ -1,4 +1,4 @@
-"""Latent noise that does not depend on how many processes share a batch."""
+"""Latent noise that does not depend on the number of processes that share a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vje_ppl.randomness import stream_seed
 
 
 class NormalNoise(Messenger, ABC):
-    """Within it, reparameterized latents are drawn with noise that a subclass gives.
+    """A context in which reparameterized latents are drawn with noise from a subclass.
 
     It covers the normal noise of a guide (`Tensor.normal_`); other draws still use torch's global generator.
     """
@@ -47,7 +47,7 @@ class KeyedNoise(NormalNoise):
     """Noise keyed by (seed, step, row in the global batch).
 
     The noise of the whole global batch is drawn from a generator of its own and this process keeps its rows, so the
-    number of processes does not change the mathematics, a resumed run repeats an undisturbed one, and nothing draws
+    number of processes does not change the mathematics, a resumed run repeats an undisturbed run, and nothing draws
     from the global random state.
 
     Args:
@@ -67,7 +67,7 @@ class KeyedNoise(NormalNoise):
 
     def fill(self, noise: Tensor) -> Tensor:
         """Overwrite a tensor of shape (..., N, features) with this process's rows of the global batch's noise."""
-        if self._generator is None:  # the first draw tells the device
+        if self._generator is None:  # the first draw determines the device
             self._generator = torch.Generator(noise.device).manual_seed(self._seed)
         if self._rows is None or self._total is None:
             return noise.normal_(generator=self._generator)

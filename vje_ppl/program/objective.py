@@ -25,7 +25,7 @@ _PAIRS = -2
 
 
 class ObjectiveTerms(NamedTuple):
-    """The loss and what it is made of; all per-image terms are in nats, have shape (pairs, N), and higher is better.
+    """The loss and its terms; all per-image terms are in nats, have shape (pairs, N), and higher is better.
 
     Ordered pairs (a, b) come in the order of `itertools.permutations(range(views), 2)`: for two views, 0→1 and 1→0.
 
@@ -34,7 +34,7 @@ class ObjectiveTerms(NamedTuple):
         objective: E_q[log p(target | s)] − β KL.
         elbo: the same at β = 1, the evidence lower bound.
         log_likelihood: E_q[log p] of each observed site, by name.
-        kl: KL(q ‖ prior), at least 0 in closed form; the one term in which lower is better.
+        kl: KL(q ‖ prior), at least 0 in closed form; the only term for which lower is better.
         target: the observed embeddings z_b, shape (pairs, N, D), detached.
         scale: posterior standard deviations σ_a, shape (pairs, N, D), detached.
         latent: posterior draws, shape ([particles,] pairs, N, D), detached.
@@ -55,7 +55,7 @@ class ObjectiveTerms(NamedTuple):
         return self.target
 
     def scalars(self) -> dict[str, Tensor]:
-        """Means over pairs and images, by the name of their column."""
+        """Return means over pairs and images, by the name of their column."""
         return {
             "objective": self.objective.mean(),
             "elbo": self.elbo.mean(),
@@ -66,7 +66,7 @@ class ObjectiveTerms(NamedTuple):
         }
 
     def checked(self) -> dict[str, Tensor]:
-        """What has to stay finite, on the way from the embedding over the latent to the observed sites."""
+        """Return what has to stay finite, on the way from the embedding over the latent to the observed sites."""
         sites = {f"site '{site}'": value for site, value in self.log_likelihood.items()}
         return {"the embedding": self.target, "site 'latent'": self.kl, **sites}
 
@@ -78,7 +78,7 @@ class SymmetricConditionalELBO(ELBO):
 
     with z_b a detached, fixed observation. It takes models and guides that follow the contract of `vje_ppl.models` and
     `vje_ppl.guides`; the guide's `embed` and `infer` are called once per view, so batch statistics are per view. All
-    pairs and particles go through one vectorized trace of guide and model. The KL is in closed form where one is
+    pairs and particles go through one vectorized trace of guide and model. The KL is in closed form if one is
     registered, Monte Carlo otherwise.
 
     Works as the loss of `pyro.infer.SVI`, as an `ELBOModule` (call it with model and guide) under a torch optimizer,
@@ -90,7 +90,7 @@ class SymmetricConditionalELBO(ELBO):
         detach_target: whether the target is a fixed observation, as in the paper; `False` is for ablation.
 
     Raises:
-        ValueError: for a β that is negative or not finite, or no whole number of particles of at least 1.
+        ValueError: if β is negative or not finite, or the number of particles is not a whole number of at least 1.
 
     Source: the symmetric conditional ELBO with stop-gradient targets: the paper. β ≠ 1 appears in its figure 4; more
     than two views, and the division of the loss by D, are ours.
@@ -107,7 +107,7 @@ class SymmetricConditionalELBO(ELBO):
         self.detach_target = detach_target
 
     def terms(self, model: Callable, guide: Callable, *views: Tensor) -> ObjectiveTerms:
-        """The loss and its parts on one batch.
+        """Return the loss and its parts on one batch.
 
         Args:
             model: `model(posterior, target)`.
@@ -152,14 +152,14 @@ class SymmetricConditionalELBO(ELBO):
             )
 
     def differentiable_loss(self, model: Callable, guide: Callable, *views: Tensor) -> Float[Tensor, ""]:
-        """The loss, in nats per dimension, with its graph; what `ELBOModule` calls. Arguments as in `terms`."""
+        """Return the loss, in nats per dimension, with its graph; what `ELBOModule` calls. Arguments as in `terms`."""
         return self.terms(model, guide, *views).loss
 
     def loss(self, model: Callable, guide: Callable, *views: Tensor) -> float:
-        """The loss as a number, without a graph; what `pyro.infer.SVI.evaluate_loss` calls. Arguments as in `terms`.
+        """Return the loss as a number, without a graph, for `pyro.infer.SVI.evaluate_loss`. Arguments as in `terms`.
 
         Raises:
-            ValueError: if Pyro's parameter store holds other parameters of the same names, such as loaded ones.
+            ValueError: if Pyro's parameter store holds other parameters of the same names, such as loaded parameters.
         """
         for name, program in {"model": model, "guide": guide}.items():
             check_registered(name, program)
@@ -167,11 +167,11 @@ class SymmetricConditionalELBO(ELBO):
             return self.differentiable_loss(model, guide, *views).item()
 
     def loss_and_grads(self, model: Callable, guide: Callable, *views: Tensor) -> float:
-        """The loss as a number, after adding its gradients; what `pyro.infer.SVI.step` calls.
+        """Return the loss as a number, after adding its gradients; what `pyro.infer.SVI.step` calls.
 
-        Registers the parameters of model and guide first, in Pyro's parameter store unless the setting
-        `module_local_params` keeps them in their modules: those that `embed` and `infer` use are not reached through
-        `PyroModule.__call__`, which is what registers the rest.
+        First registers the parameters of model and guide, in Pyro's parameter store unless the setting
+        `module_local_params` keeps them in their modules, because `PyroModule.__call__`, which registers the others,
+        does not reach those that `embed` and `infer` use.
 
         Raises:
             ValueError: if the store holds other parameters of the same names.
@@ -219,7 +219,7 @@ def _check_views(views: tuple[Tensor, ...]) -> None:
 
 
 def _amortized(guide: Any) -> Any:
-    """The guide under its handlers, which must have what the objective calls before it runs the program."""
+    """Return the guide under its handlers, and check that it has the methods that the objective calls."""
     guide = poutine.unwrap(guide)
     missing = [name for name in ("embed", "infer") if not callable(getattr(guide, name, None))]
     if missing:
@@ -231,9 +231,9 @@ def _amortized(guide: Any) -> Any:
 
 
 def _stack(posteriors: list[Any]) -> Any:
-    """One posterior with a leading dimension of pairs: tensors are stacked, anything else is the first's.
+    """Return one posterior with a leading dimension of pairs: tensors are stacked, other values are those of the first.
 
-    Numbers come out in float32 at least, whatever precision the guide computed them in.
+    The result is in float32 at least, for any precision of the guide.
     """
     first = posteriors[0]
     stacked = {

@@ -1,4 +1,4 @@
-"""Pyro's global parameter store, which `pyro.infer.SVI` trains from, and what stands in for it where there is none."""
+"""Pyro's global parameter store, which `pyro.infer.SVI` trains from, and its replacement by parameters in modules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def local_parameters(validate: bool) -> Iterator[None]:
 
 
 def register(prefix: str, program: Callable) -> None:
-    """Tell `SVI` of a module's parameters: through Pyro's store, or without it where the setting keeps them in modules.
+    """Register a module's parameters for `SVI`: in Pyro's store, or without it if the setting keeps them in modules.
 
     Raises:
         ValueError: if the store holds another parameter of the same name.
@@ -39,10 +39,10 @@ def register(prefix: str, program: Callable) -> None:
 
 
 def check_registered(prefix: str, program: Callable) -> None:
-    """Refuse a module whose parameters are others than those of the same names in the store, loaded ones for example.
+    """Refuse a module whose parameters differ from those of the same names in the store, such as loaded parameters.
 
     Raises:
-        ValueError: if there is one.
+        ValueError: if there is such a parameter.
     """
     store = dict(pyro.get_param_store().named_parameters())
     if not store or _in_modules():
@@ -53,9 +53,9 @@ def check_registered(prefix: str, program: Callable) -> None:
 
 
 def check_store(program: Any) -> None:
-    """Refuse what a PyroModule does in silence: take over a stored parameter of the same name, an earlier model's.
+    """Refuse to let a PyroModule silently replace a parameter by an earlier model's of the same name.
 
-    An optimizer that holds the module's own would then train nothing. Plain parameters are never taken over.
+    An optimizer that holds the module's parameter would then train nothing. Plain parameters are never replaced.
 
     Raises:
         ValueError: for such a parameter, and for a module that was built before `module_local_params` was set.
@@ -82,7 +82,7 @@ def check_store(program: Any) -> None:
 
 
 def only_registered() -> AbstractContextManager[Any]:
-    """Within it, where parameters are kept in modules, `SVI` sees none but those that were registered.
+    """Hide parameters that are not registered from `SVI`, if parameters are kept in modules.
 
     A PyroModule announces each of its parameters too, in a form that `SVI` cannot take.
     """
@@ -90,7 +90,7 @@ def only_registered() -> AbstractContextManager[Any]:
 
 
 def _is_announced(message: Any) -> bool:
-    """Whether a PyroModule announces a parameter, rather than that a program calls `pyro.param`."""
+    """Return whether the message comes from a PyroModule's parameter, rather than from a program's `pyro.param`."""
     return message["type"] == "param" and getattr(message["fn"], "__self__", None) is not pyro.get_param_store()
 
 
@@ -106,7 +106,7 @@ def _trained(prefix: str, program: Callable) -> Iterator[tuple[str, nn.Parameter
 
 
 def _declare(name: str, parameter: nn.Parameter) -> None:
-    """What `pyro.param` tells handlers, without the store."""
+    """Send handlers the message of `pyro.param`, without the store."""
     value: Any = parameter.detach()
     value.unconstrained = weakref.ref(parameter)
     effectful(lambda *_, **__: value, type="param")(name, parameter, constraint=constraints.real, name=name)

@@ -14,7 +14,7 @@ from vje_ppl.distributions.kl import closed_form_kl, same_masks, without_masks
 
 
 def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Log-likelihood per observed site, summed KL, and the first latent; names the site that breaks the contract."""
+    """Return the log-likelihood per observed site, summed KL and first latent; errors name the faulty site."""
     model_sites = _stochastic_sites(model_trace)
     guide_sites = _stochastic_sites(guide_trace)
     latents = {name: site for name, site in model_sites.items() if not site["is_observed"]}
@@ -80,7 +80,7 @@ def _check_site(name: str, site: Any, program: str, shape: torch.Size) -> None:
 def _kl(guide_site: Any, model_site: Any) -> Tensor:
     """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
 
-    In closed form where there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
+    In closed form if there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
     w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
     """
     (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
@@ -101,14 +101,14 @@ def _kl(guide_site: Any, model_site: Any) -> Tensor:
 
 
 def _weighted(term: Tensor, site: Any, masks: list[bool | Tensor]) -> Tensor:
-    """A term per image, scaled as handlers scale a site, and masked by them and by its distribution."""
+    """Return a term per image, scaled as handlers scale a site, and masked by them and by its distribution."""
     for mask in masks:
         term = scale_and_mask(term, mask=mask)
     return scale_and_mask(term, scale=site["scale"], mask=site["mask"])
 
 
 def _same_weight(guide_site: Any, q_masks: list[bool | Tensor], model_site: Any, p_masks: list[bool | Tensor]) -> bool:
-    """Whether scales and masks are known to be the same without looking at any tensor's numbers."""
+    """Return whether scales and masks are known to be the same without looking at any tensor's numbers."""
     scales = guide_site["scale"], model_site["scale"]
     numbers = all(isinstance(scale, int | float) for scale in scales)
     same_scale = scales[0] == scales[1] if numbers else scales[0] is scales[1]
@@ -116,6 +116,6 @@ def _same_weight(guide_site: Any, q_masks: list[bool | Tensor], model_site: Any,
 
 
 def _log_prob(site: Any) -> Tensor:
-    """A site's log-probability per image, scaled and masked."""
+    """Return a site's log-probability per image, scaled and masked."""
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     return scale_and_mask(log_prob, scale=site["scale"], mask=site["mask"])

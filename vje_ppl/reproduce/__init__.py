@@ -1,4 +1,4 @@
-"""`python -m vje_ppl.reproduce`: the paper's figures and tables, from many runs of which each is computed once.
+"""`python -m vje_ppl.reproduce`: the paper's figures and tables, from many runs that are each computed once.
 
 Read in this order:
 

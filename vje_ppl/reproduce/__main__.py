@@ -1,4 +1,4 @@
-"""python -m vje_ppl.reproduce: the paper's figures and tables, at a budget for two cores or at the paper's."""
+"""python -m vje_ppl.reproduce: the paper's figures and tables, with a budget for two cores or the paper's budget."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _overrides(config: DictConfig, key: str) -> dict[str, Any]:
 
 
 def _share(part: int | None, parts: int) -> Callable[[int], bool]:
-    """A function that tells whether a cell, by its number, belongs to this machine."""
+    """Return a predicate of a cell's number: whether the cell belongs to this machine."""
     if part is None:
         return lambda number: True
     if not (is_whole(part) and is_whole(parts) and 0 <= part < parts):
@@ -116,7 +116,7 @@ def _workers(config: DictConfig) -> Workers:
 
 
 def _reporter(total: int) -> Callable[[Done], None]:
-    """Print a line for each cell; on a terminal, a bar below shows how many are left."""
+    """Print a line for each cell; on a terminal, a bar below shows the number of remaining cells."""
     bar = tqdm(total=total, unit="cell", disable=None)
 
     def report(done: Done) -> None:
@@ -152,12 +152,12 @@ def _markdown(product: Product, about: Sequence[str]) -> str:
 
 
 def _tables(product: Product) -> list[list[Mapping[str, Any]]]:
-    """The table in parts with the same columns."""
+    """Yield the table in parts with the same columns."""
     return [list(alike) for _, alike in groupby(product.table, key=tuple)]
 
 
 def _exact(results: Results, config: DictConfig) -> str:
-    """The options, and the commands of every run, as YAML."""
+    """Return the options, and the commands of every run, as YAML."""
 
     def described(cell: Cell) -> dict[str, Any]:
         state = "finished" if results.has(cell) else NOT_RUN

@@ -40,7 +40,7 @@ class Cell:
         train: overrides of `vje_ppl.train`, as typed.
         evaluate: overrides of `vje_ppl.evaluate`; if empty, the run is not evaluated.
         config: the resolved configuration of the run.
-        asked: the resolved configuration of the evaluation without the run; empty if `evaluate` is.
+        asked: the resolved configuration of the evaluation without the run; empty if `evaluate` is empty.
     """
 
     block: str
@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What it is, in words."""
+        """A description in words."""
         swept = [f"{key.rpartition('.')[2]} {value}" for key, value in self.point.items()]
         return ", ".join([self.block, self.variant, *swept, f"seed {self.seed}"])
 
@@ -81,7 +81,7 @@ class Cell:
 def cells_of(
     study: Study, sources: Mapping[str, Any], train: Mapping[str, Any], evaluate: Mapping[str, Any], device: str
 ) -> list[Cell]:
-    """All cells of a study, the most useful first: all variants at the first seed.
+    """Return all cells of a study, the most useful first: all variants at the first seed.
 
     Hydra must be initialized; a configuration is composed once a variant.
 
@@ -117,7 +117,7 @@ def cells_of(
 
 
 def typed(overrides: Mapping[str, Any]) -> list[str]:
-    """Overrides as typed, with quotes where Hydra needs them."""
+    """Return overrides as typed, with quotes where Hydra needs them."""
 
     def value(one: Any) -> str:
         plain = isinstance(one, str) and one.isidentifier()
@@ -209,7 +209,7 @@ def run_cell(cell: Cell, root: Path, cells: Path, device: str, debug: bool) -> i
 
 
 def _evaluation(folder: Path, cell: Cell) -> dict[str, Any]:
-    """The rows of each requested kind of evaluation."""
+    """Return the rows of each requested kind of evaluation."""
     if not cell.evaluate:
         return {}
     report = read_json(folder / "evaluation.json") or {}
@@ -217,7 +217,7 @@ def _evaluation(folder: Path, cell: Cell) -> dict[str, Any]:
 
 
 def _history(path: Path) -> Iterator[dict[str, float]]:
-    """The epochs with k-NN."""
+    """Yield the epochs with k-NN."""
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row.get("knn/z"):
@@ -225,7 +225,7 @@ def _history(path: Path) -> Iterator[dict[str, float]]:
 
 
 def _portable(overrides: Sequence[str]) -> Iterator[str]:
-    """Overrides without the local folder of the images."""
+    """Return overrides without the local folder of the images."""
     return (one for one in overrides if not one.startswith("data.root="))
 
 

@@ -1,4 +1,4 @@
-"""Cells over the cores or GPUs of a machine, each in a process that takes one after the other."""
+"""Computing cells on the cores or GPUs of a machine, in processes that each take a cell after the other."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _POLL = 0.2  # seconds
 
 @dataclass(frozen=True)
 class Workers:
-    """How cells are computed.
+    """Settings for computing cells.
 
     Attributes:
         jobs: processes at a time.
-        threads: of each.
+        threads: threads of each process.
         device: `auto`, `cpu` or `cuda`.
         gpus: numbers of the GPUs that the processes share out; empty: none.
-        root: where the runs lie.
-        cells: where their records go.
-        debug: whether to show tracebacks of mistakes.
+        root: the folder of the runs.
+        cells: the folder of their records.
+        debug: whether to show tracebacks of user errors.
     """
 
     jobs: int
@@ -48,7 +48,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a cell: `error` is a sentence where it failed; `seconds` is from its start."""
+    """The result of a cell: `error` is a sentence if it failed; `seconds` is the time since its start."""
 
     cell: Cell
     seconds: float
@@ -56,20 +56,20 @@ class Done:
 
 
 def run_cells(cells: Sequence[Cell], workers: Workers, report: Callable[[Done], None]) -> int:
-    """Compute cells; one that fails does not keep the others from running.
+    """Compute cells; if a cell fails, the others still run.
 
-    SIGINT and SIGTERM let each process save its run, from which the next call goes on.
+    SIGINT and SIGTERM let each process save its run, which the next call resumes.
 
     Args:
-        cells: none of them finished. Two that share a run folder must not be among them.
-        workers: how.
+        cells: unfinished cells, no two of which share a run folder.
+        workers: the settings.
         report: called with each cell as it is done.
 
     Returns:
-        Exit code: 0, 1 where a cell failed, or 128 plus a signal's number.
+        Exit code: 0, 1 if a cell failed, or 128 plus a signal's number.
     """
-    # A fork of this process would leave the threads of torch and JAX in pieces; one of a server that has only imported
-    # what takes seconds does not.
+    # Forking this process would break the threads of torch and JAX; forking a server that has only imported the slow #
+    # packages does not.
     context = get_context("forkserver")
     context.set_forkserver_preload(["vje_ppl.reproduce.cell"])
     tasks, results = context.Queue(), context.Queue()
@@ -108,7 +108,7 @@ def run_cells(cells: Sequence[Cell], workers: Workers, report: Callable[[Done], 
 
 
 def _work(cells: list[Cell], workers: Workers, place: int, tasks: Any, results: Any) -> None:
-    """One process: cells until there are none left."""
+    """Work on cells in one process until none is left."""
     torch.set_num_threads(workers.threads)
     if workers.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = workers.gpus[place % len(workers.gpus)]  # before CUDA starts
@@ -129,7 +129,7 @@ def _work(cells: list[Cell], workers: Workers, place: int, tasks: Any, results: 
 
 
 def _next(tasks: Any) -> int | None:
-    """The number of the next cell; None where there is none, or nobody to report to."""
+    """Return the number of the next cell; None if there is none, or the parent has died."""
     parent = parent_process()
     while parent is None or parent.is_alive():
         try:

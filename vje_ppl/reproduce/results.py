@@ -20,12 +20,12 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """What is known of a study.
+    """The finished cells of a study.
 
     Attributes:
-        study: which.
+        study: the study.
         cells: all its cells.
-        records: of those that are finished, by the file name of the cell.
+        records: of the finished cells, by the file name of the cell.
     """
 
     study: Study
@@ -33,11 +33,11 @@ class Results:
     records: Mapping[str, Record]
 
     def has(self, cell: Cell) -> bool:
-        """Whether a cell is finished."""
+        """Return whether a cell is finished."""
         return cell.file_name in self.records
 
     def of(self, block: str, variant: str, point: Mapping[str, Any] | None = None) -> list[Record]:
-        """Finished records of a block and variant, and of these swept values."""
+        """Return finished records of a block and variant with these swept values."""
         return [
             self.records[cell.file_name]
             for cell in self.cells
@@ -47,11 +47,11 @@ class Results:
         ]
 
     def of_block(self, block: Block) -> list[Record]:
-        """Finished records of all variants of a block."""
+        """Return finished records of all variants of a block."""
         return [one for variant in block.variants for one in self.of(block.name, variant)]
 
     def about(self) -> list[str]:
-        """A sentence for each block: data, budget and seeds."""
+        """Return a sentence for each block: data, budget and seeds."""
         lines = []
         for block in self.study.blocks:
             records = self.of_block(block)
@@ -65,7 +65,7 @@ class Results:
 
 
 def _images(records: Sequence[Record]) -> Iterator[str]:
-    """What was learned from, by the data's name; models of one class learn from as many images as it has."""
+    """Yield the training images, by the data's name; models of one class have as many as the class."""
     counts: dict[str, list[int]] = {}
     for one in records:
         counts.setdefault(one["metrics"]["data"]["name"], []).append(one["metrics"]["data"]["images"])
@@ -80,9 +80,9 @@ class Product:
 
     Attributes:
         rows: every number behind it, for the CSV file.
-        table: what people read, a mapping of texts a line; empty for a figure that needs none.
+        table: the displayed table, a mapping of texts per line; empty for a figure without a table.
         figure: the picture.
-        notes: without which it would mislead.
+        notes: sentences without which it would mislead.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -92,7 +92,7 @@ class Product:
 
 
 def read_results(study: Study, cells: Sequence[Cell], folder: Path) -> Results:
-    """Read the records of a study that there are.
+    """Read the existing records of a study.
 
     Raises:
         UserError: if a record is damaged.
@@ -107,29 +107,29 @@ def read_results(study: Study, cells: Sequence[Cell], folder: Path) -> Results:
 
 
 def over_seeds(records: Iterable[Record], value: Callable[[Record], float | None]) -> tuple[Statistic | None, int]:
-    """Mean, sample standard deviation and number of a value over records; None where no record has it."""
+    """Return the mean, sample standard deviation and count of a value over records; None if no record has it."""
     values = [found for record in records if (found := value(record)) is not None]
     return (Statistic.over(values) if values else None), len(values)
 
 
 def one_a_seed(records: Sequence[Record]) -> list[Record]:
-    """The first record of each seed: what has not been trained is the same for all methods, but for the draw."""
+    """Return the first record of each seed: untrained features are the same for all methods, except for the draw."""
     return list({record["seed"]: record for record in reversed(records)}.values())
 
 
 def text(statistic: Statistic | None, factor: float = 100.0, digits: int = 1) -> str | None:
-    """A statistic as text, `43.2 ± 0.4`, in percent by default."""
+    """Return a statistic as text, `43.2 ± 0.4`, in percent by default."""
     return None if statistic is None else statistic.text(digits, factor)
 
 
 def row_of(record: Record, kind: str, **wanted: Any) -> Mapping[str, Any] | None:
-    """The first row of an evaluation that has these values; None where there is none."""
+    """Return the first row of an evaluation that has these values; None if there is none."""
     rows = record["evaluation"].get(kind, ())
     return next((row for row in rows if all(row.get(key) == value for key, value in wanted.items())), None)
 
 
 def cell_facts(record: Record) -> dict[str, Any]:
-    """Which run a row of a CSV file is of."""
+    """Return the run of a row of a CSV file."""
     metrics = record["metrics"]
     return {
         "data": metrics["data"]["name"],

@@ -42,7 +42,7 @@ class Block:
     about: str = ""
 
     def points(self) -> list[dict[str, Any]]:
-        """All combinations of swept values; a single empty one without a sweep."""
+        """Return all combinations of swept values; a single empty combination without a sweep."""
         return [dict(zip(self.sweep, values, strict=True)) for values in product(*self.sweep.values())]
 
 
@@ -103,7 +103,7 @@ def read_study(name: str, scale: str) -> Study:
 
 
 def _like(other: Study, chosen: Mapping[str, Sequence[str]]) -> list[Block]:
-    """Blocks and variants of another study, whose runs serve both."""
+    """Return blocks and variants of another study, whose runs serve both."""
     return [block for name, variants in chosen.items() for block in other.only([name], variants, None).blocks]
 
 

@@ -42,7 +42,7 @@ class Latest:
     Attributes:
         state: what was saved.
         path: the file it came from.
-        warning: a sentence to print if that is not the last one saved, because that one is damaged; None otherwise.
+        warning: a sentence to print if the last saved checkpoint is damaged and this is an earlier one; else None.
     """
 
     state: dict[Any, Any]
@@ -51,7 +51,7 @@ class Latest:
 
 
 def save(path: str | os.PathLike[str], state: dict[Any, Any]) -> None:
-    """Save a state so that the folder, once it has held a good checkpoint, always holds one, even after a kill.
+    """Save a state atomically: once the folder holds a good checkpoint, it always does, even after a kill.
 
     The new file gets its name only when it is complete and on the disk. If that name is `last.pt`, the old file
     becomes `previous.pt`. Only one process at a time may save into a folder.
@@ -62,8 +62,8 @@ def save(path: str | os.PathLike[str], state: dict[Any, Any]) -> None:
             Parameters come back as tensors, ordered dicts as dicts.
 
     Raises:
-        UserError: if the state holds anything else (the key is named), or the file cannot be written (what was there
-            before is untouched).
+        UserError: if the state holds anything else (the message names the key), or the file cannot be written (the
+            earlier file is untouched).
     """
     path = Path(path)
     data = _sealed(_plain(state, ""))
@@ -90,7 +90,7 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
     """Load what `save` saved, with every tensor on the CPU; runs no code from the file.
 
     Raises:
-        UserError: if there is no such file, or it is truncated, altered, or no checkpoint of ours.
+        UserError: if there is no such file, or it is truncated, altered, or not a vje_ppl checkpoint.
     """
     path = Path(path)
     try:
@@ -104,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
             f"from another checkpoint, or start again with resume=never."
         )
     try:
-        # From the verified bytes: the file itself may have been replaced.
+        # Load the verified bytes: the file itself may have been replaced.
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0]
@@ -118,13 +118,13 @@ def load_latest(folder: str | os.PathLike[str]) -> Latest | None:
     """Load `last.pt`, or `previous.pt` if that is damaged.
 
     Args:
-        folder: the run's folder of checkpoints, which need not exist; or a checkpoint file, and then that one.
+        folder: the run's folder of checkpoints, which need not exist, or a checkpoint file.
 
     Returns:
         The state and where it came from; None if the folder holds no checkpoint at all.
 
     Raises:
-        UserError: if there are checkpoints and none is good.
+        UserError: if there are checkpoints but all are damaged.
     """
     if Path(folder).is_file():
         return Latest(load(folder), Path(folder), None)
@@ -198,16 +198,16 @@ def _link(source: Path, target: Path) -> None:
             os.fsync(copy.fileno())
 
 
-#: A checkpoint is due after this many times as long as the last one took to write.
+#: A checkpoint is due after this many times the duration of the last write.
 PATIENCE = 20
 
 
 class CheckpointInterval:
-    """Decides when a checkpoint is due, so that writing takes at most one part in `PATIENCE` + 1 of a long run.
+    """Decides when a checkpoint is due, so that writing takes at most a share of 1 / (`PATIENCE` + 1) of a long run.
 
     A run with short epochs and a large network would otherwise spend more time on writing than on training. A run that
-    is killed loses `PATIENCE` times the time of the last writing, and its unfinished epoch. Use it as a context manager
-    around every writing.
+    is killed loses `PATIENCE` times the time of the last write, and its unfinished epoch. Enter it as a context manager
+    around every write.
 
     Args:
         now: a clock that never goes back, in seconds.

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, and the lock that one run at a time holds."""
+"""The folder of a run: its files, and the lock that keeps other runs out."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class RunFolder:
         path: the folder.
         config: `config.yaml`, the resolved configuration.
         checkpoints: `checkpoints/`, where training keeps its state.
-        metrics_csv: `metrics.csv`, a row an epoch.
+        metrics_csv: `metrics.csv`, a row per epoch.
         metrics_json: `metrics.json`, the final figures.
         curves: `curves.png`.
 
     Args:
         root: the folder that holds all runs.
         name: the run's own folder below it; may have several parts (`sweep/a`), none of them `..`.
-        create: whether to create the folder and test that it is writable; only one of several processes should.
+        create: whether to create the folder and test that it is writable; true in only one of several processes.
 
     Raises:
         UserError: if the name leaves `root`, a file is in the way, or nothing can be written there.
@@ -59,7 +59,7 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             for folder in (self.path, self.checkpoints):
-                # Permission bits do not tell everything (a read-only disk, a quota): try to write.
+                # Permission bits do not cover everything (a read-only disk, a quota): try to write.
                 with tempfile.TemporaryFile(dir=folder) as probe:
                     probe.write(b"\n")
         except OSError as error:
@@ -69,7 +69,7 @@ class RunFolder:
         """Keep every other process out of this run folder until `unlock` or the end of this process.
 
         The kernel drops the lock when the process ends. Forked processes do not hold it, so a data worker that
-        outlives a killed run does not block the next one.
+        outlives a killed run does not block the next run.
 
         Raises:
             UserError: if another run holds it.
@@ -109,16 +109,16 @@ class RunFolder:
             file.close()
             self._create()
         _LOCKS.add(file)
-        with suppress(OSError):  # a full disk may refuse the name of the holder, which is only for information
+        with suppress(OSError):  # a full disk may refuse the holder's name, which is only informative
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         return file
 
     def move_aside(self) -> Path | None:
-        """Rename the folder to `<name>.1`, or the next free number, and put an empty one in its place.
+        """Rename the folder to `<name>.1`, or the next free number, and put an empty folder in its place.
 
         Returns:
-            Where the earlier run now lies; None if the folder held nothing.
+            The new place of the earlier run; None if the folder was empty.
 
         Raises:
             UserError: if another run is using the folder, or it cannot be renamed.
@@ -171,8 +171,8 @@ class RunFolder:
         """Rewrite `metrics.csv` from the whole history.
 
         Args:
-            rows: a mapping an epoch; the columns are all their keys, in order of first appearance. What a row lacks,
-                or holds as None, is left empty.
+            rows: a mapping per epoch; the columns are all their keys, in order of first appearance. Missing values and
+                None are left empty.
 
         Raises:
             UserError: if it cannot be written.
@@ -216,7 +216,7 @@ def _drop_lock(file: TextIO) -> None:
 
 
 def _drop_locks_in_child() -> None:
-    # A lock belongs to the open file, which a fork shares: a worker that outlives its parent would go on holding it.
+    # A lock belongs to the open file, which a fork shares: a worker that outlives its parent would keep the lock.
     while _LOCKS:
         _LOCKS.pop().close()
 

@@ -1,4 +1,4 @@
-"""Reading a run that anyone may have made: what its state must hold, and what its configuration must not."""
+"""Checks of a run from an untrusted source: what its state must hold, and what its configuration must not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from vje_ppl.errors import LAYOUT, UserError, printable
 from vje_ppl.settings.checks import is_whole
 
-#: Deeper than any configuration of ours by far.
+#: Far deeper than any configuration of vje_ppl.
 MOST_NESTED = 50
 
 
@@ -45,7 +45,7 @@ def _is_clock(value: Any) -> bool:
     return _is_table(value) and all(isinstance(value.get(one), float) and math.isfinite(value[one]) for one in names)
 
 
-#: What a model is made from, and what training goes on from besides.
+#: Checks of the parts of a state: for building the model, and for resuming training.
 MODEL: dict[str, Callable[[Any], bool]] = {
     "config": _is_table,
     "data": _is_shape_of_images,
@@ -65,15 +65,15 @@ TRAINING = MODEL | {
 
 
 def check_state(state: Mapping[Any, Any], path: Path, parts: Mapping[str, Callable[[Any], bool]]) -> None:
-    """Refuse a state that no training of ours saved.
+    """Refuse a state that vje_ppl's training did not save.
 
     Args:
-        state: what a checkpoint or an export holds.
+        state: the content of a checkpoint or an export.
         path: where it came from.
         parts: `MODEL` or `TRAINING`.
 
     Raises:
-        UserError: if a part is missing or of another kind.
+        UserError: if a part is missing or has the wrong type.
     """
     for name, is_sound in parts.items():
         if name not in state or not is_sound(state[name]):
@@ -81,13 +81,13 @@ def check_state(state: Mapping[Any, Any], path: Path, parts: Mapping[str, Callab
 
 
 def check_text(config: Any, path: Path, depth: int = 0) -> None:
-    """Refuse a configuration whose text does something: interpolations, which a saved one has resolved, and controls.
+    """Refuse a configuration with active text: interpolations, which saved configurations lack, and control characters.
 
-    An interpolation may read the environment, or make up a part that nobody has checked; control characters may
-    rewrite what a terminal shows.
+    An interpolation may read the environment or build an unchecked part; control characters may change what a terminal
+    shows.
 
     Raises:
-        UserError: if there is such text, or anything but plain values.
+        UserError: if there is such text, or a value that is not plain.
     """
     if depth > MOST_NESTED:
         raise UserError(f"The configuration in {path} is nested more than {MOST_NESTED} levels deep.")

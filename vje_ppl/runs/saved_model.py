@@ -1,4 +1,4 @@
-"""All weights of a run in one safetensors file, from which `vje_ppl.load` makes it again."""
+"""All weights of a run in a safetensors file, from which `vje_ppl.load` restores the run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from vje_ppl.errors import UserError
 from vje_ppl.files import write_atomically
 
-#: The file in an export that holds everything.
+#: The file of an export that holds the whole run.
 MODEL = "model.safetensors"
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write every weight, with what `load` needs beside it in the file's header.
+    """Write every weight, and in the file's header everything else that `load` needs.
 
     Args:
         path: the file.
@@ -36,10 +36,10 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """What `write_model` wrote, in the form of a checkpoint's state.
+    """Read what `write_model` wrote, in the form of a checkpoint's state.
 
     Raises:
-        UserError: if the file is no export of a run, or damaged.
+        UserError: if the file is not an exported run, or is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -47,11 +47,11 @@ class TrainedRun:
     """A trained run, in evaluation mode.
 
     Attributes:
-        module: encoder, and all that it was trained with; VJE's is a `JointEmbedding`.
+        module: the encoder and everything trained with it; for VJE, a `JointEmbedding`.
         config: the resolved configuration.
         epoch: completed epochs of the checkpoint.
         preprocess: how images are prepared for evaluation.
-        fingerprint: what it was trained on, as from `vje_ppl.data.fingerprint`; None if not known.
+        fingerprint: digests of its training data, from `vje_ppl.data.fingerprint`; None if unknown.
     """
 
     module: Method
@@ -65,7 +65,7 @@ class TrainedRun:
         """Guide, model and objective.
 
         Raises:
-            UserError: for a method that has none.
+            UserError: for a method that is not a probabilistic program.
         """
         program = self.module.program
         if program is None:
@@ -76,7 +76,7 @@ class TrainedRun:
         return program
 
     def data_changes(self, data: ImageData, root: str | None = None) -> str | None:
-        """How images differ from those that the run was trained and tested on, in a sentence; None if they do not.
+        """Return a sentence on how images differ from those of the run's training and test; None if they do not.
 
         Args:
             data: the images.
@@ -135,8 +135,8 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
         run: the run folder, such as `runs/digits-1a2b3c4d`; or an export of `vje_ppl.export`, the folder or its
             `model.safetensors`.
         device: where to put it.
-        trust_targets: whether the configuration may name classes outside `vje_ppl`. A configuration is code: say yes
-            only to runs of your own.
+        trust_targets: whether the configuration may name classes outside `vje_ppl`. Loading then runs code that the
+            configuration names, so set it only for runs that you trust.
 
     Returns:
         The run at its last good checkpoint.
@@ -167,7 +167,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
 
 
 def _state(path: Path) -> dict[str, Any]:
-    """The state of the last good checkpoint, or of an export."""
+    """Return the state of the last good checkpoint, or of an export."""
     exported = path if path.suffix == ".safetensors" else path / "model.safetensors"
     if exported.is_file():
         return read_model(exported)

@@ -36,7 +36,7 @@ def first_mismatch(target: Callable[..., Any], arguments: Mapping[str, Any]) -> 
         arguments: configured values by name.
 
     Returns:
-        The argument's name and what it expects, in words; None if all match.
+        The argument's name and the expected type, in words; None if all match.
     """
     hints = _hints(target)
     for name, value in arguments.items():
@@ -72,7 +72,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether single precision can represent a number; each part checks for infinities itself."""
+    """Return whether single precision can represent a number; each part checks for infinities itself."""
     return is_number(value) and (abs(value) <= _LARGEST or value in (math.inf, -math.inf))
 
 

@@ -1,4 +1,4 @@
-"""From a configuration to objects: Hydra's instantiation, offering each part what it asks for."""
+"""Building objects from a configuration: Hydra's instantiation, with arguments offered to each part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from vje_ppl.settings.argument_types import first_mismatch
 from vje_ppl.settings.groups import METHOD, PROGRAM, method_name
 from vje_ppl.settings.identity import new_addresses
 
-#: Where the parts of a model live. Other code of vje_ppl does as it is told, like loading another run, and is no part.
+#: Only these packages may be named by a configuration from elsewhere: the rest of vje_ppl has side effects, such as
+#: loading another run.
 _PARTS = tuple(
     f"vje_ppl.{place}"
     for place in (
@@ -32,7 +33,7 @@ _PARTS = tuple(
     )
 )
 
-#: By the name of a part of the configuration: where else that one may come from.
+#: Further packages that a part of the configuration may come from, by the part's name.
 _ELSEWHERE = {"optimizer": ("torch.optim",)}
 
 
@@ -40,13 +41,12 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
     """Instantiate a part of the configuration.
 
     Each `_target_`, at any depth, whose constructor has a parameter named in `offered` gets that value, unless the
-    configuration sets it. So a prior that declares `dim` gets the embedding width, and one that does not is none the
-    wiser.
+    configuration sets it. So a prior that declares `dim` gets the embedding width.
 
     Args:
         config: a node with `_target_`.
         part: the node's key, for messages.
-        trust_targets: whether targets other than the parts in `vje_ppl` may be imported and called. A configuration is
+        trust_targets: whether targets other than the parts in `vje_ppl` may be imported and called, which runs their
             code.
         **offered: values by parameter name.
 
@@ -69,7 +69,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
         return extended
     try:
         built = hydra.utils.instantiate(extended, _convert_="all")  # parts get plain lists and dicts
-        _refuse_infinities(node, part)  # a part that refuses one itself says more
+        _refuse_infinities(node, part)  # a part's own error is more specific
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -82,7 +82,7 @@ def build(config: DictConfig | Mapping[str, Any] | None, part: str, trust_target
 
 
 def build_augment(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Augment:
-    """The recipe for views of a configuration, in the memory layout that `trainer.channels_last` asks for.
+    """Build a configuration's recipe for views, in the memory layout that `trainer.channels_last` asks for.
 
     Args:
         config: the whole configuration.
@@ -100,7 +100,7 @@ def build_augment(config: DictConfig, channels: int, image_size: int, trust_targ
 
 
 def build_method(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Method:
-    """What a configuration trains: VJE, unless it has a `method`.
+    """Build what a configuration trains: VJE, unless it has a `method`.
 
     Args:
         config: the whole configuration.
@@ -129,7 +129,7 @@ def build_method(config: DictConfig, channels: int, image_size: int, trust_targe
 def build_joint_embedding(
     config: DictConfig, channels: int, image_size: int, trust_targets: bool = True
 ) -> JointEmbedding:
-    """Encoder, guide, prior, likelihood, model and objective, put together.
+    """Build encoder, guide, prior, likelihood, model and objective, and put them together.
 
     Args:
         config: the whole configuration.
@@ -152,12 +152,12 @@ def build_joint_embedding(
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable numbers."""
+    """Count trainable numbers."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def _offer(node: Any, path: str, trust_targets: bool, offered: dict[str, Any]) -> Any:
-    """The node with offered arguments added wherever a target asks for them."""
+    """Add offered arguments to a node wherever a target asks for them."""
     if isinstance(node, list):
         return [_offer(item, path, trust_targets, offered) for item in node]
     if not isinstance(node, dict):
@@ -188,10 +188,10 @@ def _check_types(located: Any, node: Mapping[str, Any], path: str) -> None:
 
 
 def _refuse_infinities(node: Any, path: str) -> None:
-    """No number of a configuration is infinite or NaN, but where its parameter is by default.
+    """Refuse infinities and NaN in a configuration, except where they are a parameter's default.
 
     Raises:
-        UserError: for the first that is.
+        UserError: for the first such value.
     """
     if isinstance(node, float) and not math.isfinite(node):
         raise UserError(f"{path} expects a finite number, got {node}.")
@@ -226,7 +226,7 @@ def _locate(target: Any, path: str, trust_targets: bool) -> Any:
             f"{path}._target_ expects something importable, got {target!r}: {_first_line(error.__cause__ or error)}; "
             "run from the folder that holds the module, or install it."
         ) from error
-    # The name may lead through one of our modules to what that module imports, so where it was defined counts.
+    # A name may lead through one of our modules to something that the module imports, so check where it was defined.
     if not trust_targets and not (
         isinstance(located, type | FunctionType)
         and "." not in located.__qualname__  # not through a class
@@ -253,7 +253,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _parameters(target: Any) -> set[str]:
-    """Names of the parameters that a callable declares; empty where Python cannot tell."""
+    """Return names of the parameters that a callable declares; empty if Python cannot determine them."""
     try:
         return set(inspect.signature(target).parameters)
     except (TypeError, ValueError):

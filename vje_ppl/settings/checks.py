@@ -19,8 +19,8 @@ class Check:
     """What an option expects; `first | second` accepts either.
 
     Attributes:
-        words: what is expected, for the error.
-        accepts: whether a value is that.
+        words: the expectation, for the error.
+        accepts: whether a value meets it.
     """
 
     words: str
@@ -37,25 +37,25 @@ class Check:
 
 
 def whole(least: int, most: int = _TOO_LARGE - 1) -> Check:
-    """A whole number within bounds."""
+    """Return a check for a whole number within bounds."""
     words = f"of at least {least}" if most == _TOO_LARGE - 1 else f"from {least} to {most}"
     return Check(f"a whole number {words}", lambda value: is_whole(value) and least <= value <= most)
 
 
 def number(words: str, accepts: Callable[[float], bool]) -> Check:
-    """A number, not NaN, within bounds that the words state."""
+    """Return a check for a number, not NaN, within bounds that the words state."""
     return Check(words, lambda value: is_number(value) and accepts(value))
 
 
 def one_of(*choices: Any) -> Check:
-    """One of a few values; True and False are no numbers."""
+    """Return a check for one of a few values; True and False are not numbers."""
     *most, last = ({None: "null", True: "true", False: "false"}.get(choice, str(choice)) for choice in choices)
     words = f"{', '.join(most)} or {last}" if most else last
     return Check(words, lambda value: any(value == one and isinstance(value, type(one)) for one in choices))
 
 
 def list_of(words: str, entry: Check) -> Check:
-    """A list of one or more entries, or one entry without brackets."""
+    """Return a check for a list of at least one entry, or a single entry without brackets."""
     return Check(f"a list of {words}", lambda value: bool(as_list(value)) and all(map(entry.accepts, as_list(value))))
 
 
@@ -70,7 +70,7 @@ def check_table(config: DictConfig, table: Mapping[str, Check]) -> None:
 
 
 def check_names(key: str, wanted: Sequence[Any], known: Iterable[str]) -> None:
-    """Raise a UserError if a list is empty, or holds a name that is not known."""
+    """Raise a UserError if a list is empty or holds an unknown name."""
     known = list(known)
     if not known:
         raise UserError(f"{key} has no valid values here; leave it out.")
@@ -90,16 +90,16 @@ def check_run(run: Any, instead: str = "") -> None:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is an int and no bool."""
+    """Return whether a value is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is an int or a float, NaN and infinities included, and no bool."""
+    """Return whether a value is an int or a float, NaN and infinities included, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def as_list(value: Any) -> list[Any]:
-    """The different entries of a list in their order, or of one value that was given without brackets."""
+    """Return the different entries of a list in their order, or of one value that was given without brackets."""
     entries = list(value) if isinstance(value, ListConfig | list | tuple) else [value]
     return [entry for place, entry in enumerate(entries) if entry not in entries[:place]]

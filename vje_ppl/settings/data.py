@@ -15,18 +15,18 @@ from vje_ppl.settings.build import build
 
 
 def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageData:
-    """The images of a configuration's `data`, less those of `without_class`, with the test images of its `hold_out`.
+    """Load the images of a configuration's `data`, less `without_class`, with test images held out as `hold_out` says.
 
     Args:
         config: the whole configuration of a run.
         trust_targets: see `vje_ppl.settings.build.build`.
-        **changes: values in place of those of `config.data`, such as `root`.
+        **changes: replacements of values of `config.data`, such as `root`.
     """
     return without_classes(_load(config, trust_targets, **changes), _left_out_classes(config))
 
 
 def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageSet:
-    """The test images, or training images if there are none, of the classes in a configuration's `without_class`.
+    """Load the test images, or training images if there are none, of the classes in a configuration's `without_class`.
 
     Arguments are as for `load_data`.
 
@@ -51,7 +51,7 @@ def _left_out_classes(config: DictConfig) -> list[str | int]:
 def _load(config: DictConfig, trust_targets: bool, **changes: Any) -> ImageData:
     node: Any = OmegaConf.to_container(config.data, resolve=True)
     if not trust_targets and "download" in node:
-        changes = {"download": False} | changes  # which would write wherever the configuration says
+        changes = {"download": False} | changes  # a download would write wherever the configuration says
     node |= changes
     if isinstance(node.get("root"), str):
         node["root"] = os.path.expanduser(node["root"])

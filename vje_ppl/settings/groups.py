@@ -7,16 +7,16 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-#: The group of a configuration that chooses the method, and the name of the method where there is no such group.
+#: The group of a configuration that chooses the method, and the name of the method without such a group.
 METHOD, VJE = "method", "vje"
 
 
-#: The groups of VJE's probabilistic program, which baselines have no use for.
+#: The groups of VJE's probabilistic program, which baselines do not use.
 PROGRAM = ("model", "prior", "likelihood", "guide", "objective")
 
 
 def method_name(config: Mapping[str, Any]) -> str:
-    """The method of a configuration, as `method=...` names it; of a user's own, the class."""
+    """Return the method of a configuration, as `method=...` names it; for a user's own method, the class."""
     node = config.get(METHOD)
     target = node.get("_target_") if isinstance(node, Mapping) else None
     if target is None:
@@ -26,6 +26,6 @@ def method_name(config: Mapping[str, Any]) -> str:
 
 
 def groups(config: DictConfig) -> tuple[str, ...]:
-    """The groups without which a configuration makes no model."""
+    """Return the groups that a configuration needs to build a model."""
     parts = PROGRAM if config.get(METHOD) is None else (METHOD,)
     return ("data", "augment", "encoder", "trainer", *parts)

@@ -1,4 +1,4 @@
-"""What makes two configurations the same run: its name, and what keeps it from going on under another one."""
+"""The identity of a run: its default name, and the differences of configurations that prevent resuming."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Keys that say where and on what a run happens, not what comes out of it.
+#: Keys that affect where a run happens, but not its result.
 WITHOUT_EFFECT = frozenset(
     {
         "run",
@@ -23,16 +23,16 @@ WITHOUT_EFFECT = frozenset(
         "trainer.accumulate",
         "trainer.progress",
         "trainer.checkpoint_every",
-        "trainer.on_nonfinite",  # a run that stops for it goes on with the other
+        "trainer.on_nonfinite",  # a run that stopped on it can resume with the other value
     }
 )
 
-#: Keys that came after the first version, with the value at which a run is what it was without them. There they do not
-#: count, so that an older run keeps its name, goes on, and is not computed again.
+#: Keys that were added after the first version, with the value that reproduces runs without them. At that value they
+#: are ignored, so that an older run keeps its name, can be resumed, and is not computed again.
 ADDED: dict[str, Any] = {"hold_out": 0, "without_class": [], "data.bits": None}
 
 #: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
-#: address in a `_target_` still builds, and counts as the new one, so that a run keeps its name and resumes.
+#: address in a `_target_` still builds, and counts as the new address, so that a run keeps its name and resumes.
 MOVED: dict[str, str] = {
     "vje_ppl.encoders": "vje_ppl.networks.encoders",
     "vje_ppl.inference_network": "vje_ppl.networks.inference_network",
@@ -43,12 +43,12 @@ MOVED: dict[str, str] = {
 
 
 def new_address(target: str) -> str:
-    """Where a part stands now that stood at the dotted path `target`."""
+    """Return the present address of a part that was at the dotted path `target`."""
     return next((new + target.removeprefix(old) for old, new in MOVED.items() if target.startswith(f"{old}.")), target)
 
 
 def new_addresses(node: Any) -> Any:
-    """A configuration, or a part of one, in which all parts that have moved have their new address."""
+    """Replace the addresses of all moved parts in a configuration or a part of it."""
     if isinstance(node, list):
         return [new_addresses(item) for item in node]
     if not isinstance(node, Mapping):
@@ -60,28 +60,27 @@ def new_addresses(node: Any) -> Any:
 
 
 def first_address(target: str) -> str:
-    """Where the part at the dotted path `target` stood when the first runs were named."""
+    """Return the address that the part at `target` had when the first runs were named."""
     return next((old + target.removeprefix(new) for old, new in MOVED.items() if target.startswith(f"{new}.")), target)
 
 
 def config_digest(resolved: Mapping[str, Any]) -> str:
-    """Eight hexadecimal characters of SHA-256 that name a configuration by what it computes.
+    """Return the eight hexadecimal characters of SHA-256 that name a configuration by what it computes.
 
-    Devices, paths and other keys in `WITHOUT_EFFECT` do not count, nor those in `ADDED` at the value there, nor the
-    order of keys.
+    Keys in `WITHOUT_EFFECT` (devices, paths), keys in `ADDED` at the value there, and the order of keys are ignored.
     """
     return hashlib.sha256(canonical_json(with_effect(resolved)).encode()).hexdigest()[:8]
 
 
 def default_name(resolved: Mapping[str, Any], name: str) -> str:
-    """The default `run.name`: a readable part (the experiment, or else the data set) and the digest."""
+    """Return the default `run.name`: a readable part (the experiment, or else the data set) and the digest."""
     return f"{name.replace('/', '-')}-{config_digest(resolved)}"
 
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What would change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
+    """Return the differences that change the result, a line each: `optimizer.lr: 0.001 -> 0.003`; sorted by key.
 
-    A key that one side lacks is `(absent)` there.
+    A key that a side lacks is `(absent)` there.
     """
     before, after = dict(leaves(with_effect(old))), dict(leaves(with_effect(new)))
     lines = []
@@ -93,7 +92,7 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
 
 
 def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The configuration without the keys in `WITHOUT_EFFECT`, and those in `ADDED` at the value there.
+    """Return the configuration without the keys in `WITHOUT_EFFECT`, and those in `ADDED` at the value there.
 
     Parts that have moved have their new address.
     """
@@ -110,7 +109,7 @@ def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested configuration; lists and empty mappings are values."""
+    """Yield dotted keys and values of a nested configuration; lists and empty mappings are values."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -119,9 +118,9 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def canonical_json(value: Any) -> str:
-    """Text that is the same for configurations that compute the same, whatever the order and spelling of keys.
+    """Return the same text for all configurations that compute the same, in any order and spelling of keys.
 
-    It never changes: a part that has moved stands in it under its first address.
+    It never changes: a moved part appears under its first address.
     """
     return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
 

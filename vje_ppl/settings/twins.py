@@ -21,10 +21,10 @@ HOMES = {
 
 
 def twin_name(target: str) -> str:
-    """The dotted path of the twin of a class or function.
+    """Return the dotted path of the twin of a class or function.
 
     Raises:
-        UserError: for something outside `vje_ppl.models`, `vje_ppl.guides` and `vje_ppl.distributions`.
+        UserError: for a class or function outside `vje_ppl.models`, `vje_ppl.guides` and `vje_ppl.distributions`.
     """
     for home, port in HOMES.items():
         if target.startswith(home):
@@ -36,10 +36,10 @@ def twin_name(target: str) -> str:
 
 
 def twin(part: type) -> Any:
-    """The twin of a class.
+    """Return the twin of a class.
 
     Raises:
-        UserError: if it has none.
+        UserError: if it has no twin.
     """
     return _twin_of(f"{part.__module__}.{part.__qualname__}")
 
@@ -57,7 +57,7 @@ def _twin_of(target: str) -> Any:
 
 
 def build_model(config: DictConfig, dim: int, model: nn.Module) -> tuple[Any, dict[str, Any]]:
-    """The twin of a configured model, and its learned parameters.
+    """Return the twin of a configured model, and its learned parameters.
 
     Buffers of the torch model (degrees of freedom, say) become attributes at the same path of the twin, where it has
     one of that name.
@@ -88,10 +88,10 @@ def build_model(config: DictConfig, dim: int, model: nn.Module) -> tuple[Any, di
 
 
 def _renamed(node: Any) -> Any:
-    """A configuration with every target replaced by its twin.
+    """Replace every target of a configuration by its twin.
 
     Raises:
-        UserError: if one has none.
+        UserError: if a target has no twin.
     """
     if isinstance(node, Mapping):
         if "_target_" in node:
@@ -101,7 +101,7 @@ def _renamed(node: Any) -> Any:
 
 
 def posterior_for_prior(prior: Any, infer: Callable[[Tensor], Any]) -> Any:
-    """The posterior that a prior requests from the inference network; None if it requests none."""
+    """Return the posterior that a prior requests from the inference network; None if it requests none."""
     if not hasattr(prior, "bind"):
         return None
     answers: list[Any] = []

@@ -5,6 +5,6 @@ Read in this order:
     command.py        the entry point of all commands: Hydra, and errors as one sentence
     mistyped.py       errors for arguments that cannot be parsed
     text_keys.py      names and paths, which keep the text as typed
-    say.py            lines of progress
+    progress.py       lines of progress
     table.py          tables as text and Markdown
 """

@@ -1,4 +1,4 @@
-"""The entry point of all commands: Hydra, and one sentence for errors of the user."""
+"""The entry point of all commands: Hydra, and user errors as one sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vje_ppl.terminal.unknown_keys import check_keys, composition_sentence, task
 
 USER_ERROR, SOFTWARE_ERROR, SIGNALLED = 2, 1, 128
 
-#: The exit code if the reader of the output, such as `head`, closes it: that of SIGPIPE.
+#: The exit code if the reader of the output, such as `head`, closes it, as for SIGPIPE.
 UNREAD = SIGNALLED + 13
 
 #: Options with which Hydra only prints something, or runs the task in other processes.
@@ -46,12 +46,13 @@ SHARED = frozenset({"train", "evaluate"})
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line, run the task, and leave with an exit code.
 
-    Several processes, such as those of torchrun, may share a command of `SHARED`. After a signal, only the first one
-    exits with its code, because Fabric takes any code of another one for a crash.
+    Several processes, such as those of torchrun, may share a command of `SHARED`. After a signal, only the first
+    process exits with its code, because Fabric takes any code of another process for a crash.
 
-    A user's error gives one sentence, and a traceback under `debug=true`; any other exception keeps its traceback.
+    A user error is printed as one sentence, with a traceback under `debug=true`; any other exception keeps its
+    traceback.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through to us
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through
     debug = "debug=true" in (argument.lower() for argument in sys.argv[1:])
     codes: list[int] = []
     jobs: list[list[str]] = []
@@ -59,7 +60,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     _print_warnings()
 
     def run_job(config: DictConfig) -> None:
-        """Run one job; if it fails, a sweep goes on with the next one, but a signal ends the sweep."""
+        """Run one job; if it fails, a sweep continues with the next job, but a signal ends the sweep."""
         jobs.append(task_overrides())
         try:
             check_keys(config, config_name)
@@ -84,7 +85,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
 
 
 def _check_processes(config_name: str) -> None:
-    """Refuse to do in every process of torchrun or SLURM what should happen once.
+    """Refuse commands that torchrun or SLURM would run in every process but that should run once.
 
     Raises:
         UserError: for a sweep, and for a command that cannot be shared.
@@ -106,7 +107,7 @@ def _check_processes(config_name: str) -> None:
 
 
 def _options() -> set[str]:
-    """The options and keys of the command line, without values."""
+    """Return the options and keys of the command line, without values."""
     return {argument.partition("=")[0] for argument in sys.argv[1:]}
 
 
@@ -145,7 +146,7 @@ def _report_sweep(jobs: list[list[str]], codes: list[int]) -> None:
 
 
 def _is_unread(error: Exception) -> bool:
-    """Whether an error means that nobody reads the output, rather than that another pipe is broken."""
+    """Return whether an error means that the output has no reader, rather than that another pipe is broken."""
     if not isinstance(error, BrokenPipeError):
         return False
     output = select.poll()
@@ -156,7 +157,7 @@ def _is_unread(error: Exception) -> bool:
 def _report(error: Exception, debug: bool, command: str) -> int:
     """Print a sentence for an error of the user, or a traceback for any other; return the exit code.
 
-    If nobody reads the output, print nothing and discard further output.
+    If the output has no reader, print nothing and discard further output.
     """
     if _is_unread(error):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -185,13 +186,13 @@ _LOST = (
 
 
 def _has_lost_a_process(error: BaseException) -> bool:
-    """Whether a collective failed, which it does at once if a process is gone."""
-    gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)  # gloo has no type of its own
+    """Return whether a collective failed, which it does at once if a process is gone."""
+    gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)  # gloo has no error type of its own
     return gloo or isinstance(error, distributed.DistError)
 
 
 def _is_want_of_memory(error: BaseException | None) -> bool:
-    """Whether something asked for more memory than the processor or a device has, or than can be counted."""
+    """Return whether something asked for more memory than the processor or a device has, or than can be counted."""
     if error is None:
         return False
     wanting = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
@@ -203,7 +204,7 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
 
 
 def _sentence(error: Exception, command: str) -> str:
-    """An exception in one sentence, with what to type instead if the command line is wrong."""
+    """Return an exception in one sentence, with what to type instead if the command line is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = lines[0].rstrip(".")
     cause = error.__cause__
@@ -224,7 +225,7 @@ def _sentence(error: Exception, command: str) -> str:
 
 
 def _foreign_group(text: str) -> str | None:
-    """The group of VJE in an override, if the command line chooses another method."""
+    """Return the group of VJE in an override, if the command line chooses another method."""
     override = re.search(rf"Could not override '({'|'.join(PROGRAM)})[./@]", text)
     chosen = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"{METHOD}=")]
     return override.group(1) if override and chosen and chosen[-1] != VJE else None

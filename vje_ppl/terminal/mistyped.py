@@ -1,4 +1,4 @@
-"""Arguments of the command line that cannot be read, each with a sentence that says what to type instead."""
+"""Errors for command-line arguments that cannot be parsed, each with what to type instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from vje_ppl.errors import UserError, printable
 from vje_ppl.terminal.text_keys import LISTS, groups, options, parsed, quote_text, quoted, split, text_keys
 
-#: Commands that can run several times in a row, over values that commas separate.
+#: Commands that can sweep over comma-separated values.
 SWEEPING = frozenset({"train", "evaluate", "reproduce"})
 
 #: An argument whose key is well formed: `key=`, `+group/key=`, `~key`.
@@ -37,7 +37,7 @@ def read_arguments(arguments: Sequence[str], command: str) -> list[str]:
         The arguments for Hydra.
 
     Raises:
-        UserError: for the first argument that cannot be read.
+        UserError: for the first argument that cannot be parsed.
     """
     typed, sweep = _overrides(arguments)
     may_sweep = sweep or any(one.startswith("hydra.mode=") for one in typed)
@@ -57,7 +57,7 @@ def read_arguments(arguments: Sequence[str], command: str) -> list[str]:
 
 
 def _overrides(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The overrides among the arguments, and whether `-m` is among the options."""
+    """Return the overrides among the arguments, and whether `-m` is among the options."""
     parser = get_args_parser()
     parser.exit_on_error = False
     try:
@@ -102,7 +102,7 @@ def _check_form(argument: str) -> None:
 
 
 def _has_several_values(ready: str, command: str) -> bool:
-    """Whether a value makes a sweep: commas outside brackets and quotes, or a function such as range(0,3)."""
+    """Return whether a value makes a sweep: commas outside brackets and quotes, or a function such as range(0,3)."""
     key, _, value = ready.partition("=")
     if key.lstrip("+") in text_keys(command) and len(split(value)) > 1:
         return True
@@ -145,7 +145,7 @@ def _unreadable(argument: str, error: Exception) -> str:
 
 
 def shell(argument: str) -> str:
-    """An argument as typed in a shell: with quotes if it needs them, double ones if they suffice."""
+    """Return an argument as typed in a shell: with quotes if it needs them, double quotes if they suffice."""
     if shlex.quote(argument) == argument:
         return argument
     return shlex.quote(argument) if set('"$`\\!\n') & set(argument) else f'"{argument}"'

@@ -12,8 +12,8 @@ def format_table(rows: Sequence[Mapping[str, object]], right: Collection[str] = 
     """Align rows under a header: numbers to the right, text to the left, a dash for missing values.
 
     Args:
-        rows: a mapping a line; the columns are all their keys, in order of first appearance.
-        right: columns of text that are numbers nevertheless.
+        rows: a mapping per line; the columns are all their keys, in order of first appearance.
+        right: columns of text to align right, because they hold numbers.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -33,8 +33,8 @@ def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] 
     """Format rows as a table in Markdown.
 
     Args:
-        rows: a mapping a line; the columns are all their keys, in order of first appearance.
-        right: columns that stand to the right.
+        rows: a mapping per line; the columns are all their keys, in order of first appearance.
+        right: columns to align right.
 
     Returns:
         Lines without a final newline; an empty string for no rows.
@@ -48,7 +48,7 @@ def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] 
 
 
 def format_pairs(pairs: Mapping[str, object]) -> str:
-    """Align names and values, a pair a line, without a header."""
+    """Align names and values, a pair per line, without a header."""
     width = max(map(len, pairs), default=0)
     return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in pairs.items())
 

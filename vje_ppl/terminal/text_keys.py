@@ -1,4 +1,4 @@
-"""Keys whose values are text, such as a name or a path, and keep what was typed."""
+"""Keys whose values are text, such as names and paths, which are kept as typed."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ NUMBERED = frozenset({"data.only_class", "one_class.classes", "without_class"})
 
 @cache
 def text_keys(command: str) -> frozenset[str]:
-    """The keys of a command whose values are text, including configuration groups."""
+    """Return the keys of a command whose values are text, including configuration groups."""
     return PATHS[command] | NAMES.get(command, frozenset()) | LAUNCHER | groups()
 
 
 @cache
 def groups() -> frozenset[str]:
-    """The configuration groups of vje_ppl, such as `encoder` and `guide/network`."""
+    """Yield the configuration groups of vje_ppl, such as `encoder` and `guide/network`."""
 
     def below(folder: Traversable, path: str) -> Iterable[str]:
         for entry in folder.iterdir():
@@ -74,10 +74,10 @@ def groups() -> frozenset[str]:
 
 
 def quote_text(arguments: Sequence[str], command: str, sweep: bool) -> list[str]:
-    """The arguments of a command line, with quotes around text that Hydra would read as something else.
+    """Return the arguments of a command line, with quotes around text that Hydra would read as something else.
 
     `run.name=1e5` becomes `run.name='1e5'`. Numbers, booleans, lists and anything that Hydra cannot read are quoted.
-    Text for Hydra, null, and functions that make a sweep stay as they are.
+    Text for Hydra, null, and functions that make a sweep are not changed.
 
     Args:
         arguments: as typed.
@@ -122,7 +122,7 @@ def split(value: str) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """Text in quotes, as Hydra reads it."""
+    """Return text in quotes, as Hydra reads it."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
@@ -140,7 +140,7 @@ def _is_function_of_a_sweep(value: str) -> bool:
 
 
 def parsed(argument: str) -> Override | None:
-    """An argument as Hydra reads it; None if it cannot be read."""
+    """Return an argument as Hydra reads it; None if it cannot be read."""
     try:
         return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError):
@@ -149,13 +149,13 @@ def parsed(argument: str) -> Override | None:
 
 @cache
 def defaults(command: str) -> DictConfig:
-    """The configuration file of a command, without what its groups add."""
+    """Return the configuration file of a command, without its groups."""
     return _read(resources.files(CONFIGS) / f"{command}.yaml")
 
 
 @cache
 def options(group: str) -> dict[str, DictConfig]:
-    """The options of a configuration group of vje_ppl by name; empty for an unknown group."""
+    """Return the options of a configuration group of vje_ppl by name; empty for an unknown group."""
     if group not in groups():
         return {}
     files = [one for one in (resources.files(CONFIGS) / group).iterdir() if one.name.endswith(".yaml")]

@@ -1,4 +1,4 @@
-"""Keys and options that a configuration does not have, each with a sentence that says what to type instead."""
+"""Errors for unknown keys and options, each with what to type instead."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ OPEN = frozenset({"sources", "train", "evaluate", "uncertainty.corruptions"})
 
 
 def check_keys(config: DictConfig, command: str) -> None:
-    """Refuse overrides that delete keys, replace a mapping by a value, or add a key that nothing reads.
+    """Refuse overrides that delete keys, replace a mapping by a value, or add an unknown key.
 
     Args:
         config: the composed configuration.
         command: its name.
 
     Raises:
-        UserError: for the first one.
+        UserError: for the first such override.
     """
     _check_shape(config, _own(command), "")
     written = OmegaConf.to_yaml(config, resolve=False)
@@ -52,7 +52,7 @@ def check_keys(config: DictConfig, command: str) -> None:
 
 
 def _first_unknown(name: str, command: str) -> tuple[str, str]:
-    """The last mapping on the way to a dotted key that the command knows, and the next part of the key."""
+    """Return the last mapping on the way to a dotted key that the command knows, and the next part of the key."""
     parts = name.split(".")
     for number in range(1, len(parts)):
         place = ".".join(parts[:number])
@@ -91,7 +91,7 @@ def _missing(name: str) -> str:
 
 
 def _is_read(name: str, config: DictConfig, command: str, written: str) -> bool:
-    """Whether something reads a key: the command, a part that is built, or another key of the configuration."""
+    """Return whether something reads a key: the command, a part that is built, or another key of the configuration."""
     group, _, rest = name.partition(".")
     chosen = HydraConfig.get().runtime.choices.get(group)
     if _has(_own(command), name) or (chosen is not None and _has(options(group).get(chosen), rest)):
@@ -107,12 +107,12 @@ def _is_read(name: str, config: DictConfig, command: str, written: str) -> bool:
 
 
 def _is_part(node: DictConfig) -> bool:
-    """Whether a mapping is built: it has a `_target_`, even a missing one."""
+    """Return whether a mapping is built: it has a `_target_`, even a missing one."""
     return node._get_node("_target_", validate_access=False) is not None
 
 
 def _has(config: DictConfig | None, name: str) -> bool:
-    """Whether a dotted key is there, even as null; always true of None, an option that we do not bring."""
+    """Return whether a dotted key exists, even as null; always true for None, a user's own option."""
     node: Any = config
     for key in name.split(".") if config is not None else ():
         if not isinstance(node, DictConfig) or node._is_none():
@@ -124,14 +124,14 @@ def _has(config: DictConfig | None, name: str) -> bool:
 
 
 def task_overrides() -> list[str]:
-    """The overrides of the present job, as typed."""
+    """Return the overrides of the present job, as typed."""
     overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     assert isinstance(overrides, list)
     return [str(one) for one in overrides]
 
 
 def composition_sentence(error: Exception, lines: Sequence[str], arguments: Sequence[str], command: str) -> str:
-    """A sentence for an error of Hydra or OmegaConf: what is wrong, and what to type.
+    """Turn an error of Hydra or OmegaConf into a sentence that states the error and what to type.
 
     Args:
         error: the error.
@@ -182,7 +182,7 @@ def _unknown_key(key: str, cause: BaseException | None, arguments: Sequence[str]
 
 
 def _takes(part: DictConfig, name: str) -> bool:
-    """Whether the class that a part builds has an argument of that name."""
+    """Return whether the class that a part builds has an argument of that name."""
     try:
         parameters = inspect.signature(hydra.utils.get_object(new_address(part._target_))).parameters
     except Exception:  # from importing the user's module
@@ -206,5 +206,5 @@ def _interpolation(error: BaseException | None) -> str:
 
 
 def _argument(key: str, arguments: Sequence[str]) -> str | None:
-    """The last argument that sets a key."""
+    """Return the last argument that sets a key."""
     return next((one for one in reversed(arguments) if one.startswith(f"{key}=")), None)

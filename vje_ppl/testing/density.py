@@ -1,4 +1,4 @@
-"""A distribution under test: built anew for every check, with its support as real numbers or as the sphere."""
+"""A distribution under test: built again for every check, with its support as real numbers or as the sphere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REACH = 60.0
 
 
 def unvalidated(check: Callable[[Density], None]) -> Callable[[Density], None]:
-    """A check without Pyro's validation, for points that rounding or a small step takes off the support."""
+    """Run a check without Pyro's validation, for points that rounding or a small step takes off the support."""
 
     @wraps(check)
     def checked(density: Density) -> None:
@@ -38,7 +38,7 @@ class Density:
     Args:
         build: from parameters by name to a distribution.
         parameters: the settings, each parameter of shape (N, ...), or (...) where `batched` is false.
-        batched: whether `build` takes a batch of settings. If not, there is one, N = 1.
+        batched: whether `build` takes a batch of settings. If not, N = 1.
         name: for messages.
 
     Attributes:
@@ -52,27 +52,27 @@ class Density:
         self.settings = len(next(iter(self._parameters.values()))) if batched else 1
 
     def parameters(self, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-        """Copies of the parameters; those of a floating-point type in another of the kind."""
+        """Return copies of the parameters; those of a floating-point type in another of the kind."""
         return {
             name: _unit_again(one.detach().double()).to(dtype) if one.is_floating_point() else one.clone()
             for name, one in self._parameters.items()
         }
 
     def build(self, parameters: Mapping[str, Tensor]) -> Any:
-        """The distribution as it comes."""
+        """Return the distribution as constructed."""
         return self._build(**parameters)
 
     def distribution(self, dtype: torch.dtype = torch.float64) -> Any:
-        """The distribution of batch shape (N,)."""
+        """Return the distribution of batch shape (N,)."""
         return self.batch(self.parameters(dtype))
 
     def batch(self, parameters: Mapping[str, Tensor]) -> Any:
-        """As `build`, of batch shape (N,)."""
+        """Build a distribution of batch shape (N,), like `build`."""
         made = self.build(parameters)
         return made if self.batched else made.expand((1,))
 
     def words(self, setting: int) -> str:
-        """A setting in words, such as "df = 2, scale = 0.5"; parameters of more than four numbers are left out."""
+        """Return a setting in words, such as "df = 2, scale = 0.5", without parameters of more than four numbers."""
         values = {name: one[setting] if self.batched else one for name, one in self._parameters.items()}
         short = {name: one for name, one in values.items() if one.numel() <= 4}
         numbers = {name: ", ".join(f"{number:.4g}" for number in one.flatten().tolist()) for name, one in short.items()}
@@ -94,7 +94,7 @@ class Density:
 
     @cached_property
     def is_zonal(self) -> bool:
-        """Whether it is on the sphere, and depends on the angle to its mean alone."""
+        """Whether it is on the sphere and depends only on the angle to its mean."""
         made = self.distribution()
         with torch.random.fork_rng(devices=[]):
             return is_on_sphere(made) and integral.is_zonal(made.log_prob, axis_of(made))
@@ -130,7 +130,7 @@ class Density:
         return log_mass.nan_to_num(-torch.inf, posinf=torch.inf)
 
     def mean_over_nodes(self, values: Float[Tensor, "M N *event"]) -> tuple[Tensor, Tensor]:
-        """The expectation of a function, given its values at the nodes, and its error; shapes (N, *event)."""
+        """Return the expectation of a function, given its values at the nodes, and its error; shapes (N, *event)."""
         nodes, mass = self.nodes, self.log_mass.exp()
         assert nodes is not None
         mass = mass.reshape(*mass.shape, *(1,) * (values.dim() - 2))
@@ -169,16 +169,16 @@ class Unconstrained:
         self.is_identity = distribution.event_shape == self._shape and torch.equal(self._transform(numbers), numbers)
 
     def sample(self, sample_shape: Any = ()) -> Float[Tensor, "*draws D"]:
-        """Draws as real numbers, shape (..., N, D)."""
+        """Draw real numbers, shape (..., N, D)."""
         return self.free(self.distribution.sample(torch.Size(sample_shape)))
 
     def free(self, value: Tensor) -> Float[Tensor, "*draws D"]:
-        """Values as real numbers."""
+        """Return values as real numbers."""
         numbers = self._transform.inv(value)
         return numbers.reshape(*numbers.shape[: numbers.dim() - len(self._shape)], -1)
 
     def constrained(self, numbers: Float[Tensor, "*draws D"]) -> tuple[Tensor, Tensor]:
-        """Values from real numbers, and log |det| of the Jacobian, shape (...)."""
+        """Return values from real numbers, and log |det| of the Jacobian, shape (...)."""
         free = numbers.reshape(*numbers.shape[:-1], *self._shape)
         value = self._transform(free)
         log_det = self._transform.log_abs_det_jacobian(free, value)
@@ -191,18 +191,18 @@ class Unconstrained:
 
 
 def _unit_again(vectors: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Unit vectors that were rounded to float32 are normalized again; others stay as they are."""
+    """Normalize unit vectors that were rounded to float32; leave others as they are."""
     lengths = vectors.norm(dim=-1, keepdim=True) if vectors.dim() else torch.zeros(1)
     return vectors / lengths if ((lengths - 1).abs() < 1e-6).all() else vectors
 
 
 def is_on_sphere(distribution: Any) -> bool:
-    """Whether it says so by `pyro.distributions.constraints.sphere`."""
+    """Return whether the support is `pyro.distributions.constraints.sphere`."""
     return isinstance(distribution.support, type(constraints.sphere))
 
 
 def axis_of(distribution: Any) -> Float[Tensor, "N D"]:
-    """The directions of the means, and the first axis for a distribution without one."""
+    """Return the directions of the means, and the first axis for a distribution without one."""
     try:
         mean = distribution.mean
     except (NotImplementedError, AttributeError):
@@ -213,6 +213,6 @@ def axis_of(distribution: Any) -> Float[Tensor, "N D"]:
 
 
 def centre_and_spread(draws: Float[Tensor, "M N D"]) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N D"]]:
-    """Medians, and interquartile ranges."""
+    """Return medians and interquartile ranges."""
     low, middle, high = draws.quantile(draws.new_tensor([0.25, 0.5, 0.75]), dim=0)
     return middle, (high - low).clamp_min(torch.finfo(draws.dtype).tiny)

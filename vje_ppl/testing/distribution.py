@@ -1,4 +1,4 @@
-"""What every distribution must do."""
+"""The checks of a distribution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vje_ppl.testing.run import Checks, report
 
 
 def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any], batched: bool = True) -> Report:
-    """Run every check of a continuous distribution, of torch or Pyro, on one of your own.
+    """Run every check of a continuous distribution, of torch or Pyro, on your own distribution.
 
     Its density is over Lebesgue measure on its support, of a dimension less for a simplex, as in torch; and over the
     surface of the unit sphere, if the support is `pyro.distributions.constraints.sphere`.
@@ -35,15 +35,15 @@ def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any],
     Args:
         build: the class, or a function, that makes the distribution of its parameters by name.
         parameters: settings to check it at, each parameter a tensor or list of shape (N, ...) for N ≥ 2 of them. Whole
-            numbers stay what they are; others are tried in float32 and float64.
-        batched: whether it takes a batch of settings. If not, there is one setting, of shape (...).
+            numbers are not converted; others are tried in float32 and float64.
+        batched: whether it takes a batch of settings. If not, there is a single setting, of shape (...).
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
         ValueError: for a distribution that is already built, or settings of different numbers.
     """
     if not callable(build) or isinstance(build, torch.distributions.Distribution):
@@ -64,7 +64,7 @@ def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any],
 
 
 def is_a_density(density: Density) -> None:
-    """It can be built, and has a support, a continuous one."""
+    """Check that it can be built, and has a support, a continuous one."""
     try:
         made = density.build(density.parameters())
     except Exception as error:
@@ -90,7 +90,7 @@ def is_a_density(density: Density) -> None:
 
 @unvalidated
 def has_the_shapes(density: Density) -> None:
-    """Settings are its batch, and draws and log-probabilities have the shapes that follow from that."""
+    """Check that settings are its batch, and draws and log-probabilities have the shapes that follow from that."""
     made = density.build(density.parameters())
     batch = (density.settings,) if density.batched else ()
     if made.batch_shape != batch:
@@ -114,7 +114,7 @@ def has_the_shapes(density: Density) -> None:
 
 @unvalidated
 def settings_do_not_meet(density: Density) -> None:
-    """In a batch each setting has the density that it has alone, and parameters of other batch shapes broadcast."""
+    """Check that a batch's settings have the density they have alone, and that parameters broadcast."""
     if not density.batched:
         raise NotRun("it takes only one setting")
     parameters, count = density.parameters(), density.settings
@@ -136,7 +136,7 @@ def settings_do_not_meet(density: Density) -> None:
 
 @unvalidated
 def expands(density: Density) -> None:
-    """Expanded, once and again, it has the same density and moments, and other draws for every element."""
+    """Check that expanded, once and again, it has the same density and moments, and other draws for every element."""
     made = density.build(density.parameters())
     value = made.sample((3, 1))
     wide = made.expand((4, *made.batch_shape)).expand((3, 4, *made.batch_shape))
@@ -172,7 +172,7 @@ def expands(density: Density) -> None:
 
 @unvalidated
 def copies(density: Density) -> None:
-    """A deep copy, and what pickle makes of it, has the same density."""
+    """Check that a deep copy and a pickled copy have the same density."""
     made = density.build(density.parameters())
     value = made.sample((3,))
     for how, copied in (("copy.deepcopy", copy.deepcopy), ("pickle", lambda one: pickle.loads(pickle.dumps(one)))):
@@ -187,7 +187,7 @@ def copies(density: Density) -> None:
 
 
 def refuses_what_is_no_number(density: Density) -> None:
-    """With validation, as Pyro has it by default, the log-probability of NaN is refused."""
+    """Check that validation, Pyro's default, refuses the log-probability of NaN."""
     made = density.build(density.parameters())
     try:
         found = made.log_prob(torch.full_like(made.sample(), torch.nan))

@@ -1,4 +1,4 @@
-"""What the docstring of one of the project's own parts must say."""
+"""A check of the docstrings of the project's own parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNIT = re.compile(r"\bunits? of\b|\bnats\b|\bradians\b|\bstandard deviations?\b
 
 
 def is_documented(subject: Subject) -> None:
-    """Docstrings name the source, the base measure, what numbers are measured in, and the shapes."""
+    """Check that docstrings name the source, the base measure, what numbers are measured in, and the shapes."""
     part = type(subject.part())
     if not part.__module__.startswith("vje_ppl."):
         raise NotRun("only the project's own parts are checked")

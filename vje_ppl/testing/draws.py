@@ -1,4 +1,4 @@
-"""What the draws of a distribution must do: lie in the support, follow the density, and carry the right gradient."""
+"""Checks of a distribution's draws: they lie in the support, follow the density, and carry the right gradient."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KOLMOGOROV = math.sqrt(-0.5 * math.log(0.5 * 5.7e-7))
 
 @unvalidated
 def draws_lie_in_the_support(density: Density) -> None:
-    """In both precisions draws are finite, in the support, and have a finite log-probability."""
+    """Check that draws are finite, in the support, and have a finite log-probability, in both precisions."""
     for dtype in (torch.float32, torch.float64):
         made = density.distribution(dtype)
         draws = made.sample((1000,))
@@ -49,7 +49,7 @@ def _each(density: Density, right: Tensor, what: str, advice: str) -> None:
 
 @unvalidated
 def draws_follow_the_density(density: Density) -> None:
-    """Draws have the distribution function that the density integrates to, or obey Stein's identity.
+    """Check that draws have the distribution function that the density integrates to, or obey Stein's identity.
 
     By quadrature, where it reaches: the Kolmogorov-Smirnov distance of features, of their sum and of the distance from
     the centre; on the sphere, of the distance from the mean direction, around which draws are as frequent in every
@@ -72,7 +72,7 @@ def draws_follow_the_density(density: Density) -> None:
         _stein(density, Unconstrained(made))
         if density.features <= 4:
             advice = "correct the draws in sample, or the normalizer in log_prob"
-            with suppress(NotRun):  # Stein's identity has something to say in any case
+            with suppress(NotRun):  # Stein's identity applies in any case
                 within(*integral.by_draws(Unconstrained(made)), "h/p over draws, with h uniform on a box,", advice)
 
 
@@ -103,7 +103,7 @@ def _kolmogorov_smirnov(density: Density, made: Any) -> None:
 
 
 def _symmetric(density: Density, axis: Tensor) -> None:
-    """Around their axis, draws go as far in one direction as in any other, in the mean and the mean square."""
+    """Check that draws are symmetric around their axis, in mean and mean square."""
     dim = axis.shape[-1]
     sideways = density.draws - (density.draws * axis).sum(-1, keepdim=True) * axis
     for _ in range(4):
@@ -121,7 +121,7 @@ def _symmetric(density: Density, axis: Tensor) -> None:
 
 
 def _functionals(density: Density, made: Any, points: Tensor) -> dict[str, Tensor]:
-    """One number a point, shape (M, N), by a name for it."""
+    """Return one number per point, shape (M, N), by name."""
     if density.is_zonal:
         return {"the squared distance from the mean direction": (points - axis_of(made)).square().sum(-1)}
     flat, drawn = (one.reshape(*one.shape[:2], -1) for one in (points, density.draws[:2000]))
@@ -134,7 +134,7 @@ def _functionals(density: Density, made: Any, points: Tensor) -> dict[str, Tenso
 
 
 def _distribution_function(values: np.ndarray, mass: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The share of the mass below each number, where half of what is at a value counts."""
+    """Return the share of the mass below each number, counting half of the mass at the number itself."""
     order = np.argsort(values)
     values, first = np.unique(values[order], return_index=True)
     upper = np.cumsum(mass[order])[np.append(first[1:], len(order)) - 1]
@@ -171,7 +171,7 @@ def _stein(density: Density, free: Unconstrained) -> None:
 
 @unvalidated
 def gradient_through_draws_is_right(density: Density) -> None:
-    """Where draws are reparameterized, their gradient is in the mean that of the score function.
+    """Check that the gradient through reparameterized draws is on average that of the score function.
 
     For a bounded function φ of a draw x, E[∂φ(x(θ))/∂θ] = E[φ(x) ∂ log p(x)/∂θ], within six standard errors of the
     difference, over forty groups of draws.
@@ -225,7 +225,7 @@ def gradient_through_draws_is_right(density: Density) -> None:
 
 
 def _moves(made: Any) -> bool:
-    """Whether the support depends on parameters, to go by the gradient of the bijection to it."""
+    """Return whether the support depends on parameters, to go by the gradient of the bijection to it."""
     try:
         transform = biject_to(made.support)
     except NotImplementedError:
@@ -235,7 +235,7 @@ def _moves(made: Any) -> bool:
 
 
 def along(parameter: Tensor, gradient: Tensor, on_sphere: bool) -> Tensor:
-    """A gradient, without what would take a direction off the sphere, where only its extension is known."""
+    """Project a gradient to the tangent space of the sphere, since the density is known only on it."""
     directions = on_sphere and parameter.dim() > 0 and parameter.shape[-1] > 1
     if not directions or ((parameter.norm(dim=-1) - 1).abs() > 1e-6).any():
         return gradient

@@ -1,4 +1,4 @@
-"""What every guide must do."""
+"""The checks of a guide."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from vje_ppl.testing.whole import gradient_of_the_loss_is_right, images_do_not_m
 
 
 def check_guide(guide: Any, views: Sequence[Tensor] | None = None) -> Report:
-    """Run every check of a guide on one of your own.
+    """Run every check of a guide on your own guide.
 
-    It is checked alone, under stress, for whether its draws are as it says, and in the objective beside the default
-    prior and likelihood.
+    It is checked alone, under stress, for agreement with its draws, and in the objective with the default prior and
+    likelihood.
 
     Args:
-        guide: an instance, which stays as it is, with `dim`, `embed(view)`, `infer(embedding)` and
+        guide: an instance, which is not changed, with `dim`, `embed(view)`, `infer(embedding)` and
             `forward(posterior, target)`, such as a subclass of `vje_ppl.AmortizedGuide`. Integrals are
             sharpest for `dim` of 2 and 3.
         views: two views of the same images, six or so, as its encoder takes them; by default embeddings (6, D), for a
             guide without an encoder.
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
-        ValueError: for a class instead of an instance, one without a `dim`, or views of other than two shapes alike.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
+        ValueError: for a class instead of an instance, a guide without `dim`, or views that are not two of the same
+            shape.
     """
     dim = getattr(guide, "dim", None)
     if not isinstance(dim, int) and not isinstance(guide, type):
@@ -54,7 +55,7 @@ def check_guide(guide: Any, views: Sequence[Tensor] | None = None) -> Report:
 
 
 def infers_a_posterior(subject: Subject) -> None:
-    """`infer(embed(view))` is a dataclass with `mean` and `scale`, both (N, D), and `distribution()`."""
+    """Check that `infer(embed(view))` is a dataclass with `mean` and `scale`, both (N, D), and `distribution()`."""
     guide = subject.part()
     absent = [name for name in ("embed", "infer") if not callable(getattr(guide, name, None))]
     if absent:
@@ -79,7 +80,7 @@ def infers_a_posterior(subject: Subject) -> None:
 
 
 def scale_is_positive(subject: Subject) -> None:
-    """Standard deviations are positive."""
+    """Check that standard deviations are positive."""
     scale = _posterior(subject).scale
     if not (scale > 0).all():
         raise Failed(
@@ -89,7 +90,7 @@ def scale_is_positive(subject: Subject) -> None:
 
 
 def declares_the_latent(subject: Subject) -> None:
-    """`guide(posterior, target)` draws the site `latent`, one reparameterized vector an image, in plate `images`."""
+    """Check that `guide(posterior, target)` draws the site `latent` in plate `images`, reparameterized."""
     sites = poutine.trace(subject.part()).get_trace(*_arguments(subject)).nodes
     if "latent" not in sites:
         raise Failed(f"expected a site 'latent', got {sorted(set(sites) - {'_INPUT', '_RETURN'})}; rename the site.")
@@ -115,7 +116,7 @@ def declares_the_latent(subject: Subject) -> None:
 
 
 def distribution_is_that_of_the_site(subject: Subject) -> None:
-    """`posterior.distribution()` has the density of the site `latent`."""
+    """Check that `posterior.distribution()` has the density of the site `latent`."""
     guide, (posterior, target) = subject.part(), _arguments(subject)
     site: Any = poutine.trace(guide).get_trace(posterior, target).nodes["latent"]
     one, other = (fn.log_prob(site["value"]) for fn in (site["fn"], posterior.distribution()))
@@ -127,7 +128,7 @@ def distribution_is_that_of_the_site(subject: Subject) -> None:
 
 
 def draws_have_its_moments(subject: Subject, count: int = 20_000) -> None:
-    """Draws have the mean and standard deviation that `posterior.moments()` says, or else `mean` and `scale`."""
+    """Check that draws match `posterior.moments()` or, without it, `mean` and `scale`."""
     guide, (posterior, target) = subject.part(), _arguments(subject)
     with torch.no_grad():
         site: Any = poutine.trace(guide).get_trace(posterior, target).nodes["latent"]
@@ -136,7 +137,7 @@ def draws_have_its_moments(subject: Subject, count: int = 20_000) -> None:
     variance = draws.var(0)
     kurtosis = (draws - draws.mean(0)).pow(4).mean(0) / variance.square()
     mean_error, deviation_error = (variance / count).sqrt(), (variance * (kurtosis - 1) / (4 * count)).sqrt()
-    if own := getattr(posterior, "moment_draws", None):  # they are estimates themselves, half of their draws free
+    if own := getattr(posterior, "moment_draws", None):  # these moments are estimates from draws, half of them free
         mean_error = mean_error + (variance * 2 / own).sqrt()
         deviation_error = deviation_error + (variance * (kurtosis - 1) / (2 * own)).sqrt()
     source = "moments()" if hasattr(posterior, "moments") else "mean and scale"
@@ -156,7 +157,7 @@ def draws_have_its_moments(subject: Subject, count: int = 20_000) -> None:
 
 
 def density_is_that_of_its_draws(subject: Subject) -> None:
-    """Its density integrates to one over R^D, by its own draws."""
+    """Check that its density integrates to one over R^D, by its own draws."""
     with torch.no_grad():
         distribution = _posterior(subject).distribution()
         advice = "correct log_prob or rsample (for example a log-determinant)"
@@ -164,7 +165,7 @@ def density_is_that_of_its_draws(subject: Subject) -> None:
 
 
 def is_finite_under_stress(subject: Subject) -> None:
-    """Posterior, draws and gradients stay finite for embeddings of norm 1e-6 to 1e4."""
+    """Check that posterior, draws and gradients stay finite for embeddings of norm 1e-6 to 1e4."""
     for dim in subject.dims:
         for dtype in (torch.float32, torch.float64):
             guide = subject.part(dim, dtype)
@@ -194,7 +195,7 @@ def is_finite_under_stress(subject: Subject) -> None:
 
 
 def keeps_the_dtype(subject: Subject) -> None:
-    """Posterior and draws come in the precision of the module."""
+    """Check that posterior and draws come in the precision of the module."""
     for dtype in (torch.float32, torch.float64):
         guide = subject.part(dtype=dtype)
         posterior = guide.infer(guide.embed(subject.views(dtype=dtype)[0]))
@@ -207,7 +208,7 @@ def keeps_the_dtype(subject: Subject) -> None:
 
 
 def infers_in_float32_under_autocast(subject: Subject) -> None:
-    """Under autocast to bfloat16 the posterior's parameters are float32 all the same."""
+    """Check that the posterior's parameters stay float32 under autocast to bfloat16."""
     guide = subject.part(dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         posterior = guide.infer(guide.embed(subject.views(dtype=torch.float32)[0]))
@@ -219,7 +220,7 @@ def infers_in_float32_under_autocast(subject: Subject) -> None:
 
 
 def kl_to_the_prior_is_right(subject: Subject) -> None:
-    """Where a KL from its distribution to the prior's is registered, it is what draws say it is."""
+    """Check that a registered KL from its distribution to the prior's agrees with draws."""
     module = subject.whole()
     with torch.no_grad():
         compare_kl(_posterior(subject).distribution(), module.model.prior())
@@ -231,7 +232,7 @@ def _posterior(subject: Subject) -> Any:
 
 
 def _arguments(subject: Subject) -> tuple[Any, Tensor]:
-    """A posterior, and embeddings as the target."""
+    """Return a posterior, and embeddings as the target."""
     return _posterior(subject), torch.randn(len(subject.views()[0]), subject.dim, dtype=torch.float64)
 
 

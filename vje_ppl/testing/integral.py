@@ -1,4 +1,4 @@
-"""What densities integrate to: by their own draws, and on the sphere by quadrature."""
+"""Integrals of densities: by their own draws, and on the sphere by quadrature."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LogDensity = Callable[[Tensor], Tensor]
 
 
 def by_draws(distribution: Any, count: int = 20_000) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """The integral over R or R^D of a density p, and its standard error, from draws x: the mean of h(x)/p(x).
+    """Return the integral over R or R^D of a density p, and its standard error, from draws x: the mean of h(x)/p(x).
 
-    Also far from one where draws do not follow the density. Up to four features, h is uniform on a box, the middle half
-    of each feature's draws, so that h/p is bounded and no moment need exist. Few draws would lie in the box of more
-    features; h is then Normal, with the draws' medians and quartiles, which serves where p has one mode. Other draws
-    tell h than those that are averaged over, or the mean would be off by how well h fits them.
+    It is also far from one if draws do not follow the density. Up to four features, h is uniform on a box, the middle
+    half of each feature's draws, so that h/p is bounded and no moment need exist. Few draws would lie in the box of
+    more features; h is then Normal, with the draws' medians and quartiles, which serves where p has one mode. h is
+    fitted to other draws than those averaged, since it would bias the mean otherwise.
 
     Args:
         distribution: with `sample` and `log_prob`, batch shape (...) and event shape () or (D,).
@@ -55,7 +55,7 @@ def by_draws(distribution: Any, count: int = 20_000) -> tuple[Float[Tensor, "*ba
 def over_sphere_by_draws(
     distribution: Any, axis: Float[Tensor, "N D"], count: int = 10_000
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """The integral over the unit sphere of a density p, and its standard error, as `by_draws`: h is uniform on a cap.
+    """Return the integral of a density over the unit sphere and its error, like `by_draws`; h is uniform on a cap.
 
     The cap lies around the axis and holds half of the draws, whose density it needs to be bounded away from zero there.
 
@@ -74,14 +74,14 @@ def over_sphere_by_draws(
 
 
 def _mean(ratio: Float[Tensor, "*draws_and_batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """Mean and its standard error, which is infinite where one draw is more than a fiftieth of the sum."""
+    """Return the mean and its standard error, which is infinite where one draw is more than a fiftieth of the sum."""
     error = ratio.std(0) / math.sqrt(len(ratio))
     uneven = ratio.amax(0) > 0.02 * ratio.sum(0)
     return ratio.mean(0), torch.where(uneven, math.inf, error)
 
 
 def over_circle_or_sphere(log_density: LogDensity, images: int, dim: int) -> Float[Tensor, " N"]:
-    """The integral over the unit sphere of R² or R³ of any density, by quadrature; for scales above 0.2 or so.
+    """Return the integral over the unit sphere of R² or R³ of any density, by quadrature; for scales above 0.2 or so.
 
     Args:
         log_density: of points (M, N, D), in float64.
@@ -92,7 +92,7 @@ def over_circle_or_sphere(log_density: LogDensity, images: int, dim: int) -> Flo
 
 
 def over_sphere_by_angle(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-    """The integral over the unit sphere of a density that depends on the angle to an axis alone, by quadrature.
+    """Return the integral over the unit sphere of a density that depends on the angle to an axis alone, by quadrature.
 
     Args:
         log_density: of points (M, N, D), in float64.
@@ -107,7 +107,7 @@ def _by_nodes(log_density: LogDensity, nodes: Nodes) -> Float[Tensor, " N"]:
 
 
 def is_zonal(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> bool:
-    """Whether a density on the sphere depends on the angle to an axis alone, as far as a few points tell."""
+    """Return whether a density on the sphere depends only on the angle to an axis, judged by a few points."""
     angle = torch.linspace(0.05, 3.0, 9, dtype=torch.float64)
     with torch.no_grad():
         one, other = (log_density(turned(axis, angle, across(axis))) for _ in range(2))
@@ -115,6 +115,6 @@ def is_zonal(log_density: LogDensity, axis: Float[Tensor, "N D"]) -> bool:
 
 
 def _cap_share(cosine: np.ndarray, dim: int) -> np.ndarray:
-    """The share of the unit sphere that lies in the cap of points with at least this cosine to its axis."""
+    """Return the share of the unit sphere that lies in the cap of points with at least this cosine to its axis."""
     half = 0.5 * betainc((dim - 1) / 2, 0.5, np.clip(1 - cosine**2, 0, 1))
     return np.where(cosine >= 0, half, 1 - half)

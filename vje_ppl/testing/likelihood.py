@@ -1,4 +1,4 @@
-"""What every likelihood must do."""
+"""The checks of a likelihood."""
 
 from __future__ import annotations
 
@@ -34,33 +34,32 @@ _TO_EVENT = "declare the features as an event dimension with .to_event(1), and g
 
 
 def check_likelihood(likelihood: Any, dim: int | Sequence[int] = (2, 3, 16, 512)) -> Report:
-    """Run every check of a likelihood on one of your own.
+    """Run every check of a likelihood on your own likelihood.
 
-    It is checked alone, under stress, over the measure that it says its densities refer to, and in the objective beside
-    the default prior and guide.
+    It is checked alone, under stress, over its base measure, and in the objective with the default prior and guide.
 
     Args:
-        likelihood: an instance, which stays as it is: `likelihood(latent, scale, target)`.
-        dim: the embedding widths D to check it at; one alone for a likelihood that is built for it.
+        likelihood: an instance, which is not changed: `likelihood(latent, scale, target)`.
+        dim: the embedding widths D to check it at; a single width for a likelihood that is built for it.
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
         ValueError: for a class instead of an instance, or a width below 2.
     """
     return report(LIKELIHOOD_CHECKS, given("likelihood", likelihood, [dim] if isinstance(dim, int) else dim))
 
 
 def runs(subject: Subject) -> None:
-    """It can be called as `likelihood(latent, scale, target)`, at every width."""
+    """Check that it can be called as `likelihood(latent, scale, target)`, at every width."""
     for dim in subject.dims:
         try:
             observed_sites(subject, dim)
         except Exception as error:
-            if _SHAPES in str(error):  # that is for the next check to tell
+            if _SHAPES in str(error):  # the next check reports it
                 continue
             raise Failed(
                 f"expected likelihood(latent, scale, target) to run at D = {dim}, got {described(error)}; if it is "
@@ -69,7 +68,7 @@ def runs(subject: Subject) -> None:
 
 
 def one_log_prob_per_image(subject: Subject) -> None:
-    """It declares sites of batch shape (N,), whose values have the shape of their distribution."""
+    """Check that it declares sites of batch shape (N,), whose values have the shape of their distribution."""
     try:
         sites = observed_sites(subject)
     except ValueError as error:
@@ -92,7 +91,7 @@ def one_log_prob_per_image(subject: Subject) -> None:
 
 
 def observes_every_site(subject: Subject) -> None:
-    """Given a target, all its sites are observed."""
+    """Check that all its sites are observed, given a target."""
     for name, site in observed_sites(subject).items():
         if not site["is_observed"]:
             raise Failed(
@@ -101,7 +100,7 @@ def observes_every_site(subject: Subject) -> None:
 
 
 def sites_are_in_the_plate(subject: Subject) -> None:
-    """All its sites lie in the plate `images`, which the model declares around it."""
+    """Check that all its sites lie in the plate `images`, which the model declares around it."""
     for name, site in observed_sites(subject).items():
         plates = [frame.name for frame in site["cond_indep_stack"]]
         if plates != ["images"]:
@@ -112,7 +111,7 @@ def sites_are_in_the_plate(subject: Subject) -> None:
 
 
 def draws_its_sites_without_a_target(subject: Subject) -> None:
-    """With `None` as target it draws the same sites, for predictive checks."""
+    """Check that it draws the same sites with `None` as target, for predictive checks."""
     likelihood, (latent, scale, target) = subject.part(), inputs(subject.dim)
     drawn, observed = (sites_of(likelihood, latent, scale, one) for one in (None, target))
     if set(drawn) != set(observed):
@@ -132,7 +131,7 @@ def draws_its_sites_without_a_target(subject: Subject) -> None:
 
 
 def names_its_base_measure(subject: Subject) -> None:
-    """It says in `base_measure` what its densities refer to; on the sphere it observes unit vectors."""
+    """Check that `base_measure` names the measure of its densities; on the sphere it observes unit vectors."""
     measure = base_measure(subject)
     if not measure:
         raise Failed(
@@ -152,7 +151,7 @@ def names_its_base_measure(subject: Subject) -> None:
 
 
 def depends_on_the_target(subject: Subject) -> None:
-    """Every site's log-probability moves with the target."""
+    """Check that every site's log-probability moves with the target."""
     likelihood, (latent, scale, target), (_, _, other) = (
         subject.part(),
         inputs(subject.dim),
@@ -168,7 +167,7 @@ def depends_on_the_target(subject: Subject) -> None:
 
 
 def depends_on_the_latent(subject: Subject) -> None:
-    """Some site's log-probability moves with the latent, or nothing would be learned."""
+    """Check that some site's log-probability moves with the latent, or nothing would be learned."""
     likelihood, (latent, scale, target), (other, _, _) = (
         subject.part(),
         inputs(subject.dim),
@@ -183,7 +182,7 @@ def depends_on_the_latent(subject: Subject) -> None:
 
 
 def keeps_the_dtype(subject: Subject) -> None:
-    """Log-probabilities come in the precision of the inputs."""
+    """Check that log-probabilities come in the precision of the inputs."""
     for dtype in (torch.float32, torch.float64):
         sites = sites_of(subject.part(dtype=dtype), *inputs(subject.dim, dtype))
         for name, site in sites.items():
@@ -195,7 +194,7 @@ def keeps_the_dtype(subject: Subject) -> None:
 
 
 def particles_do_not_meet(subject: Subject) -> None:
-    """With several posterior draws and pairs of views at once, each is computed as on its own."""
+    """Check that several posterior draws and pairs of views at once give what each gives alone."""
     particles, pairs = 3, 2
     _, scale, target = inputs(subject.dim, shape=(pairs,))
     latent = torch.stack([inputs(subject.dim, seed=1 + one, shape=(pairs,))[0] for one in range(particles)])
@@ -220,7 +219,7 @@ def particles_do_not_meet(subject: Subject) -> None:
 
 
 def is_finite_under_stress(subject: Subject) -> None:
-    """Values and gradients stay finite for latents and targets of norm 1e-6 to 1e4 and scales from 1e-4 to 1e2."""
+    """Check that values and gradients are finite for latents and targets of norm 1e-6 to 1e4, scales 1e-4 to 1e2."""
     for dim in subject.dims:
         for dtype in (torch.float32, torch.float64):
             _stress(subject, dim, dtype)
@@ -256,7 +255,7 @@ def _stress(subject: Subject, dim: int, dtype: torch.dtype) -> None:
 
 
 def gradient_is_right(subject: Subject) -> None:
-    """Gradients with respect to latent, scale, target and every parameter agree with differences."""
+    """Check gradients with respect to latent, scale, target and every parameter by finite differences."""
     likelihood, tensors = subject.part(), [tensor.requires_grad_() for tensor in inputs(subject.dim)]
     given = dict(zip(("latent", "scale", "target"), tensors, strict=True)) | parameters(likelihood)
 

@@ -1,4 +1,4 @@
-"""Whether a density integrates to one, and whether moments and the like are what it integrates to."""
+"""Checks that a density integrates to one, and that moments agree with its integrals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUADRATURE = 1e-6
 
 @unvalidated
 def integrates_to_one(density: Density) -> None:
-    """The density integrates to one over its support: by quadrature, or else by its own draws.
+    """Check that the density integrates to one over its support: by quadrature, or else by its own draws.
 
     Quadrature covers one or two free numbers, and the sphere for densities that depend on the angle to the mean alone.
     Draws x give the mean of h(x)/p(x), with h a density of which the integral is known, and its standard error.
@@ -48,21 +48,21 @@ def integrates_to_one(density: Density) -> None:
 
 @unvalidated
 def mean_is_right(density: Density) -> None:
-    """The mean is what the density integrates to, or what draws average to, within five standard errors."""
+    """Check that the mean agrees with the density's integral, or with draws within five standard errors."""
     stated = _stated(density, "mean")
     _hold(density, "mean", stated, lambda value, log_prob: value, _standard_deviation(density))
 
 
 @unvalidated
 def variance_is_right(density: Density) -> None:
-    """The variance of each feature, as the mean."""
+    """Check the variance of each feature, like the mean."""
     stated, mean = _stated(density, "variance"), _stated(density, "mean")
     _hold(density, "variance", stated, lambda value, log_prob: (value - mean).square(), stated)
 
 
 @unvalidated
 def entropy_is_right(density: Density) -> None:
-    """The entropy, in nats, as the mean."""
+    """Check the entropy, in nats, like the mean."""
     _hold(density, "entropy", _stated(density, "entropy"), lambda value, log_prob: -log_prob, None)
 
 
@@ -78,7 +78,7 @@ def _stated(density: Density, name: str) -> Tensor:
 
 
 def _standard_deviation(density: Density) -> Tensor | None:
-    """By the variance, without which draws do not tell how far their mean is off."""
+    """Return the standard deviation from the variance; None without a variance."""
     try:
         return _stated(density, "variance").sqrt()
     except NotRun:
@@ -86,7 +86,7 @@ def _standard_deviation(density: Density) -> Tensor | None:
 
 
 def _hold(density: Density, name: str, stated: Tensor, function: Any, scale: Tensor | None) -> None:
-    """Hold a stated expectation against the density, or against draws; where it is not finite there is none."""
+    """Compare a stated expectation, if finite, with the density or with draws."""
     made = density.distribution()
     shape = (density.settings, *(() if name == "entropy" else made.event_shape))
     if stated.shape != shape:
@@ -118,7 +118,7 @@ def _hold(density: Density, name: str, stated: Tensor, function: Any, scale: Ten
 
 @unvalidated
 def cdf_is_right(density: Density) -> None:
-    """The distribution function of a scalar is what the density integrates to, and `icdf` is its inverse."""
+    """Check that the distribution function of a scalar is the density's integral, and `icdf` is its inverse."""
     made = density.distribution()
     if made.event_shape or density.nodes is None:
         raise NotRun("its draws are not scalars")
@@ -153,7 +153,7 @@ def cdf_is_right(density: Density) -> None:
 
 @unvalidated
 def kl_is_right(density: Density) -> None:
-    """A registered KL is 0 from a distribution to itself, and between two settings what draws say it is."""
+    """Check that a registered KL is 0 from a distribution to itself, and agrees with draws between two settings."""
     made = density.distribution()
     found = closed_form_kl(made, made)
     if found is None:

@@ -33,7 +33,7 @@ class Nodes(NamedTuple):
 
 
 def on_line_or_plane(centre: Float[Tensor, "N D"], spread: Float[Tensor, "N D"], reach: float | None) -> Nodes:
-    """Trapezoidal rules on R or R², in coordinates in which the steps grow exponentially away from a centre.
+    """Return trapezoidal rules on R or R², in coordinates in which the steps grow exponentially away from a centre.
 
     They converge exponentially for smooth densities, and with the square of the step for others.
 
@@ -62,7 +62,7 @@ def on_line_or_plane(centre: Float[Tensor, "N D"], spread: Float[Tensor, "N D"],
 
 
 def on_circle_or_sphere(images: int, dim: int) -> Nodes:
-    """Rules on the unit sphere of R² or R³, for densities of scales above 0.2 or so.
+    """Build rules on the unit sphere of R² or R³, for densities of scales above 0.2 or so.
 
     Args:
         images: N, of which each gets the same points.
@@ -84,7 +84,7 @@ def on_circle_or_sphere(images: int, dim: int) -> Nodes:
 
 
 def by_angle(axis: Float[Tensor, "N D"]) -> Nodes:
-    """Rules on the unit sphere for densities that depend on the angle θ to an axis alone:
+    """Build rules on the unit sphere for densities that depend only on the angle θ to an axis:
 
         |S^(D−2)| ∫ p(θ) sin^(D−2) θ dθ,    θ = π / (1 + e^(−y)),
 
@@ -104,7 +104,7 @@ def by_angle(axis: Float[Tensor, "N D"]) -> Nodes:
 
 
 def across(axis: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """Random unit vectors at right angles to others."""
+    """Return random unit vectors at right angles to others."""
     random = torch.randn(2, *axis.shape, dtype=axis.dtype)
     random = random - (random * axis).sum(-1, keepdim=True) * axis
     # Of two, the one further from the axis: what drew the axis may have drawn the other as well.
@@ -115,7 +115,7 @@ def across(axis: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
 def turned(
     axis: Float[Tensor, "N D"], angle: Float[Tensor, " M"], sideways: Float[Tensor, "N D"]
 ) -> Float[Tensor, "M N D"]:
-    """Unit vectors turned away from an axis by angles in radians, towards unit vectors at right angles to it."""
+    """Return unit vectors turned away from an axis by angles in radians, towards unit vectors at right angles to it."""
     angle = angle[:, None, None]
     return angle.cos() * axis + angle.sin() * sideways
 

@@ -15,16 +15,16 @@ from vje_ppl.testing.traced import base_measure, inputs, sites_of, vector_sites,
 
 
 def integrates_to_one(subject: Subject) -> None:
-    """Densities integrate to one over their base measure, and draws follow them.
+    """Check that densities integrate to one over their base measure, and draws follow them.
 
     That is the unit sphere for vectors where `base_measure` begins with "sphere", and R or R^D otherwise. Where it says
-    "at most one", vectors may have less than all of the probability, and their draws are not looked at.
+    "at most one", vectors may have less than all of the probability, and their draws are not checked.
     """
     measure = base_measure(subject)
     if not measure:
         raise NotRun("without a base_measure the domain of integration is unknown")
     on_sphere, reasons = measure.startswith("sphere"), []
-    # Draws tell most in few dimensions, and nothing in many; on the sphere there is quadrature.
+    # Draws are informative in few dimensions only; on the sphere there is quadrature.
     dims = subject.dims if on_sphere else [dim for dim in subject.dims if dim <= 4] or [min(subject.dims)]
     for dim in dims:
         try:
@@ -51,7 +51,7 @@ def _integrate(subject: Subject, dim: int, on_sphere: bool) -> None:
 
 
 def _integrate_over_sphere(subject: Subject, dim: int, name: str, density: Any, axis: Tensor, at_most: bool) -> None:
-    """By quadrature over all of it, for few features; by the angle to the latent; and by draws."""
+    """Integrate by quadrature over the sphere, for few features; by the angle to the latent; or by draws."""
     what = f"site '{name}' over the unit sphere of R^{dim}"
     if dim <= 3:
         _expect_one(integral.over_circle_or_sphere(density.log_prob, len(axis), dim), what, at_most)
@@ -68,7 +68,7 @@ def _integrate_over_sphere(subject: Subject, dim: int, name: str, density: Any, 
 
 
 def _few_sites(subject: Subject, dim: int, size: float = 1.0) -> tuple[Tensor, dict[str, Any]]:
-    """The directions of two latents, and the sites given them, at scales times a number."""
+    """Return the directions of two latents, and the sites given them, at scales times a number."""
     latent, scale, target = (one[:2] for one in inputs(dim))
     axis = latent / latent.norm(dim=-1, keepdim=True)
     return axis, sites_of(subject.part(dim), latent, size * scale, target)

@@ -1,4 +1,4 @@
-"""Whether log-probabilities have the digits and the gradient that they should."""
+"""Checks of the digits and gradients of log-probabilities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDINGS = 16
 
 @unvalidated
 def gradient_is_right(density: Density) -> None:
-    """Gradients of the log-probability with respect to the value and every parameter agree with differences.
+    """Check gradients of the log-probability by the value and every parameter with finite differences.
 
     Steps are in units of the spread of draws, in unconstrained space but on the sphere; and of each parameter, or of
     what moves the log-probability by one, if that is less.
@@ -42,7 +42,7 @@ def gradient_is_right(density: Density) -> None:
 
 
 def _units(density: Density, parameters: Mapping[str, Tensor], value: Tensor) -> dict[str, Tensor]:
-    """The step that each number of each parameter takes in a unit."""
+    """Return the step that each number of each parameter takes in a unit."""
     given = {name: one.detach().requires_grad_() for name, one in parameters.items() if one.is_floating_point()}
     log_prob = density.batch({**parameters, **given}).log_prob(value).sum()
     if not log_prob.requires_grad:
@@ -56,7 +56,7 @@ def _units(density: Density, parameters: Mapping[str, Tensor], value: Tensor) ->
 
 @unvalidated
 def float32_keeps_its_digits(density: Density) -> None:
-    """In float32 it is what it is in float64 for the same rounded numbers, as far as these determine it.
+    """Check that float32 agrees with float64 for the same rounded numbers, as far as these determine the result.
 
     With ε the spacing of float32, log p the result and z all that goes in, the value and the parameters, the two may
     differ by 16 ε (D + |log p| + Σ |z ∂ log p/∂z|): as much as if each of these had been rounded 16 times. On the
@@ -78,7 +78,7 @@ def float32_keeps_its_digits(density: Density) -> None:
 
 @unvalidated
 def mixed_precisions_agree(density: Density) -> None:
-    """With one parameter in float64 and the rest in float32, the result has the digits of float32."""
+    """Check that a single parameter in float64, with the rest in float32, gives float32's digits."""
     narrow = density.parameters(torch.float32)
     wide = {name: one.double() for name, one in narrow.items() if one.is_floating_point()}
     if len(wide) < 2:
@@ -98,7 +98,7 @@ def mixed_precisions_agree(density: Density) -> None:
 def _determined(
     density: Density, parameters: Mapping[str, Tensor], value: Tensor, spacing: float
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities, and how far rounding may take them, a row of values at a time."""
+    """Return log-probabilities, and how far rounding may take them, a row of values at a time."""
     given = {name: one.detach().requires_grad_() for name, one in parameters.items() if one.is_floating_point()}
     on_sphere = is_on_sphere(density.distribution())
     rows, bounds = [], []

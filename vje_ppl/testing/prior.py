@@ -1,4 +1,4 @@
-"""What every prior must do."""
+"""The checks of a prior."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from vje_ppl.testing.whole import gradient_of_the_loss_is_right, images_do_not_m
 
 
 def check_prior(prior: Any, dim: int) -> Report:
-    """Run every check of a prior on one of your own.
+    """Run every check of a prior on your own prior.
 
-    It is checked alone, under stress, for what it integrates to, and in the objective beside the default guide and
-    likelihood. A prior that declares `bind(infer)` is bound to the default guide.
+    It is checked alone, under stress, for its integral, and in the objective with the default guide and likelihood. A
+    prior that declares `bind(infer)` is bound to the default guide.
 
     Args:
-        prior: an instance, which stays as it is: called without arguments, returns a distribution over (D,).
+        prior: an instance, which is not changed: called without arguments, returns a distribution over (D,).
         dim: the embedding width D that it is built for. Integrals are sharpest at 2 and 3.
 
     Returns:
-        What was checked, a line each when printed.
+        A report; printed, it has a line per check.
 
     Raises:
-        ConformanceError: if a check fails, an `AssertionError`; it names each that does, with what was expected, what
-            came and what to do.
+        ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
+            what came and what to do.
         ValueError: for a class instead of an instance, or a width below 2.
     """
     return report(PRIOR_CHECKS, given("prior", prior, [dim]))
 
 
 def is_over_the_embedding(subject: Subject) -> None:
-    """Called without arguments, it returns a distribution of batch shape () and event shape (D,)."""
+    """Check that a call returns a distribution of batch shape () and event shape (D,)."""
     for dim in subject.dims:
         prior = subject.part(dim)
         found = prior()
@@ -54,7 +54,7 @@ def is_over_the_embedding(subject: Subject) -> None:
 
 
 def draws_what_it_can_evaluate(subject: Subject) -> None:
-    """Draws have the width of the embedding, are finite, and have one finite log-probability each."""
+    """Check that draws have the width of the embedding, are finite, and have one finite log-probability each."""
     prior, dim = subject.part(), subject.dim
     draws = prior().sample((7,))
     if draws.shape != (7, dim) or not torch.isfinite(draws).all():
@@ -65,7 +65,7 @@ def draws_what_it_can_evaluate(subject: Subject) -> None:
 
 
 def keeps_the_dtype(subject: Subject) -> None:
-    """Draws and log-probabilities come in the precision of the module."""
+    """Check that draws and log-probabilities come in the precision of the module."""
     for dtype in (torch.float32, torch.float64):
         prior = subject.part(dtype=dtype)
         draw = prior().sample()
@@ -77,7 +77,7 @@ def keeps_the_dtype(subject: Subject) -> None:
 
 
 def integrates_to_one(subject: Subject) -> None:
-    """Its density integrates to one over R^D, and draws follow it."""
+    """Check that its density integrates to one over R^D, and draws follow it."""
     dim = min(subject.dims)
     prior = subject.part(dim)
     advice = "correct the normalizer in log_prob, or the draws in sample, of which one is off"
@@ -85,7 +85,7 @@ def integrates_to_one(subject: Subject) -> None:
 
 
 def is_finite_under_stress(subject: Subject) -> None:
-    """Values and gradients stay finite for latents of norm 1e-6 to 1e4, and at the origin."""
+    """Check that values and gradients stay finite for latents of norm 1e-6 to 1e4, and at the origin."""
     for dim in subject.dims:
         for dtype in (torch.float32, torch.float64):
             prior = subject.part(dim, dtype)
@@ -108,7 +108,7 @@ def is_finite_under_stress(subject: Subject) -> None:
 
 
 def gradient_is_right(subject: Subject) -> None:
-    """Gradients with respect to the latent and every parameter agree with differences."""
+    """Check gradients with respect to the latent and every parameter by finite differences."""
     prior = subject.part()
     latent = torch.randn(5, subject.dim, dtype=torch.float64, requires_grad=True)
     given = {"the latent": latent} | parameters(prior)
@@ -116,7 +116,7 @@ def gradient_is_right(subject: Subject) -> None:
 
 
 def kl_from_the_guide_is_right(subject: Subject) -> None:
-    """Where a KL from the guide's distribution to the prior is registered, it is what draws say it is."""
+    """Check that a registered KL from the guide's distribution to the prior agrees with draws."""
     module = subject.whole()
     with torch.no_grad():
         posterior = module.guide.infer(module.guide.embed(subject.views()[0]))
@@ -124,7 +124,7 @@ def kl_from_the_guide_is_right(subject: Subject) -> None:
 
 
 def compare_kl(q: Any, p: Any, count: int = 20_000) -> None:
-    """Hold a registered KL(q ‖ p) against its Monte Carlo estimate; where none is registered there is none to be wrong.
+    """Compare a registered KL(q ‖ p), if any, with its Monte Carlo estimate.
 
     Raises:
         Failed: if they differ by more than five standard errors.

@@ -1,4 +1,4 @@
-"""What the checks found: a sentence each."""
+"""The results of checks, a sentence each."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Failed(Exception):
 
 
 class NotRun(Exception):
-    """Why a check has nothing to say here."""
+    """The reason why a check does not apply."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one check.
+    """The result of a check.
 
     Attributes:
         check: its name.
         verdict: whether it passed, failed, or was not run.
-        sentence: what was found, or why it was not run; empty where it passed.
+        sentence: the failure, or why the check was not run; empty if it passed.
     """
 
     check: str
@@ -36,11 +36,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of all checks of a part; printing it shows a line a check.
+    """The results of all checks of a part; printed, a line per check.
 
     Attributes:
         subject: the part's name.
-        outcomes: one a check, in the order in which they ran.
+        outcomes: one per check, in order of execution.
     """
 
     subject: str
@@ -63,7 +63,7 @@ class ConformanceError(AssertionError):
     """A part that fails checks.
 
     Attributes:
-        report: all that was found.
+        report: all results.
     """
 
     def __init__(self, report: Report) -> None:
@@ -72,8 +72,10 @@ class ConformanceError(AssertionError):
 
 
 def described(error: BaseException) -> str:
-    """An exception in a clause: its type, its message, and the line that raised it."""
-    while isinstance(error, InstantiationException) and error.__cause__ is not None:  # Hydra's wrapping says nothing
+    """Return an exception in a clause: its type, its message, and the line that raised it."""
+    while (
+        isinstance(error, InstantiationException) and error.__cause__ is not None
+    ):  # Hydra's wrapping is not informative
         error = error.__cause__
     text = (str(error).strip() or "no message").splitlines()[0].rstrip(".")
     trace = error.__traceback__

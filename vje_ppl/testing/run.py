@@ -20,8 +20,8 @@ class Checks:
     """The checks of a kind of subject; the names of the functions are those of the checks.
 
     Attributes:
-        structure: what all else rests on; after the first that fails no other is run.
-        behaviour: the rest, each on its own.
+        structure: the checks that all others need; after the first failure no other check is run.
+        behaviour: the other checks, independent of each other.
     """
 
     structure: tuple[Check, ...]
@@ -34,7 +34,7 @@ class Checks:
 
 
 def outcome(check: Check, subject: Any) -> Outcome:
-    """Run one check, with validation on; Pyro's parameters and torch's random state stay as they were."""
+    """Run one check, with validation on; Pyro's parameters and torch's random state are restored."""
     name = check.__name__
     try:
         with (
@@ -49,7 +49,7 @@ def outcome(check: Check, subject: Any) -> Outcome:
         return Outcome(name, "failed", str(finding))
     except NotRun as reason:
         return Outcome(name, "not run", str(reason))
-    except Exception as error:  # whatever a part raises is a finding about it
+    except Exception as error:  # any exception of a part is a failure of the part
         return Outcome(name, "failed", f"expected no exception, got {described(error)}.")
     return Outcome(name, "passed")
 
@@ -58,7 +58,7 @@ def report(checks: Checks, subject: Any) -> Report:
     """Run all checks of a kind.
 
     Raises:
-        ConformanceError: if any failed; it lists them.
+        ConformanceError: if any check failed; it lists them.
     """
     outcomes: list[Outcome] = []
     broken = ""

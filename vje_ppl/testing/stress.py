@@ -1,4 +1,4 @@
-"""Inputs at the edges of what training and evaluation can meet."""
+"""Extreme inputs that training and evaluation can meet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StressGrid(NamedTuple):
         latent: shape (N, D).
         scale: shape (N, D).
         target: shape (N, D).
-        words: what each of the N is, for messages.
+        words: a description of each of the N inputs, for messages.
     """
 
     latent: Float[Tensor, "N D"]
@@ -34,7 +34,7 @@ class StressGrid(NamedTuple):
 
 
 def stress_grid(dim: int, dtype: torch.dtype) -> StressGrid:
-    """Latents and targets of many norms, close and opposite to each other, under scales of six decades.
+    """Return latents and targets of many norms, close and opposite to each other, under scales of six decades.
 
     Args:
         dim: width D.
@@ -61,7 +61,7 @@ def stress_grid(dim: int, dtype: torch.dtype) -> StressGrid:
 
 
 def decades(dim: int, dtype: torch.dtype) -> Float[Tensor, "N D"]:
-    """Vectors of norms from 1e-6 to 1e4, shape (11, D)."""
+    """Return vectors of norms from 1e-6 to 1e4, shape (11, D)."""
     generator = torch.Generator().manual_seed(dim)
     direction = normalize(torch.randn(11, dim, generator=generator, dtype=torch.float64), dim=-1)
     return (torch.logspace(-6, 4, 11, dtype=torch.float64).unsqueeze(-1) * direction).to(dtype)

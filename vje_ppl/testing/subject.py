@@ -1,4 +1,4 @@
-"""What is checked: a part, and the whole of which it is one."""
+"""The subject of checks: a part, and the whole model with the part in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.settings.build import build
 
-#: What a part meets where the others are not given, by name: the engine imports no model and no guide.
+#: The default parts beside the part under test, by name: this package imports no model and no guide.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "prior": {"_target_": "vje_ppl.models.priors.standard_normal.StandardNormal"},
     "likelihood": {"_target_": "vje_ppl.models.likelihoods.polar_student_t.PolarStudentT"},
@@ -34,7 +34,7 @@ _OBJECTIVE = {"_target_": "vje_ppl.program.objective.SymmetricConditionalELBO"}
 
 
 class Subject:
-    """A prior, likelihood or guide under test, of which every check gets copies of its own.
+    """A prior, likelihood or guide under test; every check gets its own copies.
 
     Args:
         name: for messages.
@@ -64,15 +64,15 @@ class Subject:
 
     @property
     def dim(self) -> int:
-        """The width for checks to which it does not matter: the smallest above 2, where there is one."""
+        """The width for checks that do not depend on it: the smallest above 2, if there is one."""
         return min((dim for dim in self.dims if dim > 2), default=self.dims[0])
 
     def whole(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> JointEmbedding:
-        """The part together with others that it was or could be configured with."""
+        """Return the part together with the other parts of its configuration, or default parts."""
         return self._copy(self._build, dim, dtype)
 
     def part(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> Any:
-        """The part, ready to be called."""
+        """Return the part, ready to be called."""
         if self._alone is not None:
             return self._copy(self._alone, dim, dtype)
         whole = self.whole(dim, dtype)
@@ -81,8 +81,8 @@ class Subject:
         return whole.guide if self.kind == "guide" else getattr(whole.model, self.kind)
 
     def _copy(self, build: Callable[[int], Any], dim: int | None, dtype: torch.dtype) -> Any:
-        """A copy of what is built for a width once."""
-        pyro.get_param_store().clear()  # in which one copy's parameters would become those of the next
+        """Return a copy of the whole for a width, which is built once."""
+        pyro.get_param_store().clear()  # the store would carry a copy's parameters over to the next
         key = build, self.dim if dim is None else dim
         if key not in self._built:
             with torch.random.fork_rng(devices=[]):
@@ -92,12 +92,12 @@ class Subject:
         return copy.to("cpu", dtype) if isinstance(copy, torch.nn.Module) else copy
 
     def views(self, dim: int | None = None, dtype: torch.dtype = torch.float64) -> list[Tensor]:
-        """Two views of a few images, the same in every call."""
+        """Return two views of a few images, the same in every call."""
         return [view.to(dtype) for view in self._views(self.dim if dim is None else dim)]
 
 
 def given(kind: str, part: Any, dims: Sequence[int], views: Sequence[Tensor] | None = None) -> Subject:
-    """The subject of somebody's own instance, which stays as it is: checks work on copies.
+    """Return the subject of a user's own instance, which is not changed: checks work on copies.
 
     Args:
         kind: `prior`, `likelihood` or `guide`.
@@ -124,7 +124,7 @@ def given(kind: str, part: Any, dims: Sequence[int], views: Sequence[Tensor] | N
 
 
 def _together(dim: int, **parts: Any) -> JointEmbedding:
-    """A part among the defaults of the others, as `build_joint_embedding` puts configured ones together."""
+    """Put a part together with the defaults of the others, like `build_joint_embedding`."""
     for kind, node in _DEFAULTS.items():
         if kind not in parts:
             parts[kind] = build(node, kind, dim=dim)
@@ -135,7 +135,7 @@ def _together(dim: int, **parts: Any) -> JointEmbedding:
 
 
 def images(dim: int) -> int:
-    """The number of images of a check: few, and another than that of features, so that the two cannot be confused."""
+    """Return the number of images for a check: few, and not the number of features, so as not to confuse the two."""
     return 6 if dim != 6 else 7
 
 

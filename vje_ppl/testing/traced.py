@@ -1,4 +1,4 @@
-"""A likelihood's sites, declared in the plates that the objective declares them in."""
+"""A likelihood's sites, declared in the plates of the objective."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sites_of(
     scale: Float[Tensor, "*batch N D"],
     target: Float[Tensor, "*batch N D"] | None,
 ) -> dict[str, Any]:
-    """Run a likelihood in the plates images, pairs and particles, as many as the latents' shape asks for.
+    """Run a likelihood in the plates images, pairs and particles, as many as the latents' shape requires.
 
     Returns:
         Its sample sites by name, less those that Pyro keeps for plates and deterministic values.
@@ -38,43 +38,43 @@ def sites_of(
 
 
 def log_prob(site: Any) -> Tensor:
-    """A site's log-probability, scaled and masked as the program says."""
+    """Return a site's log-probability, scaled and masked like the program."""
     found = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     return scale_and_mask(found, scale=site["scale"], mask=site["mask"])
 
 
 def inputs(dim: int, dtype: torch.dtype = torch.float64, seed: int = 0, shape: tuple[int, ...] = ()) -> list[Tensor]:
-    """Latent, scale and target of a few images, each (..., N, D) with N from `images`; scales between 0.3 and 1.2."""
+    """Return latent, scale and target of N = `images` images, each (..., N, D); scales between 0.3 and 1.2."""
     generator = torch.Generator().manual_seed(seed)
     latent, raw, target = torch.randn(3, *shape, images(dim), dim, generator=generator, dtype=torch.float64)
     return [latent.to(dtype), (0.3 + 0.9 * torch.sigmoid(raw)).to(dtype), target.to(dtype)]
 
 
 def observed_sites(subject: Subject, dim: int | None = None) -> dict[str, Any]:
-    """The sites of the likelihood under test on ordinary inputs, in float64."""
+    """Return the sites of the likelihood under test on ordinary inputs, in float64."""
     dim = subject.dim if dim is None else dim
     return sites_of(subject.part(dim), *inputs(dim))
 
 
 def base_measure(subject: Subject) -> str:
-    """What the likelihood says its densities refer to; empty where it says nothing."""
+    """Return the likelihood's base measure; empty if it has none."""
     return str(getattr(subject.part(), "base_measure", None) or "")
 
 
 def vector_sites(sites: dict[str, Any]) -> dict[str, Any]:
-    """The sites that observe a vector an image, by name."""
+    """Return the sites that observe a vector per image, by name."""
     return {
         name: site for name, site in sites.items() if len(site["fn"].event_shape) == 1 and site["fn"].event_shape[0]
     }
 
 
 def parameters(part: Any) -> dict[str, Tensor]:
-    """What is learned of a part, by name."""
+    """Return the learned values of a part, by name."""
     return dict(part.named_parameters()) if isinstance(part, nn.Module) else {}
 
 
 def check_gradients(function: Callable[[], Sequence[Tensor]], given: dict[str, Tensor], what: str) -> None:
-    """Compare gradients with differences, tensor by tensor along random directions, in float64.
+    """Compare gradients with finite differences, tensor by tensor along random directions, in float64.
 
     Differences are of fourth order with a step of 1e-5 times a direction of length 1, so their own error is about 1e-11
     of what is differentiated.
@@ -109,7 +109,7 @@ def check_gradients(function: Callable[[], Sequence[Tensor]], given: dict[str, T
 
 
 def _difference(function: Callable[[], Tensor], tensor: Tensor, direction: Tensor, step: float = 1e-5) -> float:
-    """The derivative of a function along a direction of one of its tensors."""
+    """Return the derivative of a function along a direction of one of its tensors."""
     start, total = tensor.detach().clone(), 0.0
     with torch.no_grad():
         for times, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
@@ -120,16 +120,16 @@ def _difference(function: Callable[[], Tensor], tensor: Tensor, direction: Tenso
 
 
 def non_finite(tensor: Tensor) -> Tensor:
-    """Which rows along the first dimension hold a number that is not finite, as indices."""
+    """Return which rows along the first dimension hold a number that is not finite, as indices."""
     return (~torch.isfinite(tensor)).reshape(len(tensor), -1).any(-1).nonzero().flatten()
 
 
 def within(value: Tensor, error: Tensor, what: str, advice: str) -> None:
-    """Hold Monte Carlo integrals against one, within five standard errors.
+    """Check that Monte Carlo integrals equal one, within five standard errors.
 
     Raises:
-        Failed: if one differs from one by more.
-        NotRun: if the draws are too few to tell.
+        Failed: if an integral differs from one by more.
+        NotRun: if there are too few draws.
     """
     off = ~((value - 1).abs() <= 5 * error)
     if off.any():

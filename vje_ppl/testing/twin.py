@@ -16,11 +16,11 @@ from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
 
-#: Largest difference in float64, in units of the magnitude: a value's own and one a feature; of gradients, the largest
-#: of the tensor and one.
+#: Largest difference in float64, in units of the magnitude: a value's own plus one per feature; of gradients, the
+#: largest of the tensor and one.
 TOLERANCE = 1e-10
 
-#: Each function runs once, so the time goes into compiling it.
+#: Each function runs once, so compilation dominates.
 _COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 #: What goes in: tensors by name, of which each group may have none.
@@ -28,7 +28,7 @@ _Given = dict[str, dict[str, Tensor]]
 
 
 def agrees_with_its_twin(subject: Subject) -> None:
-    """In float64, log-probabilities of all its sites and their gradients are those of the NumPyro twin.
+    """Check that log-probabilities of all sites and their gradients equal the NumPyro twin's, in float64.
 
     The twin is evaluated under the parameters in torch, which are moved at random from where they start. Gradients,
     with respect to everything, are those of one random combination of all log-probabilities.
@@ -96,7 +96,7 @@ def _in_numpyro(
     given: _Given,
     weights: dict[str, Tensor],
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-    import jax  # NumPyro is needed here alone, and takes its time
+    import jax  # only this check needs NumPyro, which is slow to import
     import jax.numpy as jnp
     from numpyro import handlers
 
@@ -131,7 +131,7 @@ def _in_numpyro(
 
 
 def _log_probs(kind: str, trace: dict[str, Any]) -> dict[str, Any]:
-    """Log-probabilities of the sites of a kind of part in a trace of either backend, by name."""
+    """Return log-probabilities of the sites of a kind of part in a trace of either backend, by name."""
     sites = {name: site for name, site in trace.items() if site["type"] == "sample"}
     wanted = (lambda name: name != "latent") if kind == "likelihood" else (lambda name: name == "latent")
     return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items() if wanted(name)}
@@ -153,7 +153,7 @@ def _compare(what: str, ours: Tensor, theirs: np.ndarray, magnitude: Tensor) -> 
 
 
 def _move(module: nn.Module) -> None:
-    """Shift all parameters a little, since many start where a forgotten one would not show."""
+    """Shift all parameters a little, since a forgotten parameter would not show at many initial values."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in module.parameters():

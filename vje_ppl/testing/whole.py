@@ -1,4 +1,4 @@
-"""What a part must do among the others, in the objective."""
+"""Checks of a part together with the others, in the objective."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from vje_ppl.testing.traced import check_gradients
 
 
 def works_in_the_objective(subject: Subject) -> None:
-    """The objective and all parameters' gradients are finite, in both precisions, with one particle and with three."""
+    """Check that objective and gradients are finite, in both precisions, with one particle and with three."""
     for dtype in (torch.float32, torch.float64):
         for particles in (1, 3):
             check_objective(subject, dtype, particles)
 
 
 def check_objective(subject: Subject, dtype: torch.dtype, particles: int) -> ObjectiveTerms:
-    """One evaluation of the objective with its gradient.
+    """Return one evaluation of the objective with its gradient.
 
     Raises:
-        Failed: if a term has another shape or precision, or is not finite, or a parameter is not learned, or not a
-            parameter of the whole.
+        Failed: if a term has the wrong shape or precision or is not finite, or if a parameter is not learned or not
+            registered.
     """
     module = subject.whole(dtype=dtype)
     views = subject.views(dtype=dtype)
@@ -55,7 +55,7 @@ def check_objective(subject: Subject, dtype: torch.dtype, particles: int) -> Obj
 
 
 def _check_registered(module: nn.Module, loss: Tensor) -> None:
-    """Nothing that the loss depends on is hidden from `parameters()`, as a module in a closure or a list would be."""
+    """Check that `parameters()` has all that the loss depends on, unlike a module in a closure or a list."""
     registered = {id(parameter) for parameter in module.parameters()}
     for leaf in _leaves(loss):
         if id(leaf) not in registered:
@@ -69,7 +69,7 @@ def _check_registered(module: nn.Module, loss: Tensor) -> None:
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:
-    """The tensors that backward would give a gradient."""
+    """Return the tensors that backward would give a gradient."""
     leaves, seen, todo = [], set(), [loss.grad_fn]
     while todo:
         node: Any = todo.pop()
@@ -91,10 +91,12 @@ def _check_learned(name: str, parameter: Tensor, where: str) -> None:
 
 
 def gradient_of_the_loss_is_right(subject: Subject) -> None:
-    """The gradient of the loss with respect to the views agrees with differences."""
+    """Check that the gradient of the loss with respect to the views agrees with differences."""
     module = subject.whole()
     module.elbo.detach_target = False  # with detached targets, the gradient is by design not that of the value
-    for layer in module.modules():  # differences need one function: running statistics, which a prior may use, stay
+    for layer in (
+        module.modules()
+    ):  # differences need a fixed function: running statistics, which a prior may use, are not updated
         if isinstance(layer, _NormBase):
             layer.momentum = 0.0
     views = [view.requires_grad_() for view in subject.views()]
@@ -108,7 +110,7 @@ def gradient_of_the_loss_is_right(subject: Subject) -> None:
 
 
 def images_do_not_meet(subject: Subject) -> None:
-    """Beyond batch statistics, which evaluation does not use, the objective of an image depends on that image alone."""
+    """Check that an image's objective depends on that image alone; evaluation mode has no batch statistics."""
     module = subject.whole().eval()
     views = [view.requires_grad_() for view in subject.views()]
     objective = module(*views).objective

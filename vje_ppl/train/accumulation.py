@@ -1,4 +1,4 @@
-"""A step taken in parts: what a method returned for each part of a batch, put together to that of the whole."""
+"""Gradient accumulation: the terms of a batch, combined from those of its parts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from vje_ppl.methods.method import Method, Terms
 
 
 class AccumulatedTerms:
-    """The `Terms` of a batch whose parts, of equally many images each, went through the network one after the other.
+    """The `Terms` of a batch whose parts, of equal size, went through the network one after the other.
 
-    Loss and scalars are means over images, and so the means of those of the parts; embeddings and scales are those of
-    all images, in order. Parts are detached as they are added, which frees what their backward pass has left, and
-    nothing waits for the device.
+    Loss and scalars are averaged over the parts; embeddings and scales are concatenated in order. Parts are detached as
+    they are added, which frees the memory of their backward pass. Nothing waits for the device.
 
     Args:
         first: what the method returned for the first part, after its backward pass.
@@ -60,11 +59,11 @@ class AccumulatedTerms:
         return torch.cat(self._scales, dim=1)
 
     def scalars(self) -> dict[str, Tensor]:
-        """Means over all images, by the name of their column."""
+        """Return means over all images, by the name of their column."""
         return {name: torch.stack([one[name] for one in self._scalars]).mean() for name in self._scalars[0]}
 
     def checked(self) -> dict[str, Tensor]:
-        """For each quantity that has to stay finite, its sum over each part, shape (parts,)."""
+        """Return the sum over each part, shape (parts,), of each quantity that has to stay finite."""
         return {name: torch.stack([one[name] for one in self._checked]) for name in self._checked[0]}
 
 
@@ -84,13 +83,13 @@ def parts_of(views: Sequence[Tensor], count: int) -> Iterator[tuple[int, tuple[T
 
 
 def check_accumulation(accumulate: int, batch_size: int, world_size: int, method: Method) -> None:
-    """Refuse a division of the batch that would not be the same step.
+    """Refuse a division of the batch that would change the step.
 
     Args:
         accumulate: parts of a step.
         batch_size: images of a step.
-        world_size: processes that share it.
-        method: what is trained.
+        world_size: processes that share the step.
+        method: the trained method.
 
     Raises:
         UserError: if the batch does not divide, or if the method compares the images of a batch with each other.

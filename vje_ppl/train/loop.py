@@ -39,7 +39,7 @@ class TrainingLoop:
 
     Args:
         fabric: a launched Fabric.
-        module: encoder, and all that it is trained with; moved to the device here.
+        module: the encoder and everything trained with it; moved to the device here.
         batches: augmented training batches.
         knn: k-NN evaluation, or None for data without labels.
         folder: the run folder; only the first process writes to it.
@@ -233,15 +233,15 @@ class TrainingLoop:
         self._fabric.barrier()
 
     def _mean(self, local: Tensor) -> Tensor:
-        """The mean over processes."""
+        """Return the mean over processes."""
         return cast(Tensor, self._fabric.all_reduce(local))
 
     def _earliest(self, local: Tensor) -> Tensor:
-        """The minimum over processes."""
+        """Return the minimum over processes."""
         return cast(Tensor, self._fabric.all_reduce(local, reduce_op="min"))
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, as tensors and plain containers."""
+        """Return everything that the rest of the run depends on, as tensors and plain containers."""
         return {
             **self._describe,
             "epoch": self.epoch,
@@ -259,7 +259,7 @@ class TrainingLoop:
         """Resume from a state.
 
         Raises:
-            UserError: if it is another architecture's.
+            UserError: if it belongs to another architecture.
         """
         try:
             self._plain.load_state_dict(state["module"])
@@ -296,7 +296,7 @@ class TrainingLoop:
 
 
 def _line(row: Row, epochs: int) -> str:
-    """An epoch in one line, for people."""
+    """Return an epoch in one line, for people."""
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
     if "elbo" in row:
         parts += [f"ELBO {row['elbo']:9.2f} nats", f"KL {row['kl']:7.2f}", f"cos {row['cosine']:.3f}"]

@@ -17,10 +17,10 @@ from vje_ppl.methods.method import Terms
 #: Embeddings collapse below this share of the spread of uniform directions. Ours.
 COLLAPSED = 0.1
 
-#: More skipped steps in a row than this are not due to a batch: only the batch changes between skipped steps.
+#: Most skipped steps in a row. Only the batch changes between them, so more are not the batch's fault.
 MOST_IN_A_ROW = 20
 
-#: From a process's tensor to that of all processes.
+#: Reduces a process's tensor over all processes.
 type Reduce = Callable[[Tensor], Tensor]
 
 
@@ -32,8 +32,8 @@ class Monitor:
     """Means over an epoch's steps, accumulated without waiting for the device.
 
     Args:
-        module: the trained module; its `bounded_scale`, if it has one, tells which scales are at a bound.
-        skips: whether steps that are not finite are skipped; otherwise the first one ends training.
+        module: the trained module; its `bounded_scale`, if any, determines which scales are at a bound.
+        skips: whether to skip steps that are not finite; otherwise the first such step ends training.
     """
 
     def __init__(self, module: nn.Module, skips: bool = False) -> None:
@@ -42,7 +42,7 @@ class Monitor:
         self._sums: Tensor | None = None
         self._steps = 0
         self._checked: list[str] = []
-        self._bad_step: Tensor | None = None  # the first one, of each quantity
+        self._bad_step: Tensor | None = None  # the first step, for each quantity
         self._skipped: Tensor | None = None  # steps of the epoch, and in a row up to now, shape (2,)
 
     def update(self, step: int, terms: Terms, finiteness: Finiteness | None = None) -> None:
@@ -74,7 +74,7 @@ class Monitor:
         embeddings = terms.embeddings.float()
         direction = normalize(embeddings, dim=-1)
         statistics = {"loss": terms.loss, **terms.scalars(), "embedding_norm": embeddings.norm(dim=-1).mean()}
-        if embeddings.shape[1] > 1:  # one image has no spread
+        if embeddings.shape[1] > 1:  # a single image has no spread
             statistics["feature_std"] = direction.std(1).mean()
             statistics["spread"] = statistics["feature_std"] * embeddings.shape[-1] ** 0.5
         if self._bounded_scale is not None:
@@ -82,9 +82,9 @@ class Monitor:
         return statistics
 
     def failure_reason(self, earliest: Reduce = _own, *, of_epoch: bool = False) -> str | None:
-        """Wait for the device; a clause on why training cannot continue, or None.
+        """Wait for the device, and return a clause on why training cannot continue, or None.
 
-        Within a step, it names the first quantity on the way from the embedding to the gradient.
+        Within a step, the clause names the first non-finite quantity from the embedding to the gradient.
 
         Args:
             earliest: takes the minimum of a tensor over processes, all of which must know it before they save.
@@ -101,7 +101,7 @@ class Monitor:
         return None
 
     def skipped(self) -> tuple[int, str]:
-        """Wait for the device; the number of skipped steps of this epoch, and a clause that names the first."""
+        """Wait for the device, and return the number of skipped steps of this epoch and a clause on the first."""
         count = 0 if self._skipped is None else int(self._skipped[0])
         return count, (self._first_bad() or "") if count else ""
 
@@ -118,7 +118,7 @@ class Monitor:
         return f"step {step}, first at {name}"
 
     def means(self, reduce: Reduce = _own) -> dict[str, float]:
-        """Means over the steps since the last `reset`, by name; `reduce` averages a tensor over processes."""
+        """Return means over the steps since the last `reset`, by name; `reduce` averages a tensor over processes."""
         taken = self._steps - self.skipped()[0]
         if self._sums is None or not taken:
             return {}
@@ -128,15 +128,15 @@ class Monitor:
         """Start the next epoch."""
         self._sums, self._steps = None, 0
         if self._skips and self._skipped is not None:
-            self._skipped = self._skipped * torch.arange(2, device=self._skipped.device)  # the row goes on
+            self._skipped = self._skipped * torch.arange(2, device=self._skipped.device)  # the row continues
             self._bad_step = None
 
     def average(self, reduce: Reduce) -> None:
-        """Let every process have the same share of the epoch so far, so that the state of one speaks for all."""
+        """Average the epoch so far over processes, so that the state of each process is that of all."""
         self._sums = None if self._sums is None else reduce(self._sums)
 
     def state(self) -> dict[str, Any]:
-        """Plain state, for a checkpoint between two steps."""
+        """Return plain state, for a checkpoint between two steps."""
         return {
             "names": self._names,
             "sums": self._sums,
@@ -158,10 +158,10 @@ class Monitor:
 
 
 def collapse_warning(means: dict[str, float], collapse_advice: str) -> str | None:
-    """A sentence if normalized embeddings have nearly one direction; else None, as for batches of one image.
+    """Return a sentence if normalized embeddings have nearly one direction; else None, as for batches of one image.
 
     `spread` is the standard deviation per feature of the directions, times sqrt(D): 1 for uniform directions, 0 for a
-    single one.
+    single direction.
 
     Args:
         means: means of an epoch.
@@ -178,11 +178,11 @@ def collapse_warning(means: dict[str, float], collapse_advice: str) -> str | Non
 
 @dataclass(frozen=True)
 class Finiteness:
-    """What was looked at in a step, and what of it was not finite.
+    """The quantities checked in a step, and which of them were not finite.
 
     Attributes:
-        names: for people, in the order in which it is computed.
-        bad: for each whether it holds a NaN or an infinity, shape (K,).
+        names: display names, in order of computation.
+        bad: whether each has a NaN or an infinity, shape (K,).
     """
 
     names: tuple[str, ...]
@@ -190,7 +190,7 @@ class Finiteness:
 
     @classmethod
     def of(cls, quantities: Mapping[str, Tensor]) -> Finiteness:
-        """Look at quantities by name, one or more, of any shape."""
+        """Check one or more quantities by name, of any shape."""
         sums = torch.stack([value.detach().sum() for value in quantities.values()])
         return cls(tuple(quantities), ~torch.isfinite(sums))
 
@@ -200,12 +200,12 @@ class Finiteness:
         return self.bad.any()
 
     def over_processes(self) -> Finiteness:
-        """What was not finite in any process, so that all of them decide alike."""
+        """Combine over processes, so that all of them decide alike."""
         bad = self.bad.to(torch.uint8)
         distributed.all_reduce(bad, distributed.ReduceOp.MAX)
         return replace(self, bad=bad.bool())
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
-    """Length of the whole gradient, shape (); not finite either where squares of the gradient overflow."""
+    """Return the length of the whole gradient, shape (); not finite either where squares of the gradient overflow."""
     return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

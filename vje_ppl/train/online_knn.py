@@ -30,7 +30,7 @@ class OnlineKNN:
         data: a data set with a labelled bank and a labelled test set.
         config: the `knn` group: k, temperature, bank, queries.
         batches: yields (index, images), preprocessed and on the device, for a share of a set of images.
-        shards: the processes that share the work on images; only the first one gets results.
+        shards: the processes that share the work on images; only the first process gets results.
     """
 
     def __init__(self, data: ImageData, config: DictConfig, batches: Batches, shards: Shards = WHOLE) -> None:
@@ -41,7 +41,7 @@ class OnlineKNN:
         self._batches, self._image_size, self._shards = batches, data.image_size, shards
 
     def embeddings(self, module: Method) -> dict[str, float | int]:
-        """Top-1 accuracies on z and, with a posterior, on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
+        """Return top-1 accuracies on z and, with a posterior, on μ as `knn/z` and `knn/mu`, with k, T and the sizes."""
         training = module.training
         module.eval()
         try:
@@ -62,13 +62,13 @@ class OnlineKNN:
         }
 
     def _features(self, module: Method, images: ImageSet) -> tuple[dict[str, Tensor], Tensor]:
-        """Features by name, and labels."""
+        """Return features by name, and labels."""
         batches = self._batches(images, self._shards.share())
         found = extract(Embedder.of(module), batches, len(images), shards=self._shards)
         return found.by_name, _labels(images)[found.images]
 
     def pixels(self) -> float | None:
-        """Top-1 accuracy on raw pixels, the floor that embeddings have to beat."""
+        """Return the top-1 accuracy on raw pixels, the floor that embeddings have to beat."""
         bank, test = self._bank(), self._test()
         found = [raw_pixels(one, self._image_size, self._shards) for one in (bank, test)]
         if not self._shards.is_first:
@@ -77,14 +77,14 @@ class OnlineKNN:
         return self._accuracy(bank_pixels, _labels(bank)[bank_index], pixels, _labels(test)[index])[1]
 
     def _accuracy(self, bank: Features, bank_labels: Tensor, test: Features, test_labels: Tensor) -> tuple[int, float]:
-        """The k that was used and the top-1 accuracy."""
+        """Return the k that was used and the top-1 accuracy."""
         setting = {"k": self._k, "temperature": self._temperature, "num_classes": self._classes}
         k, ranks = knn_ranks(bank, bank_labels, test, test_labels, **setting)
         return k, accuracy(ranks)
 
 
 def has_labels(data: ImageData) -> bool:
-    """Whether k-NN can be evaluated on a data set."""
+    """Return whether k-NN can be evaluated on a data set."""
     return data.bank is not None and data.test is not None and data.test.labels is not None
 
 

@@ -1,4 +1,4 @@
-"""The options of `python -m vje_ppl.train`, checked before any work is done."""
+"""Checks of the options of `python -m vje_ppl.train`, before any work."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def check_batch_size(config: DictConfig, module: Method) -> None:
 
 
 def has_batch_statistics(module: nn.Module) -> bool:
-    """Whether the other images of a batch influence an image's embedding."""
+    """Return whether the other images of a batch influence an image's embedding."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())

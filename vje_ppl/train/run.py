@@ -1,4 +1,4 @@
-"""One run: made as configured, or resumed, then trained to its end."""
+"""One training run, new or resumed, from start to end."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def _train(session: Session) -> int:
     code = 0 if finished else loop.fit()
     if code == 0 and session.is_first:
         metrics = final_metrics(session, loop.history)
-        if not (finished and session.folder.metrics_json.exists()):  # it names the versions of its own training
+        if not (finished and session.folder.metrics_json.exists()):  # it records the versions that trained it
             session.folder.write_metrics(metrics)
         print(closing_table(metrics, session.folder.path))
     return code
 
 
 def saved_state(session: Session) -> dict[str, Any] | None:
-    """The state to resume from, or None to start from scratch, as `resume` says.
+    """Return the state to resume from, according to `resume`, or None to start from scratch.
 
     Raises:
         UserError: if there is no checkpoint at `resume`, or it belongs to another configuration or other images.

@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard, W&B or another logger: one log a run, in which it goes on after an interruption."""
+"""The log of a run for TensorBoard, W&B or another logger: one log per run, continued after an interruption."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from omegaconf import DictConfig, OmegaConf
 from vje_ppl.files import write_atomically
 from vje_ppl.settings.build import build
 
-#: Below the run folder: the name of its log at W&B, and how far that is written.
+#: File in the run folder: the id of its W&B log, and the last step written.
 LOG = "log.json"
 
-#: Of the two that may be told of one step, the first comes first.
+#: The order of the two kinds of entries for a step.
 _POINT, _ROW = 0, 1
 
 
 class RunLog:
-    """The log of one run; of several processes, the first one's alone.
+    """The log of a run; only the first process writes it.
 
     Args:
-        node: the configuration's `logger`, in a configuration whose `run.name` is the run's, also the default one.
+        node: the configuration's `logger`, in a configuration whose `run.name` is the run's name, also the default
+            name.
         folder: the run folder.
         hyperparameters: the resolved configuration.
     """
@@ -45,24 +46,24 @@ class RunLog:
         return self._logger is not None
 
     def start(self, step: int | None, anew: bool) -> None:
-        """Say where the log goes on.
+        """Set the step at which the log continues.
 
         Args:
-            step: that the run goes on after; None at its start. What an earlier process told of later steps is
-                withdrawn where the logger can do that (TensorBoard), and else not repeated.
+            step: the step that the run resumes after; None at its start. Entries of later steps by an earlier process
+                are withdrawn where the logger can do that (TensorBoard), and otherwise not repeated.
             anew: whether an earlier run of this name was moved aside; its log is, too.
         """
         if isinstance(self._logger, TensorBoardLogger):
             if anew:
                 _move_aside(Path(self._logger.log_dir))
-            self._logger._kwargs["purge_step"] = 0 if step is None else step + 1  # an argument that we know too late
+            self._logger._kwargs["purge_step"] = 0 if step is None else step + 1  # an argument that is known too late
 
     def point(self, step: int, numbers: Mapping[str, float]) -> None:
-        """What one step gave; NaN and infinities are left out."""
+        """Log a step's values, except NaN and infinities."""
         self._tell((step, _POINT), {f"step/{key}": value for key, value in numbers.items() if math.isfinite(value)})
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """What an epoch gave: a row of `metrics.csv`."""
+        """Log an epoch's values: a row of `metrics.csv`."""
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         if isinstance(self._logger, TensorBoardLogger) and row["epoch"] == 1:
             # Once, with the numbers to show beside them, which this logs as well.
@@ -84,22 +85,22 @@ class RunLog:
             self._told = True
 
     def save(self) -> None:
-        """Write out what was told so far: before a checkpoint, after which the run will not tell it again."""
+        """Write all entries so far; call it before a checkpoint, after which the run does not log them again."""
         if self._logger is not None and self._told:
             self._logger.save()
 
     def close(self) -> None:
-        """Write what is left; the next run of a sweep has a log of its own."""
+        """Write the remaining entries; the next run of a sweep has its own log."""
         if self._logger is None or not self._told:
             return
         self._logger.finalize("success")
         finish = getattr(getattr(self._logger, "experiment", None), "finish", None)
-        if callable(finish):  # W&B would go on with this log
+        if callable(finish):  # W&B would continue this log
             finish()
 
 
 def named(config: DictConfig, name: str) -> DictConfig:
-    """The configuration's `logger`, to which `${run.name}` is a name, also where the run has the default one."""
+    """Return the configuration's `logger` with `${run.name}` resolved, including the default name."""
     config = config.copy()
     OmegaConf.update(config, "run.name", name)
     return config.logger

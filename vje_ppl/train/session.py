@@ -44,11 +44,11 @@ class Session:
 
     Attributes:
         config: the composed configuration of `configs/train.yaml`.
-        resolved: the same in plain containers, without interpolations.
+        resolved: the configuration in plain containers, without interpolations.
         data: the images.
         fingerprint: a digest of each part of the data, as the first process computed it.
         augment: how views are made.
-        module: encoder, and all that it is trained with.
+        module: the encoder and everything trained with it.
         fabric: the devices and processes.
         folder: the run folder, locked by the first process.
     """
@@ -93,7 +93,7 @@ class Session:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the first process, the only one that prints and writes."""
+        """Whether this is the first process, which alone prints and writes."""
         return self.fabric.is_global_zero
 
     @property
@@ -102,7 +102,7 @@ class Session:
         return str(self.fabric.strategy.precision.precision)
 
     def loop(self) -> TrainingLoop:
-        """The training loop, at its start."""
+        """Return the training loop, at its start."""
         config, fabric = self.config, self.fabric
         module = prepare(fabric, self.module, config.trainer, uses_channels_last(config.trainer, self.module))
         batches = TrainingBatches(
@@ -122,14 +122,14 @@ class Session:
         return TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description())
 
     def _prepared(self, images: ImageSet, share: Share) -> Any:
-        """Images for evaluation, as many at once as training takes."""
+        """Yield images for evaluation, as many at once as training takes."""
         size = max(1, self.config.batch_size // self.config.trainer.accumulate)
         return evaluation_batches(
             images, self.augment.evaluation, batch_size=size, device=self.fabric.device, share=share
         )
 
     def _description(self) -> dict[str, Any]:
-        """Facts about the run for every checkpoint."""
+        """Return facts about the run, stored in every checkpoint."""
         return {
             "config": self.resolved,
             "versions": versions(*PACKAGES),
@@ -153,7 +153,7 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _readable_name(data: ImageData) -> str:
-    """The experiment, or the data set (of a user's own images, their folder's name); method and ablation, if any."""
+    """Return the experiment or data set (or folder of a user's own images), the method and the ablation, if any."""
     choices = HydraConfig.get().runtime.choices
     experiment, ablation = choices.get("experiment") or "", choices.get("experiment/ablation")
     if experiment.startswith("ablation/"):  # different overrides for the same run

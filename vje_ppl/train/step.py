@@ -23,19 +23,19 @@ from vje_ppl.train.monitor import Finiteness, gradient_norm
 class TrainingStep:
     """Forward, backward and update on one batch of views, with the learning rate and the noise of its step.
 
-    With `trainer.accumulate` above 1, the batch goes through the network in as many parts, one after the other, whose
-    gradients add up to that of the mean over the whole batch; so activations of one part are in memory at a time, and
-    processes exchange gradients once a step. Batch statistics, where there are any, are those of a part.
+    With `trainer.accumulate` above 1, the batch goes through the network in that many parts, whose gradients add up to
+    the gradient of the batch's mean. Only the activations of a single part are in memory, processes exchange gradients
+    once a step, and batch statistics are per part.
 
     Args:
         fabric: a launched Fabric; module and optimizer are moved to its device here.
-        module: encoder, and all that it is trained with.
+        module: the encoder and everything trained with it.
         config: the whole configuration.
         steps_per_epoch: optimization steps in an epoch.
 
     Attributes:
-        finiteness: whether loss and gradient of the last step were finite. Where they were not in any process, and
-            `trainer.on_nonfinite` is `skip`, the step was not taken in any.
+        finiteness: whether loss and gradient of the last step were finite. If they were not in some process, and
+            `trainer.on_nonfinite` is `skip`, all processes skipped the step.
     """
 
     finiteness: Finiteness
@@ -47,7 +47,7 @@ class TrainingStep:
         optimizer = _optimizer(config.optimizer, module)
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
         self._after_step = module.after_step
-        self._parts = config.trainer.get("accumulate", 1)  # which runs of earlier versions do not have
+        self._parts = config.trainer.get("accumulate", 1)  # missing in runs of earlier versions
         self._module, self.optimizer = fabric.setup(module, optimizer)
         self._parameters = list(module.parameters())
         self._skips = config.trainer.on_nonfinite == "skip"
@@ -88,7 +88,7 @@ class TrainingStep:
                 whole = AccumulatedTerms(terms)
             else:
                 whole.add(terms)
-            del terms  # and with it the graph, before the next part builds its own
+            del terms  # and with it the graph, before the next part builds another
         assert whole is not None
         return whole
 
@@ -98,11 +98,11 @@ class TrainingStep:
             return self._module(*views)
 
     def load_optimizer(self, state: dict[str, Any]) -> None:
-        """Take up an optimizer's state."""
+        """Load an optimizer's state."""
         self.optimizer.load_state_dict(state)
 
     def _clip(self) -> Tensor:
-        """Clip the gradient, where so configured; returns the norm that it had."""
+        """Clip the gradient, if configured, and return its norm before clipping."""
         clip = self._config.trainer.clip
         if not clip:
             return gradient_norm(self._parameters)
@@ -112,7 +112,7 @@ class TrainingStep:
 
     def _check(self, terms: Terms, norm: Tensor) -> Finiteness:
         finiteness = Finiteness.of({**terms.checked(), "the loss": terms.loss, "the gradient": norm})
-        if self._skips and self._fabric.world_size > 1:  # otherwise the monitor asks, now and then
+        if self._skips and self._fabric.world_size > 1:  # otherwise the monitor checks now and then
             return finiteness.over_processes()
         return finiteness
 
@@ -130,7 +130,7 @@ def _optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Matrices and kernels with the optimizer's weight decay; vectors (normalization, biases, scales) without."""
+    """Group matrices and kernels with weight decay, vectors (normalization, biases, scales) without."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
@@ -157,15 +157,15 @@ def share_buffers(module: nn.Module) -> None:
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
-    """Linear warm-up from 1/warmup to 1, then half a cosine to 0; a function of the step alone, so it needs no state.
+    """Return the factor of the learning rate: linear warm-up from 1/warmup to 1, then half a cosine to 0; stateless.
 
     Args:
         step: the step about to be taken, from 0.
-        steps: steps of the whole run.
+        steps: total steps of the run.
         warmup: steps of the warm-up.
 
     Returns:
-        What to multiply the base learning rate with, in [0, 1].
+        The factor of the base learning rate, in [0, 1].
 
     Source: Loshchilov and Hutter (2017), with the warm-up of Goyal et al. (2017).
     """

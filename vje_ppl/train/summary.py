@@ -22,7 +22,7 @@ KNN = {"knn/z": "z", "knn/mu": "μ"}
 
 
 def headline(session: Session, state: Mapping[str, Any] | None) -> str:
-    """The lines that a run starts with; `state` is what it resumes from."""
+    """Return the first lines of a run; `state` is the state that it resumes from."""
     config, data, fabric, module = session.config, session.data, session.fabric, session.module
     where = f"{fabric.world_size} × {fabric.device.type}, {'bf16' if 'bf16' in session.precision else 'float32'}"
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
@@ -52,7 +52,7 @@ def headline(session: Session, state: Mapping[str, Any] | None) -> str:
 
 
 def final_metrics(session: Session, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The final figures with the versions behind them; `history` has a row per epoch."""
+    """Return the final figures with the versions behind them; `history` has a row per epoch."""
     return {
         **history[-1],
         "seconds": sum(row.get("seconds", 0.0) for row in history),
@@ -74,7 +74,7 @@ def final_metrics(session: Session, history: list[dict[str, Any]]) -> dict[str, 
 
 
 def closing_table(last: Mapping[str, Any], folder: Path) -> str:
-    """The table that a finished run ends with, from its final figures."""
+    """Return the closing table of a finished run, from its final figures."""
     shown: dict[str, Any] = {"epochs": last["epoch"]}
     if "knn/z" in last:
         label = f"k-NN (k={last['knn/k']}, T={last['knn/temperature']})"

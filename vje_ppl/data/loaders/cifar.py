@@ -22,7 +22,7 @@ def cifar10(
         root: the folder that holds `cifar-10-batches-py`.
         download: whether to download it first.
         subset: number of training images to keep; None: all.
-        only_class: train on those of one class alone, by name or number; None: on all classes.
+        only_class: train on a single class, by name or number; None: on all classes.
     """
     from torchvision.datasets import CIFAR10
 
@@ -38,7 +38,7 @@ def cifar100(
         root: the folder that holds `cifar-100-python`.
         download: whether to download it first.
         subset: number of training images to keep; None: all.
-        only_class: train on those of one class alone, by name or number; None: on all classes.
+        only_class: train on a single class, by name or number; None: on all classes.
     """
     from torchvision.datasets import CIFAR100
 

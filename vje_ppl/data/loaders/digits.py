@@ -14,7 +14,7 @@ def digits(subset: int | None = None, only_class: str | int | None = None) -> Im
 
     Args:
         subset: number of training images to keep; None: all.
-        only_class: train on those of one class alone, by name or number; None: on all classes.
+        only_class: train on a single class, by name or number; None: on all classes.
     """
     from sklearn.datasets import load_digits
 

@@ -13,9 +13,9 @@ from vje_ppl.errors import UserError
 
 
 def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, folder: str, download: bool) -> T:
-    """Read a data set, or say what is missing and how to get it.
+    """Read a data set, or raise an error with how to get the missing files.
 
-    Processes that are to download the same one wait for the first of them, and then find its files.
+    Of several processes that would download the same data set, the first does, and the others wait for it.
 
     Args:
         read: reads the data set, after downloading it if its argument is true.
@@ -53,6 +53,6 @@ def read_or_download[T](read: Callable[[bool], T], *, name: str, root: Path, fol
 
 
 def _alone(root: Path, name: str) -> FileLock:
-    """A lock that the kernel drops with the process that holds it, however it ends."""
+    """Return a lock that the kernel drops when the process ends, however it ends."""
     root.mkdir(parents=True, exist_ok=True)
     return FileLock(root / f".{name}.lock")

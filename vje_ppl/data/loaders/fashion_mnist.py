@@ -28,7 +28,7 @@ def fashion_mnist(
             (`.gz`) or not.
         download: whether to download it first.
         subset: number of training images to keep; None: all.
-        only_class: train on those of one class alone, by name or number; None: on all classes.
+        only_class: train on a single class, by name or number; None: on all classes.
     """
     from torchvision.datasets import FashionMNIST
 

@@ -1,4 +1,4 @@
-"""Image files as an image set: small ones decoded into memory, others streamed."""
+"""Image files as an image set: small images decoded into memory, others streamed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class FileOptions:
     """How image files are read.
 
     Attributes:
-        channels: 1 or 3: what they are converted to.
+        channels: 1 or 3, to which the images are converted.
         workers: decoding processes for streamed images.
-        skip_unreadable: whether unusable files are passed over with a warning.
-        memory_mb: how many megabytes of pixels may be held in memory.
+        skip_unreadable: whether to skip unusable files with a warning.
+        memory_mb: most megabytes of pixels to hold in memory.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
 
@@ -50,7 +50,7 @@ def file_options(channels: int, workers: int, on_error: str, memory_mb: float, b
 
 
 def first_size(found: FoundImages, options: FileOptions) -> tuple[int, int]:
-    """Height and width in pixels of the first image, or of the first readable one where others are skipped."""
+    """Return height and width in pixels of the first image, or of the first readable image where others are skipped."""
     for path in found.paths:
         try:
             return read_size(path)
@@ -126,9 +126,9 @@ _USUAL = (8, 10, 12, 14)
 
 
 def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
-    """Look at up to 16 of the images, where `data.bits` does not say how many bits they have.
+    """Check up to 16 of the images, if `data.bits` is not set.
 
-    Those of 16 bits are taken to fill their range. If none reaches a quarter of it a warning says so.
+    Images of 16 bits should fill their range. If none reaches a quarter of it, warn.
 
     Args:
         name: the data set's.
@@ -136,7 +136,7 @@ def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
         options: how they are read.
 
     Raises:
-        UserError: if none reaches a sixteenth, so that they would be read as nearly black.
+        UserError: if none reaches a sixteenth of it, since they would be read as nearly black.
     """
     if options.bits is not None:
         return
@@ -155,5 +155,5 @@ def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
 def _largest(found: FoundImages, place: int) -> int | None:
     try:
         return largest_sixteen_bits(found.paths[place])
-    except UnreadableImageError:  # which is dealt with as `data.on_error` says when it is read
+    except UnreadableImageError:  # handled according to `data.on_error` when the file is read
         return None

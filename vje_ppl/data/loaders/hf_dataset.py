@@ -26,7 +26,7 @@ class TableCell(StoredFile):
 
     Args:
         table: the data set, of one column, whose images are not decoded.
-        row: which row.
+        row: the row.
     """
 
     def __init__(self, table: Any, row: int) -> None:
@@ -36,7 +36,7 @@ class TableCell(StoredFile):
         return f"in row {self._row} of split {self._table.split or 'train'}"
 
     def read(self) -> bytes:
-        """The whole file: its bytes in the table, or the file that the table points to."""
+        """Return the whole file: its bytes in the table, or the file that the table points to."""
         (cell,) = self._table[self._row].values()
         if cell is None:
             raise OSError("the cell is empty")
@@ -48,7 +48,7 @@ class TableCells(NamedFiles):
 
     Args:
         table: as in `TableCell`.
-        rows: which rows, [N].
+        rows: the rows, [N].
     """
 
     def __init__(self, table: Any, rows: Int64[np.ndarray, " N"]) -> None:
@@ -61,15 +61,15 @@ class TableCells(NamedFiles):
         return TableCell(self._table, int(self._rows[index]))
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> TableCells:
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         return TableCells(self._table, self._rows[indices])
 
     def keys(self) -> UInt64[np.ndarray, " N"]:
-        """A hash of each one's row, as a table has no names that are its images' own."""
+        """Return a hash of each image's row, because a table has no names of images."""
         return name_keys(map(str, self._rows.tolist()))
 
     def sizes(self) -> Int64[np.ndarray, " N"]:
-        """Bytes of each of them, which the table knows without reading them; 0 for a file outside it."""
+        """Return bytes of each of them, which the table knows without reading them; 0 for a file outside it."""
         import pyarrow.compute as pc  # type: ignore[import-untyped]
 
         lengths = pc.binary_length(pc.struct_field(self._table.data.column(0), "bytes"))
@@ -91,25 +91,25 @@ def hf_dataset(
     only_class: str | int | None = None,
     bits: int | None = None,
 ) -> ImageData:
-    """Open what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; nothing is downloaded, no script is run.
+    """Open a folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`, without downloads or scripts.
 
-    Images stay encoded in the table, of which the library reads any row at any time; workers decode them as they do
-    files. So images are numbered and shuffled like any others.
+    Images stay encoded in the table, whose rows have random access; workers decode them like files. So images are
+    numbered and shuffled like any others.
 
     Args:
         root: the folder.
-        train: the split to train on, where there are several.
-        test: the split to test on; None: that of `test` or else of `val`, however spelled, the first with labels; else
-            a share of each class is held out.
-        label: the column of labels; None: the only one of class labels.
+        train: the split to train on, if there are several.
+        test: the split to test on; None: `test`, or else `val`, in any usual spelling, preferably with labels; without
+            these, a share of each class is held out.
+        label: the column of labels; None: the only column of class labels.
         subset: number of training images to keep; None: all.
-        on_error: `raise` or `skip`: what to do about images that cannot be used.
+        on_error: `raise` or `skip`: what to do with unusable images.
         workers: decoding processes, for images that are not held in memory.
-        test_fraction: share of each class to hold out where there is no test split, in (0, 1).
+        test_fraction: share of each class to hold out without a test split, in (0, 1).
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
-        channels: 1 (grey) or 3 (RGB): what the images are converted to.
-        memory_mb: how many megabytes of pixels may be held in memory.
-        only_class: train on the images of one class alone, by name or number; None: on all classes.
+        channels: 1 (grey) or 3 (RGB), to which the images are converted.
+        memory_mb: most megabytes of pixels to hold in memory.
+        only_class: train on a single class, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if importlib.util.find_spec("datasets") is None:
@@ -189,7 +189,7 @@ def _found(folder: Path, table: Any, label: str | None) -> FoundImages:
 
 
 def _classes(folder: Path, table: Any, column: str, names: tuple[str, ...] | None) -> list[Any]:
-    """The class of each row, as a number or a text, or None; the numbers are those of `names` where there are some."""
+    """Return the class of each row, as a number or a text, or None; numbers index `names`, if given."""
     values = table.select_columns([column]).with_format("arrow")[:][column].to_pylist()
     known: dict[Any, Any] = {}
     for row, value in enumerate(values):

@@ -35,22 +35,22 @@ def image_folder(
 ) -> ImageData:
     """Find the images below a folder.
 
-    The folder holds images, or a folder of images per class, or `train` and perhaps `test` (or `val`), each of one of
-    these two forms and spelled as `Training`, `test_set` or the like; of `test` and `val`, the former is tested on,
-    unless it alone has no labels. Without a test folder, labelled images are split by their names, so that each stays
-    on its side when others come; unlabelled ones are all trained on. Where `train` holds a single folder and `test` one
-    of the same name beside others, as sets for inspection do, the test images of the others are anomalies.
+    The folder holds images, or a folder of images per class, or `train` and perhaps `test` (or `val`) folders of either
+    form, also spelled as `Training`, `test_set` and so on. If there are both `test` and `val`, `test` is used, unless
+    only `val` has labels. Without a test folder, labelled images are split by their names, so that adding images moves
+    none to the other side; unlabelled images are all used for training. If `train` holds a single folder, and `test` a
+    folder of the same name beside others, as in data sets for inspection, the test images of the others are anomalies.
 
     Args:
         root: the folder.
         subset: number of training images to keep; None: all.
-        on_error: `raise` or `skip`: what to do about files that cannot be used.
+        on_error: `raise` or `skip`: what to do with unusable files.
         workers: decoding processes, for images that are not held in memory.
-        test_fraction: share of each class to hold out where there is no test folder, in (0, 1).
+        test_fraction: share of each class to hold out without a test folder, in (0, 1).
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
-        channels: 1 (grey) or 3 (RGB): what the images are converted to.
-        memory_mb: how many megabytes of pixels may be held in memory.
-        only_class: train on the images of one class alone, by name or number; None: on all classes.
+        channels: 1 (grey) or 3 (RGB), to which the images are converted.
+        memory_mb: most megabytes of pixels to hold in memory.
+        only_class: train on a single class, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if root is None:
@@ -73,7 +73,7 @@ def image_data(
     only_class: str | int | None,
     notes: Sequence[str] = (),
 ) -> ImageData:
-    """The data set that images found anywhere make; arguments as in `image_folder`."""
+    """Return a data set of the images that were found; arguments as in `image_folder`."""
     if image_size is not None and image_size < 1:
         raise UserError(f"data.image_size must be at least 1 pixel, got {image_size}.")
     train = train.select(subset_indices(len(train.paths), subset))
@@ -87,7 +87,7 @@ def image_data(
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
     if bank is not None and bank.labels is not None and len(bank.labels.unique()) == 1:
-        bank = None  # a single class has nothing to be told from
+        bank = None  # k-NN needs several classes
     chosen = select_class(train_images, only_class)
     said = (*notes, *_without_test_images(train, test))
     return ImageData(name, chosen, bank, test_images, options.channels, size, num_classes, said)
@@ -117,7 +117,7 @@ def _find_splits(folder: Path, test_fraction: float) -> tuple[FoundImages, Found
 def first_labelled(
     train: FoundImages, candidates: Iterable[tuple[str, FoundImages, str]]
 ) -> tuple[FoundImages, FoundImages | None, str | None]:
-    """Training images; and of several sets of test images, by name and place, the first with labels, or else the first.
+    """Choose, among several sets of test images, the first with labels, or else the first; align its labels.
 
     Returns:
         The training images, the test images with labels that index the same classes, and their name; None and None
@@ -134,7 +134,7 @@ def first_labelled(
 
 
 def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
-    """The images with labels, for k-NN and probes; says how many have none where some have."""
+    """Return the images with labels, for k-NN and probes; report how many have none if only some have."""
     found = labelled(images)
     if found is not None and len(found) < len(images):
         use = "are learned from without, and k-NN and probes" if part == "training" else "are left out, and evaluations"
@@ -146,7 +146,7 @@ def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
 
 
 def _check_classes(found: FoundImages, opened: ImageSet) -> None:
-    """Refuse a class of which every image was skipped; of images that are streamed, none is as yet."""
+    """Refuse a class whose images were all skipped; streamed images have not been read yet."""
     if found.labels is None or opened.labels is None or found.classes is None:
         return
     lost = sorted(set(found.labels.tolist()) - set(opened.labels.tolist()) - {UNLABELLED})
@@ -158,7 +158,7 @@ def _check_classes(found: FoundImages, opened: ImageSet) -> None:
 
 
 def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, FoundImages | None]:
-    """Training images, and those that are held out, about a share of each class; None of images without labels."""
+    """Split off about a share of each class; return training and held-out images, None if there are no labels."""
     if found.labels is None:
         return found, None
     train, test = hold_out_by_name(found.labels, found.keys, test_fraction, Stream.TEST_SPLIT)
@@ -166,9 +166,9 @@ def hold_out(found: FoundImages, test_fraction: float) -> tuple[FoundImages, Fou
 
 
 def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:
-    """Training images of one class alone, labelled as test images of that class and others are; None if they are not.
+    """Label training images of a single class by the classes of the test images; None if that does not apply.
 
-    So images for inspection lie: `train/good`, `test/good`, `test/broken`.
+    Data sets for inspection have this form: `train/good`, `test/good`, `test/broken`.
     """
     name = train.classes[0] if train.classes is not None and len(train.classes) == 1 else train.only_folder
     if name is None or test.classes is None or name not in test.classes or len(test.classes) == 1:
@@ -178,7 +178,7 @@ def anomalies(train: FoundImages, test: FoundImages) -> FoundImages | None:
 
 
 def align_labels(test: FoundImages, train: FoundImages, place: str) -> FoundImages:
-    """The test images with labels that index the training classes; unlabelled where either part is."""
+    """Return the test images with labels that index the training classes; unlabelled where either part is."""
     if train.classes is not None and test.only_folder in train.classes:  # a single folder, which is one of the classes
         labels = np.full(len(test.paths), train.classes.index(str(test.only_folder)), dtype=np.int64)
         return replace(test, labels=labels, classes=train.classes)
@@ -192,7 +192,7 @@ def align_labels(test: FoundImages, train: FoundImages, place: str) -> FoundImag
 
 
 def _without_test_images(train: FoundImages, test: FoundImages | None) -> list[str]:
-    """A sentence about classes that are trained on and not tested on."""
+    """Return a sentence about classes that have training images but no test images."""
     if train.labels is None or train.classes is None or test is None or test.labels is None:
         return []
     lacking = [train.classes[label] for label in np.setdiff1d(train.labels, [UNLABELLED, *test.labels])]

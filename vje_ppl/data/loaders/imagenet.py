@@ -24,10 +24,10 @@ def imagenet(
     Args:
         root: the folder that holds `train` and `val`.
         subset: number of training images to keep; None: all.
-        on_error: `raise` or `skip`: what to do about files that cannot be used.
+        on_error: `raise` or `skip`: what to do with unusable files.
         workers: decoding processes.
         image_size: side of the views in pixels.
-        only_class: train on the images of one class alone, by name or number; None: on all classes.
+        only_class: train on a single class, by name or number; None: on all classes.
     """
     options = file_options(3, workers, on_error, 0.0)
     train, test = (_find_split((Path(root) / split).absolute()) for split in ("train", "val"))

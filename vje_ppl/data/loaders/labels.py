@@ -1,4 +1,4 @@
-"""Labels of images as they are found in columns and files: classes, or none."""
+"""Labels of images, as read from columns and files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ UNLABELLED = -1
 
 
 def class_value(value: Any) -> int | str | None:
-    """The class that a label names: a whole number or a text; None where it says that there is none.
+    """Return the class of a label: a whole number or a text; None for no label.
 
-    None, NaN, −1 and an empty text are no label. A whole number may come as a float, as it does from tables with gaps.
+    None, NaN, −1 and an empty text mean no label. A whole number may be a float, as in tables with gaps.
 
     Raises:
-        ValueError: for anything that is no class, such as a list, a fraction or a number below −1.
+        ValueError: for an invalid class, such as a list, a fraction or a number below −1.
     """
     if isinstance(value, bool):
         return str(value)
@@ -35,7 +35,7 @@ def class_value(value: Any) -> int | str | None:
 
 
 def labelled(images: ImageSet) -> ImageSet | None:
-    """The images that have a label: all of them as they are, some of them, or None."""
+    """Return the images that have a label: all of them as they are, some of them, or None."""
     if images.labels is None:
         return None
     has_label = (images.labels != UNLABELLED).numpy()

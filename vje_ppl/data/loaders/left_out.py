@@ -12,12 +12,12 @@ from vje_ppl.data.formats import extension
 
 _log = logging.getLogger(__name__)
 
-#: Files beside images that nobody takes for images; "" is a file without an extension that Pillow does not open.
+#: Extensions of files that lie beside images but are not images; "" is a file without one that Pillow does not open.
 _NOTES = frozenset({"", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html"})
 
 
 class LeftOut:
-    """Files that were found and are not read, by what their names end in."""
+    """Files that were found but are not read, by extension."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -30,7 +30,7 @@ class LeftOut:
         self._first.setdefault(kind, name)
 
     def add_all(self, other: LeftOut) -> None:
-        """Add the counts of another one."""
+        """Add the counts of another object."""
         self._counts.update(other._counts)
         self._first = other._first | self._first
 
@@ -39,23 +39,23 @@ class LeftOut:
 
     @property
     def may_be_images(self) -> bool:
-        """Whether some are more than notes, such as `.txt` or `.json`, that lie beside images."""
+        """Whether some may be images, rather than files such as `.txt` or `.json` beside them."""
         return not _NOTES.issuperset(self._counts)
 
     def __str__(self) -> str:
-        """How many of each kind, and the first of each, as `10 × .heic (cats/0.heic), 2 × .txt (cats/readme.txt)`."""
+        """Return counts and the first file of each kind: `10 × .heic (cats/0.heic), 2 × .txt (cats/readme.txt)`."""
         kinds = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
         return ", ".join(f"{count} × {kind or 'no extension'} ({self._first[kind]})" for kind, count in kinds)
 
     def report(self, place: object) -> None:
-        """Say what was left out of a place, as `say_once` does."""
+        """Report what was left out of a place, by `say_once`."""
         if self._counts:
             say_once(f"left out {len(self)} file(s) in {place}, which Pillow cannot read here as images: {self}")
 
 
 @rank_zero_only
 def say_once(message: str) -> None:
-    """A warning about a data set: in the first of several processes, and not again when the same data are reopened."""
+    """Warn about a data set, in the first process only, and not again when the same data are reopened."""
     _said(message)
 
 

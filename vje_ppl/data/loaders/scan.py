@@ -16,7 +16,7 @@ from vje_ppl.data.image_files import ImageFiles
 from vje_ppl.data.loaders.left_out import LeftOut
 from vje_ppl.errors import UserError
 
-#: Files that operating systems leave in folders, which are not mentioned; nor are hidden ones.
+#: Files of operating systems, which are not reported; hidden files are not reported either.
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 
@@ -25,10 +25,10 @@ class FoundImages:
     """Image files, in the order of their names.
 
     Attributes:
-        paths: the files, N of them, by their paths or wherever else they lie.
-        labels: class indices, [N], with −1 for a file without a label; None where none has one.
+        paths: the N files, by path or place inside another file.
+        labels: class indices, [N], with −1 for a file without a label; None if no file has a label.
         classes: names of the classes, or None.
-        root: the folder in which they were looked for, where they have paths.
+        root: the folder that was searched, if the files have paths.
     """
 
     paths: list[str] | ImageFiles
@@ -45,7 +45,7 @@ class FoundImages:
 
     @property
     def only_folder(self) -> str | None:
-        """The name of the one subfolder that all of them lie in; None where they lie in none, or in several."""
+        """The name of the only subfolder with files; None if there is none, or several."""
         if self.classes is not None or isinstance(self.paths, ImageFiles):
             return None
         folder, inside, _ = self.paths[0].removeprefix(f"{self.root}{os.sep}").partition(os.sep)
@@ -63,8 +63,8 @@ def find_images(folder: Path) -> FoundImages:
     """Find the images of a folder: the files that Pillow opens on this machine (see `vje_ppl.data.formats`).
 
     Images right in the folder are unlabelled. Otherwise each subfolder with images in it, at any depth, is a class; a
-    single such subfolder is no labelling. Hidden files and folders do not count. Other files are left out, which a
-    warning says.
+    single such subfolder gives no labels. Hidden files and folders are ignored. Other files are left out with a
+    warning.
 
     Raises:
         UserError: if there is no image, if images lie both in the folder and in its subfolders, or if a subfolder
@@ -110,12 +110,12 @@ def find_images(folder: Path) -> FoundImages:
 
 
 def folders_with_images(folder: Path) -> list[Path]:
-    """The subfolders of a folder that hold an image at any depth, sorted by name."""
+    """Return the subfolders of a folder that hold an image at any depth, sorted by name."""
     return [child for child in _list(folder, LeftOut())[1] if _holds_images(child)]
 
 
 def images_in(folder: Path) -> list[str]:
-    """The images that lie right in a folder, sorted by name."""
+    """Return the images that lie directly in a folder, sorted by name."""
     return _list(folder, LeftOut())[0]
 
 
@@ -132,7 +132,7 @@ def _walk(folder: Path, left_out: LeftOut) -> list[str]:
 
 
 def _list(folder: Path, left_out: LeftOut) -> tuple[list[str], list[Path]]:
-    """Images and subfolders of a folder, each sorted by name."""
+    """Return images and subfolders of a folder, each sorted by name."""
     files, folders = [], []
     try:
         with os.scandir(folder) as entries:

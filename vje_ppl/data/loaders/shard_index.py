@@ -1,4 +1,4 @@
-"""Where the images of WebDataset shards lie inside the tar files, with the text of their labels."""
+"""An index of the images in WebDataset shards: their places in the tar files and their labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vje_ppl.data.loaders.labels import UNLABELLED
 from vje_ppl.data.loaders.left_out import LeftOut
 from vje_ppl.errors import UserError
 
-#: Version of the rule that finds samples; an index of another version is rebuilt.
+#: Version of the rule that finds samples; an index with another version is rebuilt.
 _RULE = 2
 
 
@@ -42,7 +42,7 @@ class ShardMember(StoredFile):
         return f"{self._shard}/{self._name}"
 
     def read(self) -> bytes:
-        """The whole file."""
+        """Return the whole file."""
         with open(self._shard, "rb") as shard:
             shard.seek(self._offset)
             content = shard.read(self._size)
@@ -73,27 +73,27 @@ class ShardMembers(NamedFiles):
         return ShardMember(self.shards[shard], os.fsdecode(self._index["name"][index]), offset, size)
 
     def select(self, indices: Int64[np.ndarray, " M"]) -> ShardMembers:
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         return ShardMembers(self.shards, {name: values[indices] for name, values in self._index.items()})
 
     def keys(self) -> UInt64[np.ndarray, " N"]:
-        """A hash of each image's name and its shard's, because other shards may repeat a name."""
+        """Return a hash of each image's name and its shard's, because other shards may repeat a name."""
         shards = [os.path.basename(shard) for shard in self.shards]
         rows = zip(self._index["shard"].tolist(), self._index["name"].tolist(), strict=True)
         return name_keys(f"{shards[shard]}/{os.fsdecode(name)}" for shard, name in rows)
 
     def sizes(self) -> Int64[np.ndarray, " N"]:
-        """Bytes of each image."""
+        """Return bytes of each image."""
         return self._index["size"]
 
 
 def shard_index(folder: Path, shards: list[str], label: str) -> dict[str, np.ndarray]:
-    """The index of shards, stored beside them by an earlier run, or made now and stored for the next.
+    """Return the index of shards: an earlier run's, or a new index, which is stored beside the shards.
 
     Args:
         folder: the folder of the shards.
         shards: the tar files.
-        label: the extension of the files that hold labels.
+        label: the extension of label files.
 
     Returns:
         Arrays by name: `shard`, `offset`, `size`, `name` and `label` with a row for each image; `lost`, the labels of
@@ -116,7 +116,7 @@ def shard_index(folder: Path, shards: list[str], label: str) -> dict[str, np.nda
 
 
 def _index(shards: list[str], label: str) -> dict[str, np.ndarray]:
-    """The arrays of `shard_index`, from the headers of the tar files."""
+    """Return the arrays of `shard_index`, from the headers of the tar files."""
     rows: list[tuple[int, int, int, bytes, bytes]] = []
     lost: dict[bytes, bytes] = {}
     left_out = LeftOut()
@@ -151,7 +151,7 @@ def _index(shards: list[str], label: str) -> dict[str, np.ndarray]:
 
 
 def _samples(shard: str, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[dict[str, tarfile.TarInfo]]:
-    """Groups of consecutive members with the same name up to the first dot, keyed by the rest in lower case.
+    """Yield groups of consecutive members with the same name up to the first dot, keyed by the rest in lower case.
 
     The library groups them in the same way.
     """
@@ -179,7 +179,7 @@ def _samples(shard: str, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[di
 
 
 def _images(sample: dict[str, tarfile.TarInfo], label: str) -> list[tuple[tarfile.TarInfo, tarfile.TarInfo | None]]:
-    """The images of a group that are samples, each with its label.
+    """Return the images of a group that are samples, each with its label.
 
     As in the library, the first image right after the base name is the sample. Names with dots, such as `v1.5.png` and
     `v1.6.png`, fall into one group: there an image is a sample of its own if it has a label of its own (`v1.5.cls`), or
@@ -198,13 +198,13 @@ def _images(sample: dict[str, tarfile.TarInfo], label: str) -> list[tuple[tarfil
 def _further(
     sample: dict[str, tarfile.TarInfo], taken: list[tuple[tarfile.TarInfo, tarfile.TarInfo | None]]
 ) -> list[tarfile.TarInfo]:
-    """Images of a group that are not samples, such as masks."""
+    """Return images of a group that are not samples, such as masks."""
     images = [sample[rest] for rest in sample if f".{rest.rpartition('.')[2]}" in extensions()]
     return [image for image in images if all(image is not one for one, _ in taken)]
 
 
 def _text(opened: BinaryIO, member: tarfile.TarInfo | None) -> bytes:
-    """The content of a label's file; empty without a file, and -1 for an empty file."""
+    """Return the content of a label's file; empty without a file, and -1 for an empty file."""
     if member is None:
         return b""
     opened.seek(member.offset_data)

@@ -1,4 +1,4 @@
-"""Finds the folders of training and of test images, whatever they are called exactly and whatever lies beside them."""
+"""Finds the folders of training and test images, in any usual spelling and beside other folders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ WORDS = {
     **dict.fromkeys(("test", "testing"), "test"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
 }
-#: Words that say nothing about which split it is.
+#: Words that do not identify a split.
 FILLERS = frozenset({"data", "dataset", "image", "images", "img", "imgs", "set"})
-#: What folders that do not count begin with.
+#: First characters of ignored folders.
 HIDDEN = (".", "__MACOSX")
-#: What images without labels are called that lie beside those to train on.
+#: Names of folders of unlabelled images beside the training images.
 UNLABELLED = frozenset({"unlabeled", "unlabelled", "extra"})
 
 
@@ -28,9 +28,9 @@ class Splits:
     """Folders of a data set.
 
     Attributes:
-        train: of the training images.
-        tests: of test images, the one to take first before any other; there may be none.
-        beside: names of the folders that are not read.
+        train: the folder of training images.
+        tests: the folders of test images, in order of preference; may be empty.
+        beside: names of folders that are not read.
     """
 
     train: Path
@@ -39,9 +39,9 @@ class Splits:
 
 
 def split_word(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """`train`, `test`, `val` or None, as a name of a folder or split says; and the rest of the name.
+    """Split a name of a folder or split into `train`, `test`, `val` or None, and the rest of the name.
 
-    `Training`, `train_set`, `trainset` and `train2017` are all of training, and `seg_train` is `seg`'s.
+    `Training`, `train_set`, `trainset` and `train2017` all mean training; `seg_train` also has the rest `seg`.
     """
     parts = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
     parts = [part.removesuffix("set") if part.removesuffix("set") in WORDS else part for part in parts]
@@ -51,21 +51,21 @@ def split_word(name: str) -> tuple[str | None, tuple[str, ...]]:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """The names of test splits among names: those of `test` before those of `val`."""
+    """Return the names of test splits among names: those of `test` before those of `val`."""
     return [name for word in ("test", "val") for name in names if split_word(name)[0] == word]
 
 
 def find_splits(folder: Path, with_images: Sequence[Path]) -> Splits | None:
-    """The training and test folders in a folder; None where its subfolders are classes, or it has none.
+    """Return the training and test folders in a folder; None where its subfolders are classes, or it has none.
 
-    A folder of training images and one of test images belong together if their names differ in that word alone.
+    A training folder and a test folder belong together if their names differ only in that word.
 
     Args:
         folder: the folder.
-        with_images: those of its subfolders that hold images.
+        with_images: its subfolders with images.
 
     Raises:
-        UserError: where it could be read in several ways.
+        UserError: if the folder is ambiguous.
     """
     names = [one.name for one in with_images]
     alike: dict[tuple[str, ...], list[str]] = {}
@@ -106,7 +106,7 @@ def _named(names: Sequence[str], word: str) -> list[str]:
 
 
 def _check_classes(folder: Path, classes: Sequence[Path]) -> None:
-    """Refuse classes that are likely to be training or test images, or to hold both: all would be trained on."""
+    """Refuse classes that are likely to be training or test images, or to hold both."""
     for one in classes:
         inside = [entry.name for entry in os.scandir(one) if entry.is_dir()]
         trains, tests = _named(inside, "train"), in_order(inside)

@@ -20,7 +20,7 @@ def stl10(
     train_split: str = "unlabeled",
     only_class: str | int | None = None,
 ) -> ImageData:
-    """Load STL-10: embeddings learn from the unlabelled images, k-NN from the labelled ones.
+    """Load STL-10: embeddings learn from the unlabelled images, k-NN from the labelled images.
 
     The unlabelled images take 2.8 GB of memory.
 
@@ -28,7 +28,7 @@ def stl10(
         root: the folder that holds `stl10_binary`.
         download: whether to download it first.
         subset: number of training images to keep; None: all.
-        train_split: `unlabeled`, `train+unlabeled` or `train`: what embeddings learn from.
+        train_split: `unlabeled`, `train+unlabeled` or `train`: the images that embeddings are learned from.
         only_class: train on the images of one class alone, by name or number, which needs `train_split=train`; None:
             on all classes.
     """

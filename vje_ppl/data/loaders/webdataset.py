@@ -33,7 +33,7 @@ def webdataset(
     only_class: str | int | None = None,
     bits: int | None = None,
 ) -> ImageData:
-    """Index WebDataset shards once, and then read any image at any time.
+    """Index WebDataset shards once, for random access to their images.
 
     WebDataset's own loaders stream shards and shuffle in a buffer, so the order of images depends on the number of
     workers, and a run cannot resume in the middle of an epoch. Here the library expands the names of shards, members
@@ -48,17 +48,17 @@ def webdataset(
     Args:
         root: the folder that holds the shards.
         train: names of the training shards in it, with `*` or `{000..146}`.
-        test: those of the test shards; None: hold out a share of each class.
-        label: the extension of the file that holds a sample's class, a number or a name, or -1 or nothing for none; may
-            be missing in all samples.
+        test: names of the test shards; None: hold out a share of each class.
+        label: the extension of the file with a sample's class, a number or a name; -1 or an empty file for no label;
+            may be missing in all samples.
         subset: number of training images to keep; None: all.
-        on_error: `raise` or `skip`: what to do with images that cannot be used.
+        on_error: `raise` or `skip`: what to do with unusable images.
         workers: decoding processes, for images that are not held in memory.
         test_fraction: share of each class to hold out where `test` is None, in (0, 1).
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
-        channels: 1 (grey) or 3 (RGB): what the images are converted to.
-        memory_mb: how many megabytes of pixels may be held in memory.
-        only_class: train on the images of one class alone, by name or number; None: on all classes.
+        channels: 1 (grey) or 3 (RGB), to which the images are converted.
+        memory_mb: most megabytes of pixels to hold in memory.
+        only_class: train on a single class, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if importlib.util.find_spec("webdataset") is None:
@@ -88,7 +88,7 @@ def webdataset(
 
 
 def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
-    """The images of the shards that a pattern names, in the order of shards and of their members."""
+    """Return the images of the shards that a pattern names, in the order of shards and of their members."""
     from webdataset.shardlists import expand_urls
 
     names = [path for one in expand_urls(pattern) for path in sorted(folder.glob(one))]
@@ -132,7 +132,7 @@ def _find(folder: Path, key: str, pattern: str, label: str) -> FoundImages:
 
 
 def _class_name(text: bytes, label: str, member: object) -> str | None:
-    """The class in a label's file; None if there is no file, or it stands for no label."""
+    """Return the class in a label file; None if there is no file or no label."""
     try:
         decoded = text.decode()
         value = class_value(json.loads(decoded) if label.split(".")[-1] == "json" and text else decoded)

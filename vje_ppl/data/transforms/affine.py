@@ -16,7 +16,7 @@ from vje_ppl.errors import UserError
 
 
 class RandomAffine(Filter):
-    """Rotates, rescales and shifts the content of an image about its centre; what comes in from outside is black.
+    """Rotates, rescales and shifts an image about its centre; pixels from outside it are black.
 
     Each amount is uniform in its interval. Interpolation is bilinear.
 
@@ -52,6 +52,6 @@ class RandomAffine(Filter):
         return np.concatenate([linear, offset], axis=2).astype(np.float32)
 
     def apply(self, images: Float[Tensor, "N C H W"], draws: Float32[np.ndarray, "N 2 3"]) -> Float[Tensor, "N C H W"]:
-        """Resamples the images through their maps."""
+        """Resample the images through their maps."""
         grid = F.affine_grid(to_device(draws, images.device), list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -26,8 +26,8 @@ class ColorJitter(ColorTransform):
 
     Args:
         brightness: largest relative change, non-negative.
-        contrast: likewise, towards or from the image's mean grey.
-        saturation: likewise, towards or from each pixel's grey.
+        contrast: largest relative change, towards or from the image's mean grey.
+        saturation: largest relative change, towards or from each pixel's grey.
         hue: largest shift in turns of the colour circle, in [0, 0.5].
         p: probability that an image is changed at all.
     """
@@ -66,24 +66,24 @@ class ColorJitter(ColorTransform):
 
 
 def brightness_map(factor: np.ndarray, channels: int = 3) -> ColorMap:
-    """The map x ↦ f x, for factors [N]."""
+    """Return the map x ↦ f x, for factors [N]."""
     return _same(factor[:, None, None] * np.eye(channels))
 
 
 def contrast_map(factor: np.ndarray, channels: int = 3) -> ColorMap:
-    """The map x ↦ f x + (1 − f) g with the mean grey g of the image, for factors [N]."""
+    """Return the map x ↦ f x + (1 − f) g with the mean grey g of the image, for factors [N]."""
     scaled = factor[:, None, None] * np.eye(channels)
     towards_grey = (1 - factor[:, None, None]) * _grey(channels)
     return ColorMap(scaled.astype(np.float32), (scaled + towards_grey).astype(np.float32))
 
 
 def saturation_map(factor: np.ndarray) -> ColorMap:
-    """The map x ↦ f x + (1 − f) g(x) with the pixel's grey g(x), for factors [N]."""
+    """Return the map x ↦ f x + (1 − f) g(x) with the pixel's grey g(x), for factors [N]."""
     return _same(factor[:, None, None] * np.eye(3) + (1 - factor[:, None, None]) * _grey(3))
 
 
 def hue_map(shift: np.ndarray) -> ColorMap:
-    """A rotation of the chrominance plane of YIQ, for shifts [N] in turns."""
+    """Return a rotation of the chrominance plane of YIQ, for shifts [N] in turns."""
     angle = _HUE_SIGN * 2 * np.pi * shift
     turn = np.zeros((len(shift), 3, 3))
     turn[:, 0, 0] = 1

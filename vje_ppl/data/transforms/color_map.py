@@ -32,22 +32,22 @@ class ColorMap:
 
     @staticmethod
     def identity(count: int, channels: int) -> ColorMap:
-        """The map that leaves `count` images as they are."""
+        """Return the map that leaves `count` images as they are."""
         eye = np.broadcast_to(np.eye(channels, dtype=np.float32), (count, channels, channels))
         return ColorMap(eye, eye)
 
     def then(self, following: ColorMap) -> ColorMap:
-        """This map followed by another."""
+        """Return this map followed by another."""
         return ColorMap(following.pixel @ self.pixel, following.mean @ self.mean)
 
     def where(self, chosen: np.ndarray) -> ColorMap:
-        """This map for the chosen images [N], the identity for the others."""
+        """Return this map for the chosen images [N], the identity for the others."""
         same = ColorMap.identity(*self.pixel.shape[:2])
         pick = chosen[:, None, None]
         return ColorMap(np.where(pick, self.pixel, same.pixel), np.where(pick, self.mean, same.mean))
 
     def rows(self, rows: slice) -> ColorMap:
-        """The maps of some of the images."""
+        """Return the maps of some of the images."""
         return ColorMap(self.pixel[rows], self.mean[rows])
 
     def apply(self, pixels: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:

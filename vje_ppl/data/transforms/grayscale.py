@@ -9,7 +9,7 @@ from vje_ppl.data.transforms.interfaces import ColorTransform, probability
 
 
 class RandomGrayscale(ColorTransform):
-    """Replaces every colour by its grey, with probability `p`; one-channel images stay as they are."""
+    """Replaces every colour by its grey, with probability `p`; images with one channel are not changed."""
 
     def __init__(self, p: float = 0.2) -> None:
         self.p = probability(p)

@@ -1,8 +1,8 @@
 """The three kinds of transform that a view is made with, in the order in which they act.
 
 Each kind separates drawing from doing. Random numbers are drawn on the CPU for the whole global batch, from a
-generator that the caller keyed; the work is done on the device, on this process's rows. So a view does not depend on
-how many processes share a batch.
+generator that the caller keyed; the device then transforms this process's rows. So a view does not depend on the number
+of processes that share a batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vje_ppl.errors import UserError
 
 
 class BoxTransform(ABC):
-    """Chooses where in the image a view is cut."""
+    """Chooses the box of a view in the image."""
 
     @abstractmethod
     def __call__(self, rng: np.random.Generator, boxes: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, "N 4"]:

@@ -55,7 +55,7 @@ class RandomResizedCrop(BoxTransform):
         top = np.where(found, np.floor(place[:, 0] * (room_above + 1)), room_above // 2)
         left = np.where(found, np.floor(place[:, 1] * (room_left + 1)), room_left // 2)
 
-        # A box that is read backwards stays so: its offsets count from the edge at which reading starts.
+        # A mirrored box stays mirrored: its offsets count from the edge where reading starts.
         down, right = np.sign(boxes[:, 2]), np.sign(boxes[:, 3])
         return np.stack([boxes[:, 0] + down * top, boxes[:, 1] + right * left, down * height, right * width], axis=1)
 

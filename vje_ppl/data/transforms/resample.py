@@ -16,7 +16,7 @@ from torch import Tensor
 def interpolation_weights(
     start: Float[Tensor, " N"], extent: Float[Tensor, " N"], size: int, length: int
 ) -> Float[Tensor, "N size length"]:
-    """Weights of the `length` pixels of an axis in each of `size` output pixels.
+    """Return weights of the `length` pixels of an axis in each of `size` output pixels.
 
     Args:
         start: where reading starts, in pixels from the first pixel's outer edge, [N].

@@ -19,10 +19,10 @@ from vje_ppl.diagnose.posterior.reference import Reference
 from vje_ppl.diagnose.statistics.pit import rank_with_ties
 from vje_ppl.randomness import Stream, stream_seed
 
-#: Features whose ranks are looked at, at most, beside the latent's norm and the log-likelihood.
+#: Most features whose ranks are checked, beside the latent's norm and the log-likelihood.
 FEATURES = 6
 
-#: Ranks are among so many draws.
+#: Number of draws to rank among.
 RANKED = 99
 
 
@@ -31,7 +31,7 @@ class Ranks:
     """Ranks of M simulated truths among draws of their posteriors.
 
     Attributes:
-        of: whose draws they are, in words.
+        of: the source of the draws, in words.
         ranks: by quantity, each (M,), from 0 to `among`; NaN where truth or draws are.
         among: number of draws.
     """
@@ -41,7 +41,7 @@ class Ranks:
     among: int
 
     def uniform(self, quantity: str) -> Float[np.ndarray, " M"]:
-        """The ranks on (0, 1), uniform for a correct posterior; each is spread over its place at random."""
+        """Return the ranks on (0, 1), uniform for a correct posterior; each is spread over its place at random."""
         spread = np.random.default_rng(0).random(len(self.ranks[quantity]))
         return (self.ranks[quantity] + spread) / (self.among + 1)
 
@@ -58,7 +58,7 @@ class Ranks:
 
     @property
     def shape(self) -> str:
-        """What the ranks of the features look like, in words."""
+        """The shape of the features' ranks, in words."""
         if not np.isfinite(self.p_value):
             return "some are not finite, and have no rank"
         features = [self.uniform(name) for name in self.ranks if name.startswith("feature")]
@@ -75,7 +75,7 @@ class Ranks:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Ranks among NUTS draws, and among the guide's where it sees what is observed.
+    """Ranks among NUTS draws, and among the guide's draws if it sees the observations.
 
     Attributes:
         ranks: of the sampler first.
@@ -94,10 +94,10 @@ def calibrate(reference: Reference) -> Calibration:
     For each of M simulations the likelihood's scale is that of one of the real images, s is drawn from the prior and
     what is observed from the likelihood as it is, which for an ambient Student-t is a direction off the sphere. NUTS
     then samples the Bayesian posterior, and s is ranked among its draws: uniformly, if program and sampler agree. A
-    guide is ranked where it sees what is observed, which in a run it does not.
+    guide is ranked only if it sees the observations, which a run's guide does not.
 
     Args:
-        reference: the problem and how chains run; one chain a simulation, as many as all images have chains.
+        reference: the problem and how chains run; one chain per simulation, as many as all images have chains.
 
     Source: Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian Inference Algorithms with
     Simulation-Based Calibration (2018).
@@ -129,7 +129,7 @@ def calibrate(reference: Reference) -> Calibration:
 
 
 def _simulate(problem: PosteriorProblem, count: int) -> tuple[np.ndarray, Observed, np.ndarray]:
-    """Latents, what is observed of them, and whose scale that was."""
+    """Return latents, their observations, and the image whose scale was used."""
     image = np.arange(count) % problem.images
     key_latent, key_observed = random.split(random.key(stream_seed(problem.seed, Stream.SIMULATION) % 2**32))
     latent = problem.program.prior().sample(key_latent, (count,))
@@ -138,7 +138,7 @@ def _simulate(problem: PosteriorProblem, count: int) -> tuple[np.ndarray, Observ
 
 
 def _start(observed: Observed, scale: np.ndarray) -> np.ndarray:
-    """Where to look for a posterior: what was observed, put together to an embedding where it has a polar form."""
+    """Return where to start searching for a posterior: the observed embedding, rebuilt from its polar form."""
     if "direction" in observed:
         direction = observed["direction"]
         direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
@@ -152,7 +152,7 @@ Quantities = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def _quantities(problem: PosteriorProblem, observed: Observed, scale: np.ndarray) -> Quantities:
-    """What is ranked: a few features, the norm, and the log-likelihood, of latents (M, S, D)."""
+    """Return the ranked quantities: a few features, the norm, and the log-likelihood, of latents (M, S, D)."""
     features = np.unique(np.linspace(0, problem.dim - 1, min(FEATURES, problem.dim)).astype(int))
     given = jax.tree.map(jnp.asarray, (scale, observed))
 

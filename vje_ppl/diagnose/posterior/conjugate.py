@@ -20,7 +20,7 @@ from vje_ppl.numpyro_port.priors.standard_normal import StandardNormal
 
 
 def normal_embedding(latent: Array, scale: Array, target: Array | None = None) -> None:
-    """The Cartesian likelihood in the Gaussian limit: z ~ Normal(s, diag(scale²)), site "embedding"."""
+    """Declare the Cartesian likelihood in the Gaussian limit: z ~ Normal(s, diag(scale²)), site "embedding"."""
     numpyro.sample("embedding", dist.Normal(latent, scale).to_event(1), obs=target)
 
 
@@ -48,7 +48,7 @@ class ConjugateCase:
         self._images, self._dim, self._seed, self._draws, self.fault = images, dim, seed, draws, fault
 
     def problem(self) -> PosteriorProblem:
-        """The problem, with the fault."""
+        """Return the problem, with the fault."""
         rng = np.random.default_rng(self._seed)
         shape = (self._images, self._dim)
         scale = np.exp(rng.normal(math.log(0.5), 0.4, shape)).astype(np.float32)
@@ -76,7 +76,7 @@ class ConjugateCase:
     def guide(
         self, observed: Observed, scale: Float[np.ndarray, "M D"]
     ) -> tuple[Float[np.ndarray, "M D"], Float[np.ndarray, "M D"]]:
-        """Means and scales of the guide, with the fault, for M observations."""
+        """Return means and scales of the guide, with the fault, for M observations."""
         exact = exact_posterior(np.asarray(observed["embedding"]), scale)
         faulty = self.fault.posterior(_Moments(*map(torch.from_numpy, exact)))
         return faulty.mean.numpy(), faulty.scale.numpy()
@@ -93,6 +93,6 @@ class _Moments:
 def exact_posterior(
     target: Float[np.ndarray, "*batch D"], scale: Float[np.ndarray, "*batch D"]
 ) -> tuple[Float[np.ndarray, "*batch D"], Float[np.ndarray, "*batch D"]]:
-    """Mean and standard deviation of s given z, in closed form."""
+    """Return the mean and standard deviation of s given z, in closed form."""
     precision = 1 + 1 / np.square(scale)
     return target / np.square(scale) / precision, 1 / np.sqrt(precision)

@@ -1,4 +1,4 @@
-"""Draws, densities and observations as an ArviZ DataTree; the only file that knows ArviZ's conventions."""
+"""Draws, densities and observations as an ArviZ DataTree; the only module that follows ArviZ's conventions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PER_FEATURE = frozenset({"latent", "likelihood_scale", "direction", "embedding"
 
 @dataclass(frozen=True)
 class DataTreeOptions:
-    """How much goes into a DataTree.
+    """The size of a DataTree.
 
     Attributes:
         samples: draws of each group but those of NUTS.
@@ -59,8 +59,8 @@ def write_datatree(
     Args:
         path: the file.
         reference: guide, program and chains.
-        options: how much.
-        index: which image of the held-out set each one is.
+        options: the size.
+        index: the images' places in the held-out set.
         labels: their classes.
         attributes: of the root: run, versions, seed, β, which view is observed.
     """
@@ -115,7 +115,7 @@ def _float(values: np.ndarray) -> np.ndarray:
 
 
 def _observed(problem: PosteriorProblem, features: np.ndarray) -> dict[str, np.ndarray]:
-    """The first target's sites and the likelihood's scale."""
+    """Return the first target's sites and the likelihood's scale."""
     found = {"likelihood_scale": problem.scale[:, features]}
     for name, value in problem.observed.items():
         first = np.asarray(value[0], np.float32)
@@ -128,7 +128,7 @@ def _observed(problem: PosteriorProblem, features: np.ndarray) -> dict[str, np.n
 
 
 def _predictive(problem: PosteriorProblem, latent: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Direction cosine and radius of what the likelihood draws at latents (S, N, D)."""
+    """Return the direction cosine and the radius of what the likelihood draws at latents (S, N, D)."""
     scale = jnp.broadcast_to(jnp.asarray(problem.scale), latent.shape)
     drawn = problem.program.draw_observed(random.key(seed % 2**32), jnp.asarray(latent), scale)
     replicated = _polar({name: np.asarray(one) for name, one in drawn.items()})
@@ -138,7 +138,7 @@ def _predictive(problem: PosteriorProblem, latent: np.ndarray, seed: int) -> dic
 
 
 def _polar(observed: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | Any] | None:
-    """Direction and radius of what is observed; None for sites of another kind."""
+    """Return the direction and the radius of what is observed; None for sites of another kind."""
     if "direction" in observed:
         direction = np.asarray(observed["direction"])
         return direction, np.asarray(observed.get("radius", np.linalg.norm(direction, axis=-1)))
@@ -149,7 +149,7 @@ def _polar(observed: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | Any] |
 
 
 def _cosine(direction: np.ndarray, problem: PosteriorProblem) -> np.ndarray:
-    """Cosine of the angle to the mean of the guide's posterior, one fixed direction an image."""
+    """Return the cosine of the angle to the mean of the guide's posterior, one fixed direction per image."""
     return _float((_unit(direction) * _unit(problem.guide_mean)).sum(-1))
 
 
@@ -171,6 +171,6 @@ def _write(
         tree[name] = xr.DataTree(one[name].to_dataset().assign_coords(label=("image", labels)))
     tree.attrs = {**attributes, "creation_library": "vje_ppl"}
     temporary = path.with_name(path.name + ".partial")
-    temporary.unlink(missing_ok=True)  # which may be a link to elsewhere
+    temporary.unlink(missing_ok=True)  # the path may be a link to another place
     tree.to_netcdf(temporary, engine="h5netcdf")
     temporary.replace(path)

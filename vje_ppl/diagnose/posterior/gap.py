@@ -59,17 +59,17 @@ class Gap:
 
     @property
     def information(self) -> Float[np.ndarray, " N"]:
-        """What the target adds."""
+        """The information that the target adds."""
         return self.best_elbo - self.shared_elbo
 
     @property
     def amortization(self) -> Float[np.ndarray, " N"]:
-        """What a better guide of the source alone could gain."""
+        """The gain of a better guide of the source alone."""
         return self.shared_elbo - self.guide_elbo
 
     @property
     def family(self) -> Float[np.ndarray, " N"]:
-        """What no diagonal Gaussian can."""
+        """The part that no diagonal Gaussian can gain."""
         return self.log_evidence - self.best_elbo
 
     @property
@@ -87,7 +87,7 @@ class Gap:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What draws of the Gaussians say, each with S draws.
+    """Log densities at draws of the Gaussians, S draws each.
 
     Attributes:
         best: log joint density at draws of each target's Gaussian, shape (S, T, N).
@@ -122,7 +122,7 @@ def measure(
 
     Args:
         function: of `compiled_measure`.
-        problem: what is diagnosed.
+        problem: the diagnosed problem.
         power: the target density.
         best: each target's Gaussian, fields (T, N, ...).
         shared: means and scales of the shared ones, each (N, D).
@@ -158,19 +158,19 @@ def split(
     shared_scale: Float[np.ndarray, "N D"],
     guide_weights: Float[np.ndarray, "S T N"] | None,
 ) -> Gap:
-    """The gap and its parts.
+    """Compute the gap and its parts.
 
-    What a density makes infinite is NaN.
+    Infinite densities give NaN.
 
-    Where a search ended below what it should beat, the better one counts: a target's Gaussian is at least the shared
-    one, and that at least the guide where the guide is a diagonal Gaussian.
+    If a search ended below a bound, the bound is used: a target's Gaussian is at least as good as the shared Gaussian,
+        which is at least as good as a guide that is a diagonal Gaussian.
 
     Args:
-        problem: what is diagnosed.
-        measured: what draws say.
+        problem: the diagnosed problem.
+        measured: log densities at draws.
         best_scale: of each target's Gaussian.
         shared_scale: of the shared Gaussian.
-        guide_weights: log importance weights of the guide, where it is no diagonal Gaussian; None where it is.
+        guide_weights: log importance weights of the guide, if it is not a diagonal Gaussian; otherwise None.
     """
     best = measured.best.mean(0) + _entropy(best_scale)
     shared = measured.shared.mean(0) + _entropy(shared_scale)
@@ -193,7 +193,7 @@ def split(
 
 
 def _entropy(scale: np.ndarray) -> np.ndarray:
-    """Of diagonal Gaussians, in nats."""
+    """Return the entropy of diagonal Gaussians, in nats."""
     return np.log(np.float64(scale)).sum(-1) + 0.5 * scale.shape[-1] * math.log(2 * math.pi * math.e)
 
 

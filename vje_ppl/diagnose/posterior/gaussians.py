@@ -24,11 +24,11 @@ _LARGEST_STRETCH = 30.0
 
 
 def best_gaussian(program: PortedProgram, lanes: Lanes, key: jax.Array) -> PosteriorMap:
-    """For each lane, the diagonal Gaussian with the largest ELBO, and how much the posterior exceeds it along its mean.
+    """Find, for each lane, the diagonal Gaussian with the largest ELBO, and the posterior's excess along its mean.
 
     Maximizes E_q[log p(s) + power · log p(z | s)] + H(q) over mean and log scale by Adam on reparameterized draws. It
-    starts at the lane's start with the likelihood's scale, whatever a guide says. Along the mean, 1 + stretch is the
-    inverse root of the log density's curvature there, and never below 1.
+    starts at the lane's start with the likelihood's scale, independently of any guide. Along the mean, 1 + stretch is
+    the inverse root of the log density's curvature there, and never below 1.
 
     Args:
         program: prior and likelihood.
@@ -71,7 +71,7 @@ def best_shared_gaussian(
     mean: Float[Array, "N D"],
     key: jax.Array,
 ) -> tuple[Float[Array, "N D"], Float[Array, "N D"]]:
-    """For each image, the diagonal Gaussian with the largest mean ELBO over its T targets, which it does not know.
+    """Find, for each image, the diagonal Gaussian with the largest mean ELBO over its T unknown targets.
 
     Args:
         program: prior and likelihood.
@@ -98,12 +98,12 @@ def best_shared_gaussian(
 
 @lru_cache(maxsize=4)
 def compiled(program: PortedProgram) -> tuple[Callable, Callable]:
-    """Both searches, compiled at their first call."""
+    """Return both searches, compiled at their first call."""
     return jax.jit(partial(best_gaussian, program)), jax.jit(partial(best_shared_gaussian, program))
 
 
 def _moved(start: Array, unit: Array, moved: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Mean and log scale, of steps in units of `unit`."""
+    """Return the mean and log scale, of steps in units of `unit`."""
     return start + unit * moved[0], jnp.log(unit) + moved[1]
 
 

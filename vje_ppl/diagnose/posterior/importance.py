@@ -7,7 +7,7 @@ from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
-#: Above it, importance weights have a tail so heavy that estimates from them are not to be relied on.
+#: Above it, importance weights have so heavy a tail that estimates from them are unreliable.
 LARGEST_KHAT = 0.7
 
 #: The fewest draws whose largest fifth a Pareto distribution can be fitted to.
@@ -21,7 +21,7 @@ _ROUNDINGS = 4
 
 
 def khat(log_weights: Float[np.ndarray, "S N"]) -> Float[np.ndarray, " N"]:
-    """Pareto k-hat of the right tail of each image's importance weights, by ArviZ.
+    """Return Pareto k-hat of the right tail of each image's importance weights, by ArviZ.
 
     Args:
         log_weights: log p(s, z) − log q(s) at S draws of q; a weight of zero is −∞.
@@ -41,7 +41,7 @@ def khat(log_weights: Float[np.ndarray, "S N"]) -> Float[np.ndarray, " N"]:
 
 
 def is_reliable(khat: Float[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
-    """Whether estimates from weights with this k-hat are to be relied on; no where it is not a number."""
+    """Return whether estimates from weights with this k-hat are reliable; false for NaN."""
     return khat <= LARGEST_KHAT
 
 
@@ -59,7 +59,7 @@ def _khat(log_weights: Float[np.ndarray, " S"]) -> float:
 
 @np.errstate(invalid="ignore")
 def bounds(log_weights: Float[np.ndarray, "S T N"]) -> dict[int, Float[np.ndarray, "T N"]]:
-    """Importance-weighted bounds on the log evidence at K = 1, 10, 100, … draws, in nats, up to all S of them.
+    """Return importance-weighted bounds on the log evidence at K = 1, 10, 100, … draws, in nats, up to all S of them.
 
     The bound at K is the mean of log 1/K Σ_k w_k over disjoint groups of K draws; K = 1 is the ELBO. In expectation
     they grow with K and stay below the log evidence.

@@ -23,7 +23,7 @@ class Lanes:
         power: the exponent of the likelihood, shape (L,).
         scale: the likelihood's scale, shape (L, D).
         observed: values of the observed sites, each (L, ...).
-        start: where to look for the posterior, shape (L, D).
+        start: where the search for the posterior starts, shape (L, D).
     """
 
     power: Any
@@ -36,7 +36,7 @@ class Lanes:
 
 
 def repeated(lanes: Any, times: int) -> Any:
-    """Each lane `times` times, one after the other."""
+    """Return each lane `times` times, one after the other."""
     return jax.tree.map(lambda one: np.repeat(np.asarray(one), times, axis=0), lanes)
 
 
@@ -82,11 +82,11 @@ class PosteriorMap:
     stretch: Any
 
     def __call__(self, noise: Any) -> Any:
-        """Latents of standard coordinates."""
+        """Return latents of standard coordinates."""
         return self.loc + self.scale * (noise + self.stretch[..., None] * self._along(noise))
 
     def inverse(self, latent: Any) -> Any:
-        """Standard coordinates of latents."""
+        """Return standard coordinates of latents."""
         noise = (latent - self.loc) / self.scale
         return noise - (self.stretch / (1 + self.stretch))[..., None] * self._along(noise)
 
@@ -96,7 +96,7 @@ class PosteriorMap:
         return numpy.log(self.scale).sum(-1) + numpy.log1p(self.stretch)
 
     def unstretched(self) -> PosteriorMap:
-        """Its diagonal part."""
+        """Return its diagonal part."""
         return replace(self, stretch=0 * self.stretch)
 
     def _along(self, noise: Any) -> Any:

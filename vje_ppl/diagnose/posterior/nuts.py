@@ -32,7 +32,7 @@ _CHUNK = 50
 
 @dataclass(frozen=True)
 class NUTSOptions:
-    """How chains run.
+    """Settings of chains.
 
     Attributes:
         chains: of each posterior, started apart from each other.
@@ -73,13 +73,13 @@ class Chains:
     step_size: Float[np.ndarray, " L"]
 
     def by_posterior(self, chains: int) -> dict[str, np.ndarray]:
-        """The fields, with lanes split into (N, chains)."""
+        """Return the fields, with lanes split into (N, chains)."""
         return {name: one.reshape(-1, chains, *one.shape[1:]) for name, one in vars(self).items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Convergence:
-    """How well N posteriors are sampled.
+    """Convergence statistics of N posteriors.
 
     Attributes:
         rhat: rank-normalized split R-hat, shape (N, D).
@@ -117,7 +117,7 @@ def convergence(latent: Float[np.ndarray, "N C S D"], diverging: Bool[np.ndarray
 
 
 def _rhat_and_ess(latent: Float[np.ndarray, "C S D"]) -> tuple[np.ndarray, np.ndarray]:
-    """Of one posterior, features side by side."""
+    """Return R-hat and effective sample size of a posterior, features side by side."""
     half = latent.shape[1] // 2
     split = np.concatenate([latent[:, :half], latent[:, -half:]])
     bulk = _normal_scores(split)
@@ -127,13 +127,13 @@ def _rhat_and_ess(latent: Float[np.ndarray, "C S D"]) -> tuple[np.ndarray, np.nd
 
 
 def _normal_scores(values: Float[np.ndarray, "C S D"]) -> Float[np.ndarray, "C S D"]:
-    """The ranks among all draws, as quantiles of Normal(0, 1)."""
+    """Return the ranks among all draws, as quantiles of Normal(0, 1)."""
     flat = values.reshape(-1, values.shape[-1])
     return ndtri((rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25)).reshape(values.shape)
 
 
 def _rhat(values: Float[np.ndarray, "C S D"]) -> Float[np.ndarray, " D"]:
-    """Root of the ratio of pooled to within-chain variance."""
+    """Return the root of the ratio of pooled to within-chain variance."""
     draws = values.shape[1]
     between, within = values.mean(1).var(0, ddof=1), values.var(1, ddof=1).mean(0)
     return np.sqrt(between / within + (draws - 1) / draws)
@@ -141,7 +141,7 @@ def _rhat(values: Float[np.ndarray, "C S D"]) -> Float[np.ndarray, " D"]:
 
 @lru_cache(maxsize=4)
 def sampler_of(program: PortedProgram, options: NUTSOptions) -> NUTS:
-    """The sampler of a program, compiled once however many problems share it."""
+    """Return the sampler of a program, compiled once however many problems share it."""
     return NUTS(program, options)
 
 
@@ -154,7 +154,7 @@ class NUTS:
 
     Args:
         program: prior and likelihood.
-        options: how chains run; `chains` is for those who make the lanes.
+        options: settings of chains; `chains` is used by the code that makes the lanes.
     """
 
     def __init__(self, program: PortedProgram, options: NUTSOptions) -> None:
@@ -217,7 +217,7 @@ class NUTS:
             lanes: L posteriors; several chains of one are several lanes.
             whitening: of each lane.
             seed: of the random numbers.
-            report: told the number of transitions of each part that is done.
+            report: called with the number of transitions of each finished part.
         """
         options = self.options
         keys = random.split(random.key(seed % 2**32), len(lanes))

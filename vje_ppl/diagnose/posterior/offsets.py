@@ -24,16 +24,16 @@ IMAGES, _STEPS, _LEARNING_RATE, _DRAWS = 256, 150, 0.06, 4
 
 @dataclass(frozen=True, eq=False)
 class Offsets:
-    """How a guide lies beside where it should, feature by feature.
+    """The deviation of a guide from its reference, feature by feature.
 
     Attributes:
-        scale_ratio: its standard deviation over the wanted one; 1 where it is right, shape (D,).
-        shift: its mean less the wanted one, in its standard deviations; 0 where it is right, shape (D,).
-        spread: how far its means are apart over images, over how far they should be; 0 for a feature that says the same
-            of every image, shape (D,).
+        scale_ratio: its standard deviation over the reference's; 1 if it is right, shape (D,).
+        shift: its mean less the reference's, in its standard deviations; 0 if it is right, shape (D,).
+        spread: how far its means are apart over images, over how far they should be; 0 for a feature that is the same
+            for every image, shape (D,).
         shift_error: the shift that chance alone would give, root mean square.
-        images: how many images this comes from.
-        want: what says so, in words that go on "the guide beside what".
+        images: number of images used.
+        want: the reference, in words that complete "the guide beside".
     """
 
     scale_ratio: Float[np.ndarray, " D"]
@@ -60,7 +60,7 @@ class Offsets:
             return float(np.sqrt(np.maximum(0.0, np.square(rest).mean() - self.shift_error**2)))
 
     def odd_features(self) -> list[int]:
-        """Features off by themselves: by `ODD_FACTOR` in scale or spread, by `ODD_SHIFT` in mean, or not known."""
+        """Return odd features: off by `ODD_FACTOR` in scale or spread, by `ODD_SHIFT` in mean, or unknown."""
         known = self._known
         with np.errstate(invalid="ignore", divide="ignore"):
             relative = np.abs(np.log(self.scale_ratio / self.overall_scale))
@@ -80,7 +80,7 @@ def _median(values: np.ndarray) -> float:
 
 
 def offsets_of_training(run: DiagnosedRun) -> Offsets:
-    """What the run's own training objective would change about the guide if it could change all images alike.
+    """Return the corrections that the run's training objective would make to the guide, the same for all images.
 
     Maximizes over one factor and one shift per feature, common to all images,
 
@@ -88,10 +88,10 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
 
     where q' is the guide's posterior with scale σ' = factor · σ and mean μ + shift · σ. A trained guide can make these
     changes by the biases of its last layer alone, so they come out as 1 and 0 where training has converged and carries
-    over to these images. Beside them stands how far the guide's means are apart over images, over how far the
-    embeddings that they explain are. As in training, and unlike anywhere else in a diagnosis, the likelihood's scale
+    over to these images. A third number is the spread of the guide's means over images, relative to the spread of the
+    embeddings that they explain. As in training, and unlike anywhere else in a diagnosis, the likelihood's scale
     follows the guide's here; held fixed, it would let even a healthy guide gain by leaving the scale that both share.
-    Where the gradient is not finite in most steps, what is wanted is not known, and NaN.
+    If the gradient is not finite in most steps, the corrections are unknown, and NaN.
 
     Args:
         run: opened for diagnosis.
@@ -137,14 +137,14 @@ def _objective(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tens
 
 
 def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tensor, log_factor: Tensor) -> float:
-    """Standard error of the shifts, root mean square: by how much the halves of the images disagree on the gradient.
+    """Return the root mean square standard error of the shifts, from the disagreement of halves of the images.
 
     With g_n the gradient of image n and h the curvature, a common shift has standard error sd(g)/(h sqrt(N)); h comes
     from the gradients at the optimum and beside it.
     """
     images = target.shape[1]
     if images < 2:
-        return float("nan")  # one image disagrees with none
+        return float("nan")  # a single image has no disagreement
 
     def gradients(at: Tensor) -> Tensor:
         each = at.detach().expand(images, -1).clone().requires_grad_()
@@ -166,7 +166,7 @@ def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Te
 def offsets_of_gaussians(
     guide_mean: Float[np.ndarray, "N D"], guide_scale: Float[np.ndarray, "N D"], gaussians: Gaussians
 ) -> Offsets:
-    """The guide beside the best diagonal Gaussians, averaged over images; for a guide that should equal them.
+    """Compare the guide with the best diagonal Gaussians, averaged over images; for a guide that should equal them.
 
     Args:
         guide_mean: means.
@@ -182,7 +182,7 @@ def offsets_of_gaussians(
 
 
 def _spread(mean: Float[np.ndarray, "N D"], wanted: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " D"]:
-    """Standard deviation over images over that of what the means should follow; 1 for features that do not vary."""
+    """Return the ratio of the standard deviation over images to the reference's; 1 for constant features."""
     varies = wanted.std(0)
     dead = varies <= 1e-3 * np.median(varies)
     return np.where(dead, 1.0, mean.std(0) / np.where(dead, 1.0, varies))

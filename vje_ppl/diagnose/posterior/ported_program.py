@@ -23,8 +23,8 @@ Observed = dict[str, Any]
 class PortedProgram:
     """Prior and likelihood over embeddings, evaluated outside any plate on batches of any shape.
 
-    What is observed is held as values of the sites, as the program makes them of a target. So a target drawn from the
-    likelihood can be observed too, also where it is no embedding: the ambient Student-t draws directions off the
+    Observations are held as values of the sites, as the program computes them from a target. So a target drawn from the
+    likelihood can be observed too, even if it is not an embedding: the ambient Student-t draws directions off the
     sphere.
 
     Args:
@@ -40,7 +40,7 @@ class PortedProgram:
         self._values = {name: jnp.asarray(value) for name, value in (values or {}).items()}
 
     def prior(self) -> Any:
-        """The prior, event shape (D,)."""
+        """Return the prior, event shape (D,)."""
         return handlers.substitute(self._prior, data=self._values)()
 
     def log_prior(self, latent: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
@@ -61,7 +61,7 @@ class PortedProgram:
         return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items()}
 
     def observe(self, scale: Float[Array, "*batch D"], target: Float[Array, "*batch D"]) -> Observed:
-        """What the program observes of embeddings: values of its sites.
+        """Return the values of the program's sites for embeddings.
 
         Args:
             scale: the likelihood's scale.
@@ -73,7 +73,7 @@ class PortedProgram:
     def draw_observed(
         self, key: jax.Array, latent: Float[Array, "*batch D"], scale: Float[Array, "*batch D"]
     ) -> Observed:
-        """Draws of the observed sites, as the densities have them."""
+        """Draw the observed sites from their densities."""
         return {name: site["value"] for name, site in self._sites(latent, scale, None, {}, key).items()}
 
     def _sites(
@@ -86,10 +86,10 @@ class PortedProgram:
 
 
 def ported_program(run: TrainedRun) -> PortedProgram:
-    """The NumPyro twin of a trained run's prior and likelihood, with what it has learned.
+    """Return the NumPyro twin of a trained run's prior and likelihood, with its learned values.
 
     Raises:
-        UserError: if one of its parts has no twin.
+        UserError: if a part has no twin.
     """
     model, guide = run.program.model, run.program.guide
     port, values = build_model(run.config, guide.dim, model)
@@ -100,7 +100,7 @@ def ported_program(run: TrainedRun) -> PortedProgram:
 
 
 def _posterior_twin(posterior: Any) -> Any:
-    """A posterior in torch as one in JAX, its modules included."""
+    """Convert a posterior in torch, modules included, to JAX."""
     fields: dict[str, Any] = {}
     for name, value in vars(posterior).items():
         if isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""What is diagnosed, wherever it comes from: targets, the scale they are observed with, and a guide's posteriors."""
+"""The diagnosed problem: targets, the likelihood's scale, and a guide's posteriors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Power:
 
     Attributes:
         name: its key in results.
-        power: 1 for the Bayesian posterior, 1/β for the one that a run with weight β of the KL fits.
+        power: 1 for the Bayesian posterior, 1/β for the posterior that a run with weight β of the KL fits.
         label: in words.
     """
 
@@ -39,10 +39,10 @@ BAYESIAN = Power("bayesian", 1.0, "the Bayesian posterior")
 
 
 def powers(beta: float) -> list[Power]:
-    """The target densities of a run: the one it fits first, and the Bayesian posterior where that is another.
+    """Return the target densities of a run: first the density it fits, then the Bayesian posterior if different.
 
-    E_q[log p(z|s)] − β KL(q ‖ p) is β times the ELBO of p(s) p(z|s)^(1/β), so the latter's posterior is what a guide
-    with weight β is asked for. At β = 0 there is none.
+    E_q[log p(z|s)] − β KL(q ‖ p) is β times the ELBO of p(s) p(z|s)^(1/β), so the latter's posterior is the target of a
+    guide with weight β. At β = 0 there is none.
 
     Args:
         beta: the run's.
@@ -58,7 +58,7 @@ class PosteriorProblem:
 
     Attributes:
         program: prior and likelihood.
-        scale: what the likelihood is given, fixed in all that follows, shape (N, D).
+        scale: the likelihood's scale, always held fixed, shape (N, D).
         observed: values of the observed sites, each (T, N, ...).
         start: where the search for a posterior starts, shape (T, N, D).
         guide_mean: means of the guide's draws, shape (N, D).
@@ -67,10 +67,10 @@ class PosteriorProblem:
         guide_log_prob: the guide's log density at its draws, in nats, shape (S, N).
         guide_is_diagonal: whether the guide is a diagonal Normal with these moments.
         beta: the weight of the KL that the guide was trained with.
-        seed: of everything drawn from here on.
+        seed: seed of all further draws.
         sampler_scale: the scale with which calibration's sampler evaluates the likelihood; `scale` but for a fault.
         sampler_power: the power to which it raises the likelihood; 1 but for a fault.
-        guide_of: the guide itself where it sees the observation; None where, as in a run, it sees the source alone.
+        guide_of: the guide, if it sees the observation; None if it sees only the source, as in a run.
     """
 
     program: PortedProgram
@@ -104,11 +104,11 @@ class PosteriorProblem:
         return len(self.start)
 
     def terms(self, latent: Float[np.ndarray, "S T2 N D"], targets: int | None = None) -> LatentTerms:
-        """Prior and likelihood at latents, for the first `targets` targets.
+        """Return prior and likelihood at latents, for the first `targets` targets.
 
         Args:
             latent: S draws; T2 is 1 for draws that all targets share, or one set a target.
-            targets: how many of the targets; None: all.
+            targets: number of targets; None: all.
 
         Returns:
             log p(s), (S, T2, N), and log p of each site, (S, T, N), in nats.
@@ -161,7 +161,7 @@ def log_joint(
 
 @lru_cache(maxsize=4)
 def _jitted_terms(program: PortedProgram) -> Callable:
-    """One compiled function a program, also where several problems share it."""
+    """Return one compiled function a program, also where several problems share it."""
     return jax.jit(partial(_terms, program))
 
 

@@ -1,4 +1,4 @@
-"""Everything that a guide is compared with, computed when first asked for."""
+"""The references of a guide, computed when first needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Gaussians:
     Attributes:
         best: of each target, fields (T, N, ...); how posteriors are whitened.
         shared_mean: of all targets of an image together, shape (N, D).
-        shared_scale: likewise.
+        shared_scale: standard deviations of the shared Gaussians, shape (N, D).
     """
 
     best: PosteriorMap
@@ -45,7 +45,7 @@ class Sampled:
 
     Attributes:
         latent: shape (N, C, S, D).
-        stats: what the sampler says of each transition, by name, each (N, C, S).
+        stats: the sampler's statistics of each transition, by name, each (N, C, S).
         step_size: of each chain, shape (N, C).
         convergence: R-hat, ESS, divergences.
         at_limit: share of transitions that the tree depth ended.
@@ -92,8 +92,8 @@ class Reference:
     """Best Gaussians, NUTS draws and comparisons of one problem.
 
     Attributes:
-        problem: what is diagnosed.
-        options: how chains run.
+        problem: the diagnosed problem.
+        options: settings of chains.
         quiet: whether to leave out progress.
     """
 
@@ -106,7 +106,7 @@ class Reference:
 
     @property
     def powers(self) -> list[Power]:
-        """The target densities; what the guide was trained for first."""
+        """The target densities; first the density that the guide was trained for."""
         return powers(self.problem.beta)
 
     @property
@@ -120,13 +120,13 @@ class Reference:
         return self.problem.terms(self.problem.guide_draws[:, None])
 
     def whitening(self, lanes: Lanes) -> PosteriorMap:
-        """The best diagonal Gaussians of lanes."""
+        """Return the best diagonal Gaussians of lanes."""
         search, _ = compiled(self.problem.program)
         key = random.key(stream_seed(self.problem.seed, Stream.GAUSSIAN_SEARCH) % 2**32)
         return in_blocks(lambda block: search(block, key), self.block, lanes)
 
     def beside(self, problem: PosteriorProblem) -> Reference:
-        """The reference of another guide for the same posteriors: Gaussians and chains depend on no guide.
+        """Return the reference of another guide for the same posteriors: Gaussians and chains depend on no guide.
 
         Args:
             problem: the same but for its guide.
@@ -134,7 +134,7 @@ class Reference:
         return replace(self, problem=problem, _comparisons={})
 
     def gaussians(self, power: Power) -> Gaussians:
-        """The best diagonal Gaussians for a target density."""
+        """Return the best diagonal Gaussians for a target density."""
         if power.name not in self._gaussians:
             problem = self.problem
             with self.stage("gaussians", f"{problem.targets} × {problem.images} for {power.label}"):
@@ -179,7 +179,7 @@ class Reference:
             return sampler_of(self.problem.program, self.options)(*lanes, seed, bar.update)
 
     def comparison(self, power: Power) -> Comparison:
-        """The guide against a target density."""
+        """Compare the guide with a target density."""
         if power.name not in self._comparisons:
             problem, gaussians = self.problem, self.gaussians(power)
             with self.stage("gap", power.label):
@@ -197,7 +197,7 @@ class Reference:
 
     @contextmanager
     def stage(self, name: str, line: str) -> Iterator[None]:
-        """One line of progress when a stage is done, with the seconds that it took."""
+        """Print a line of progress when a stage is done, with the seconds that it took."""
         start = time.perf_counter()
         yield
         if not self.quiet:
@@ -205,7 +205,7 @@ class Reference:
 
 
 def _lanes(problem: PosteriorProblem, power: Power, targets: int | None = None) -> Lanes:
-    """A lane for each target and image, targets first."""
+    """Return a lane for each target and image, targets first."""
     count = problem.targets if targets is None else targets
     lanes = count * problem.images
     return Lanes(

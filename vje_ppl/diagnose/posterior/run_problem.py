@@ -17,7 +17,7 @@ from vje_ppl.program.moments import moments
 
 
 def problem_of_run(run: DiagnosedRun) -> PosteriorProblem:
-    """The posteriors of the source view, given each target view; the guide sees only the source view.
+    """Return the posteriors of the source view, given each target view; the guide sees only the source view.
 
     Raises:
         UserError: if a part of the run has no NumPyro twin.

@@ -45,7 +45,7 @@ def write_report(path: Path, facts: Mapping[str, str], sections: Sequence[Sectio
 
     Args:
         path: the file.
-        facts: what is known of the run, by name; `run` is the page's title.
+        facts: facts about the run, by name; `run` is the page's title.
         sections: in reading order.
 
     Raises:
@@ -93,12 +93,12 @@ def render_report(facts: Mapping[str, str], sections: Sequence[Section]) -> str:
 
 
 def overall_level(sections: Sequence[Section]) -> Level:
-    """The worst level of all verdicts; INFORMATION if there are none."""
+    """Return the worst level of all verdicts; INFORMATION if there are none."""
     return max((verdict.level for section in sections for verdict in section.verdicts), default=Level.INFORMATION)
 
 
 def _tally(levels: Sequence[Level]) -> str:
-    """The number of checks with each result, in words."""
+    """Return the number of checks with each result, in words."""
     judged = [level for level in levels if level is not Level.INFORMATION]
     if not judged:
         return "No check came to a verdict."
@@ -113,7 +113,7 @@ def _anchor(section: Section) -> str:
 
 
 def _image(figure: Figure, width: int | None = None) -> Markup:
-    """Attributes of an img element that holds the figure; None is the figure's own width."""
+    """Return attributes of an img element that holds the figure; None is the figure's own width."""
     across, down = figure.get_size_inches()
     scale = CSS_DPI if width is None else width / across
     data = base64.b64encode(png(figure, 2 * scale)).decode()

@@ -20,7 +20,7 @@ class Level(IntEnum):
 
 
 def level_of(value: float, doubted: float, refused: float) -> Level:
-    """GOOD up to `doubted`, CAUTION up to `refused`, BAD above it and for NaN."""
+    """Return GOOD up to `doubted`, CAUTION up to `refused`, BAD above it and for NaN."""
     return Level.GOOD if value <= doubted else Level.CAUTION if value <= refused else Level.BAD
 
 
@@ -29,7 +29,7 @@ class Verdict:
     """A judgement in plain words.
 
     Attributes:
-        name: what is judged, in a few words, unique in a report.
+        name: the judged property, in a few words, unique in a report.
         level: the result.
         sentence: the finding, with its number.
         threshold: the criterion of the level, such as `k-hat above 0.7`; empty for information.
@@ -48,8 +48,8 @@ class Picture:
     Attributes:
         name: its file name, without an ending.
         figure: the figure.
-        normal: what a healthy run looks like here.
-        shown: what this run shows.
+        normal: the picture of a healthy run, in words.
+        shown: the picture of this run, in words.
         alt: the picture in words, for readers who cannot see it.
     """
 
@@ -101,6 +101,6 @@ def joined(parts: Iterable[Part]) -> Part:
 
 
 def enumerated(items: Iterable[str]) -> str:
-    """Words with commas and an `and`: `a, b and c`."""
+    """Return words with commas and an `and`: `a, b and c`."""
     *others, last = items
     return f"{', '.join(others)} and {last}" if others else last

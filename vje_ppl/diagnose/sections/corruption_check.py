@@ -19,7 +19,7 @@ GROWS = 0.5
 
 
 def corruption_check(diagnosed: DiagnosedRun, images: ImageSet) -> Part:
-    """Posterior scale at rising severity of each corruption of `uncertainty.corruptions`.
+    """Measure posterior scale at rising severity of each corruption of `uncertainty.corruptions`.
 
     Raises:
         UserError: for an unknown corruption.

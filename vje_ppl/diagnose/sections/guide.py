@@ -1,4 +1,4 @@
-"""Section: how good is the guide, against the best it could be?"""
+"""Section: how good is the guide, compared with the best possible guide?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def guide_section(reference: Reference, offsets: Offsets, names: list[str]) -> S
     """Compare the guide with NUTS, the best Gaussians and the log evidence.
 
     Args:
-        reference: the problem and what it is compared with.
+        reference: the problem and its references.
         offsets: systematic errors.
         names: of the images.
     """

@@ -178,7 +178,7 @@ def offsets_figure(offsets: Offsets) -> Figure:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """The values that can be drawn."""
+    """Return the values that can be drawn."""
     return values[np.isfinite(values)]
 
 

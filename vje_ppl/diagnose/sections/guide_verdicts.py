@@ -1,4 +1,4 @@
-"""Verdicts on the guide: is it where it should be, and could a better one gain much?"""
+"""Verdicts on the guide: is it right, and could a better guide gain much?"""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vje_ppl.diagnose.report.section import Level, Verdict, level_of
 #: Scale over the wanted scale, either way, at which a guide is doubted and refused.
 DOUBTED_SCALE, REFUSED_SCALE = 1.25, 1.5
 
-#: Shift of the mean in standard deviations, root mean square over features, likewise.
+#: Shift of the mean in standard deviations, root mean square over features, at which a guide is doubted and refused.
 DOUBTED_SHIFT, REFUSED_SHIFT = 0.3, 0.6
 
-#: Why something is bad that has no number.
+#: The reason of a bad verdict without a number.
 NOT_FINITE = "densities, or what they want, are not finite"
 
-#: Amortization in nats per feature that goes without saying, and its share of the gap that is doubted and refused.
+#: Amortization in nats per feature that is always accepted, and its shares of the gap that are doubted and refused.
 SMALL_GAP, DOUBTED_SHARE, REFUSED_SHARE = 0.1, 0.5, 0.8
 
 
@@ -28,7 +28,7 @@ def guide_verdicts(reference: Reference, offsets: Offsets) -> list[Verdict]:
     """Judge the guide.
 
     Args:
-        reference: the problem and what it is compared with.
+        reference: the problem and its references.
         offsets: systematic errors.
     """
     comparisons = {power: reference.comparison(power) for power in reference.powers}
@@ -43,7 +43,7 @@ def guide_verdicts(reference: Reference, offsets: Offsets) -> list[Verdict]:
 
 
 def offset_verdicts(offsets: Offsets) -> list[Verdict]:
-    """Whether scale, mean and each feature of the guide are where they should be."""
+    """Judge whether scale, mean and each feature of the guide are right."""
     return [_scale_verdict(offsets), _shift_verdict(offsets), _feature_verdict(offsets)]
 
 
@@ -101,7 +101,7 @@ def _feature_verdict(offsets: Offsets) -> Verdict:
 
 
 def amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
-    """Whether a better guide of the same view could gain much.
+    """Judge whether a better guide of the same view could gain much.
 
     Args:
         power: the target density.
@@ -129,7 +129,7 @@ def _no_gap(power: Power) -> str:
 
 
 def share(gap: Gap) -> str:
-    """Amortization as a share of the gap."""
+    """Return amortization as a share of the gap."""
     share = gap.amortization_share
     return f"{share:.0%}" if np.isfinite(share) else "no share: the gap is within its error of zero"
 
@@ -162,9 +162,9 @@ def _gap_verdict(power: Power, gap: Gap) -> Verdict:
 
 
 def moments_verdict(reference: Reference, power: Power) -> Verdict:
-    """Mean and scale of the guide beside those of NUTS; not judged."""
+    """Return the mean and scale of the guide beside those of NUTS; not judged."""
     sampled, problem = reference.sampled(power), reference.problem
-    moved = sampled.scale > 0  # where chains never moved there is nothing to measure by
+    moved = sampled.scale > 0  # chains that never moved give no scale
     if not moved.any():
         said = f"Not compared: no chain of NUTS moved on {power.label}."
         return Verdict("Guide beside NUTS", Level.INFORMATION, said)

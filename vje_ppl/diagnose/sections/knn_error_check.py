@@ -1,4 +1,4 @@
-"""Do the errors of k-NN lie among the images of large posterior scale?"""
+"""Do the errors of k-NN occur at images with large posterior scale?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORDERS, BEATS = 1000, 0.95
 
 
 def knn_errors(diagnosed: DiagnosedRun, images: ImageSet) -> tuple[np.ndarray | None, int]:
-    """Whether weighted k-NN on embeddings gets each image wrong, and k; None without labels."""
+    """Return whether weighted k-NN on embeddings gets each image wrong, and k; None without labels."""
     bank, classes = diagnosed.data.bank, diagnosed.data.num_classes
     if bank is None or bank.labels is None or images.labels is None or classes is None or diagnosed.data.test is None:
         return None, 0
@@ -39,7 +39,7 @@ def knn_errors(diagnosed: DiagnosedRun, images: ImageSet) -> tuple[np.ndarray | 
 
 
 def knn_error_check(scale: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray, " N"] | None, k: int, seed: int) -> Part:
-    """Risk against coverage with posterior scale as the uncertainty.
+    """Return risk against coverage with posterior scale as the uncertainty.
 
     Args:
         scale: mean log σ of each image.
@@ -79,7 +79,7 @@ def knn_error_check(scale: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray, " 
 
 
 def error_verdict(curve: RiskCoverage, beaten: float) -> Verdict:
-    """Judge whether errors lie among the images of large scale.
+    """Judge whether errors occur at images of large scale.
 
     Args:
         curve: the risk-coverage curve with scale as uncertainty.

@@ -1,4 +1,4 @@
-"""Predictive checks: are target views where the program expects them, given the source view?"""
+"""Predictive checks: do target views follow the program's predictions, given the source view?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from vje_ppl.randomness import Stream, stream_seed
 
 #: Distances of PIT values from uniform above which a program is doubted and refused.
 FAR, TOO_FAR = 0.1, 0.25
-#: Share of replicated data sets within which an observed statistic should lie, and the difference that matters at all.
+#: Share of replicated data sets within which an observed statistic should lie, and the smallest difference that
+#: matters.
 CENTRAL, MATTERS = 0.99, 0.1
 
 NOTES = (
@@ -96,7 +97,7 @@ def predictive_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def pit_verdict(name: str, found: Uniformity, count: int) -> Verdict:
-    """Judge whether targets are where they are expected.
+    """Judge whether targets follow the predictions.
 
     Too wide predictions are a caution, however wide; too narrow ones are bad.
 
@@ -174,7 +175,7 @@ def check_held_out(diagnosed: DiagnosedRun) -> None:
     """Refuse a run that has too few images to check predictions with.
 
     Raises:
-        UserError: if there is only one image, or only one is asked for.
+        UserError: if there is only one image, or only one is requested.
     """
     if len(held_out_images(diagnosed.data)) < 2:
         raise UserError(
@@ -205,12 +206,12 @@ def _draws(diagnosed: DiagnosedRun) -> PredictiveDraws:
 
 
 def _is_wide(name: str, found: Uniformity) -> bool:
-    """Whether predictions are too wide: targets nearer than expected, or radii more in the middle."""
+    """Return whether predictions are too wide: targets nearer than expected, or radii more in the middle."""
     return found.mean >= 0.5 if name == COSINE else found.middle >= 0.5
 
 
 def _shape(name: str, found: Uniformity) -> str:
-    """The shape of the PIT values, in words."""
+    """Return the shape of the PIT values, in words."""
     if found.distance <= max(FAR, found.chance):
         return f"The {name} is where it is expected"
     if name == COSINE:

@@ -1,4 +1,4 @@
-"""Does uncertainty mean anything? Posterior scale against corruption, against errors, and on other data."""
+"""Is uncertainty informative? Posterior scale against corruption, against errors, and on other data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOTES = (
 
 
 def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
-    """Compare the guide's posterior scale with what should make it large.
+    """Compare the guide's posterior scale with what should increase it.
 
     Raises:
         UserError: for an unknown corruption or data set.
@@ -52,7 +52,7 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
 
 
 def unusable_verdict(scale: Float64[np.ndarray, " N"]) -> Verdict:
-    """The verdict on scales that cannot be compared.
+    """Return the verdict on scales that cannot be compared.
 
     Args:
         scale: mean log σ of each image, at least one of which is not finite.

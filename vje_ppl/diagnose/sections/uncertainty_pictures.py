@@ -144,7 +144,7 @@ def gallery_figure(
     Args:
         pixels: values in [0, 1] of the images in the first and last `GALLERY` places of `order`, in that order.
         scale: mean log σ of all images.
-        wrong: whether k-NN is wrong about each image; None where there are no labels.
+        wrong: whether k-NN is wrong about each image; None without labels.
         order: all images, the most certain first.
     """
     each = len(pixels) // 2

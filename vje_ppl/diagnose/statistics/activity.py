@@ -60,7 +60,7 @@ class Activity(NamedTuple):
 
 
 def activity(mean: Float64[np.ndarray, "N D"], scale: Float64[np.ndarray, "N D"]) -> Activity:
-    """How features vary over images.
+    """Compute how features vary over images.
 
     Args:
         mean: posterior means, of at least two images.
@@ -88,8 +88,8 @@ def feature_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Float64[
         p: the prior's, event shape (D,).
 
     Returns:
-        None where there is no such thing: the marginals of q are not Normal and not known, as under a flow, or the
-        features of p are not independent, as under a mixture or a joint Student-t.
+        None if it is not defined: the marginals of q are not Normal, as under a flow, or the features of p are not
+            independent, as under a mixture or a joint Student-t.
     """
     marginals, prior = _normal_marginals(q), _independent_features(p)
     if marginals is None or prior is None:

@@ -26,13 +26,13 @@ class Corruption(ABC):
     occlusion covers the smaller ones.
 
     Args:
-        severities: positive, rising.
+        severities: positive, increasing.
 
     Attributes:
         unit: the unit of the severity.
 
     Raises:
-        UserError: if severities do not rise from above zero.
+        UserError: if severities are not positive and increasing.
     """
 
     unit: ClassVar[str]
@@ -47,7 +47,7 @@ class Corruption(ABC):
     def __call__(
         self, pixels: Float[Tensor, "N C S S"], severity: float, seed: int, images: Int64[Tensor, " N"]
     ) -> Float[Tensor, "N C S S"]:
-        """Corrupt images; the input stays as it is.
+        """Corrupt images; the input is not changed.
 
         Args:
             pixels: values in [0, 1].
@@ -92,7 +92,7 @@ class Occlusion(Corruption):
     It covers at least one pixel. Its place is random, and a larger square covers the smaller ones.
 
     Args:
-        severities: positive, rising, at most 1.
+        severities: positive, increasing, at most 1.
         mean: the colour, in [0, 1]: one value per channel, or one for all.
     """
 

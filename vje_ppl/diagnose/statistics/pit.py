@@ -16,14 +16,14 @@ SIMULATIONS = 1000
 def rank_with_ties(
     drawn: Real[np.ndarray, "S N"], observed: Real[np.ndarray, " N"], rng: np.random.Generator
 ) -> Float64[np.ndarray, " N"]:
-    """The number of draws below each observation, from 0 to S; ties are spread over the tied places at random.
+    """Return the number of draws below each observation, from 0 to S; ties are spread over the tied places at random.
 
     Uniform on 0…S, whatever S, where the observation is exchangeable with the draws; a strict `<` is so only without
     ties.
 
     Args:
         drawn: S draws for each of N observations.
-        observed: what was observed.
+        observed: the observations.
         rng: to choose among tied places.
 
     Returns:
@@ -36,7 +36,7 @@ def rank_with_ties(
 def pit_by_rank(
     drawn: Float64[np.ndarray, "S N"], observed: Float64[np.ndarray, " N"], rng: np.random.Generator
 ) -> Float64[np.ndarray, " N"]:
-    """The rank of each observation among its draws, as a number between 0 and 1:
+    """Return the rank of each observation among its draws, as a number between 0 and 1:
 
         (number of draws below + U (1 + number of equal ones)) / (S + 1),    U uniform on [0, 1]
 
@@ -45,7 +45,7 @@ def pit_by_rank(
 
     Args:
         drawn: S draws for each of N observations.
-        observed: what was observed.
+        observed: the observations.
         rng: for U.
 
     Source: the randomized transform of Czado, Gneiting and Held, Predictive Model Assessment for Count Data (2009),
@@ -102,7 +102,7 @@ class Band(NamedTuple):
 
 
 def simultaneous_band(count: int, seed: int) -> Band:
-    """The band for N = `count` numbers, at least two.
+    """Return the band for N = `count` numbers, at least two.
 
     Source: Säilynoja, Bürkner and Vehtari, Graphical Test for Discrete Uniformity and Its Applications in Goodness of
     Fit Evaluation and Multiple Sample Comparison (2022), by simulation, as ArviZ computes it.
@@ -115,5 +115,5 @@ def simultaneous_band(count: int, seed: int) -> Band:
 def distribution_function(
     values: Float64[np.ndarray, " N"], points: Float64[np.ndarray, " points"]
 ) -> Float64[np.ndarray, " points"]:
-    """The share of values at or below each point."""
+    """Return the share of values at or below each point."""
     return compute_ecdf(values, points)

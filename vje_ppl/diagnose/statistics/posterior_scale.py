@@ -17,13 +17,13 @@ from vje_ppl.program.moments import moments
 
 
 def mean_log_scale(posterior: Any) -> Float64[Tensor, "*batch"]:
-    """The mean over features of log σ, with σ the standard deviations of the posterior's draws; shape (...).
+    """Return the mean over features of log σ, with σ the standard deviations of the posterior's draws; shape (...).
 
     Its exponential is the geometric mean of σ. For independent features it is the posterior's entropy up to constants:
     entropy / D − ½ log 2πe.
 
     Args:
-        posterior: what a guide's `infer` returns, features last.
+        posterior: the result of a guide's `infer`, features last.
     """
     return moments(posterior)[1].double().log().mean(-1)
 
@@ -70,7 +70,7 @@ def pixels_of(prepared: Float[Tensor, "N C S S"], normalize: Normalize) -> Float
 
 
 def severity_correlation(values: Float64[np.ndarray, "levels N"]) -> Float64[np.ndarray, " N"]:
-    """Spearman's rank correlation of a quantity with the level, for each image; 0 for a constant quantity, NaN for NaN.
+    """Return Spearman's rank correlation of a quantity with the level, per image; 0 if constant, NaN for NaN.
 
     Args:
         values: at levels of rising severity, at least two.

@@ -1,4 +1,4 @@
-"""What a program expects of a target view, and what was observed, as radius and direction cosine."""
+"""A program's predictions of a target view and the observation, as radius and direction cosine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Predictive(NamedTuple):
 
 
 class PredictiveDraws(NamedTuple):
-    """The statistics that the program's sites allow, by name, and what the raw draws were like.
+    """The statistics that the program's sites allow, by name, and facts about the raw draws.
 
     Attributes:
         statistics: `direction cosine`, `radius`, or both.
@@ -60,9 +60,9 @@ def predictive_draws(
     samples: int,
     seed: int,
 ) -> PredictiveDraws:
-    """Draw s ~ q_a and y ~ p(· | s, σ_a) from the run's own program, whatever its likelihood, beside the observed z_b.
+    """Draw s ~ q_a and y ~ p(· | s, σ_a) from the run's own program, with any likelihood, beside the observed z_b.
 
-    The cosine is that of the angle to the mean of q_a, one fixed direction an image; the radius is the length. A site
+    The cosine is that of the angle to the mean of q_a, one fixed direction per image; the radius is the length. A site
     `embedding` gives both by its polar form. A `direction` that is drawn off the sphere is projected on it.
 
     The draws of a block of 64 consecutive images depend on the seed and the block alone.
@@ -72,7 +72,7 @@ def predictive_draws(
         source: posteriors q_a of the source views, from which s is drawn; tensors of shape (N, ...).
         given: posteriors whose scale the likelihood is given; `source` unless a fault was planted there.
         target: z_b, in the units of the embedding.
-        images: which images they are, rising, shape (N,).
+        images: the images' places in the set, increasing, shape (N,).
         samples: S.
         seed: of the draws.
 

@@ -1,4 +1,4 @@
-"""Risk against coverage: does what is left out as uncertain hold the errors?"""
+"""Risk against coverage: are the errors among the answers that are withheld as uncertain?"""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RiskCoverage(NamedTuple):
 
 
 def risk_coverage(uncertainty: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray, " N"]) -> RiskCoverage:
-    """The risk–coverage curve of answers that may be withheld, and the area below it:
+    """Return the risk–coverage curve of answers that may be withheld, and the area below it:
 
         risk(i) = 1/i Σ_{j ≤ i} wrong_(j),    AURC = 1/N Σ_i risk(i)
 
@@ -57,11 +57,11 @@ def risk_coverage(uncertainty: Float64[np.ndarray, " N"], wrong: Bool[np.ndarray
 def random_risks(
     wrong: Bool[np.ndarray, " N"], orders: int, rng: np.random.Generator
 ) -> Float64[np.ndarray, "orders N"]:
-    """The risk at each coverage for random orders of the answers; the mean of a row is its area.
+    """Return the risk at each coverage for random orders of the answers; the mean of a row is its area.
 
     Args:
         wrong: whether an answer is an error.
-        orders: how many.
+        orders: number of orders.
         rng: to draw them with.
     """
     shuffled = rng.permuted(np.tile(wrong.astype(np.float64), (orders, 1)), axis=1)
@@ -69,5 +69,5 @@ def random_risks(
 
 
 def _risk(places: np.ndarray, rates: np.ndarray) -> Float64[np.ndarray, " N"]:
-    """Mean of the errors so far, with each place's rate of errors."""
+    """Return the mean of the errors so far, with each place's rate of errors."""
     return rates[places].cumsum() / np.arange(1, len(places) + 1)

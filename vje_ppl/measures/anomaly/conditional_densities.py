@@ -1,6 +1,6 @@
 """Densities of embeddings under a trained program, at given draws of its latents.
 
-Model and guide run as they are, under Pyro's handlers: whatever sites they declare are the sites that are reported.
+Model and guide run unchanged under Pyro's handlers, and all sites that they declare are reported.
 Dimensions, from the left: S draws, P ordered pairs of views (or B targets), N images, D features.
 """
 
@@ -29,7 +29,7 @@ LARGEST = 2**24
 
 
 class PairTerms(NamedTuple):
-    """What the program says of P ordered pairs of views, a→b, of N images; in nats.
+    """The program's terms of P ordered pairs of views, a→b, of N images; in nats.
 
     Attributes:
         log_likelihood: log p of view b's embedding at each observed site, at S draws of view a's posterior.
@@ -41,7 +41,7 @@ class PairTerms(NamedTuple):
 
 
 def map_posterior(posterior: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A posterior of which every tensor is changed; what is no tensor stays."""
+    """Change every tensor of a posterior; keep everything else."""
     tensors = {one.name: getattr(posterior, one.name) for one in fields(posterior)}
     return replace(posterior, **{name: change(one) for name, one in tensors.items() if isinstance(one, Tensor)})
 
@@ -59,10 +59,10 @@ def draw_latents(
     Args:
         program: guide and model.
         posterior: posteriors of the views, tensors of shape (V, N, ...).
-        target: what the guide is called with beside the posterior; the views' own embeddings.
+        target: the guide's argument beside the posterior; the views' own embeddings.
         draws: S.
         seed: of the noise.
-        images: which images these are, shape (N,).
+        images: the images' places in the set, shape (N,).
 
     Returns:
         Values by site, (S, V, N, ...).
@@ -99,7 +99,7 @@ def pair_terms(
     target: Float[Tensor, "P N D"],
     latents: dict[str, Tensor],
 ) -> PairTerms:
-    """Log-likelihood of each observed site and KL, for P ordered pairs of views.
+    """Return the log-likelihood of each observed site and KL, for P ordered pairs of views.
 
     Args:
         program: guide and model.
@@ -156,7 +156,7 @@ def log_mixture(
 def _log_likelihood(
     program: JointEmbedding, posterior: Any, latents: dict[str, Tensor], target: Float[Tensor, "B D"]
 ) -> Float[Tensor, "S B M"]:
-    """Sum over the observed sites, for every target and every source."""
+    """Return the sum over the observed sites, for every target and every source."""
     draws, sources = len(next(iter(latents.values()))), next(iter(latents.values())).shape[2]
     count = len(target)
     everywhere = map_posterior(posterior, lambda one: one.expand(count, *one.shape))
@@ -187,7 +187,7 @@ def _in_plates(program: Any, draws: int, pairs: int) -> Callable:
 
 
 def _sample_sites(trace: Trace) -> dict[str, Any]:
-    """Sites with a density: not those that stand for plates or deterministic values."""
+    """Return sites with a density: not those that stand for plates or deterministic values."""
     nodes = poutine.util.prune_subsample_sites(trace).nodes.items()
     sites = {name: site for name, site in nodes if site["type"] == "sample"}
     return {name: site for name, site in sites.items() if not (site["infer"] or {}).get("_deterministic")}

@@ -20,9 +20,9 @@ class Distances:
     """Distances from one set of training features; higher = more anomalous.
 
     - `knn_distance`: the mean cosine distance, 1 − cos, to the k nearest training features;
-    - `nearest_cosine`: the same to the nearest one alone;
+    - `nearest_cosine`: the cosine distance to the nearest training feature;
     - `mahalanobis`: sqrt((x − m)ᵀ Σ⁻¹ (x − m)) with mean m and covariance Σ of the training features, all classes
-      together; Σ is Ledoit and Wolf's, which can be inverted however few images there are.
+      together; Σ is Ledoit and Wolf's, which is invertible for any number of images.
 
     Args:
         features: of M training images, (M, ...); flattened.
@@ -57,7 +57,7 @@ class Distances:
         return {name: torch.cat([part[name] for part in parts]) for name in DISTANCES}
 
     def kind(self, name: str, features: str, views: str, augmentations: int, encoder: str = "trained") -> ScoreKind:
-        """What stands beside a score in a table."""
+        """Return what to show beside a score in a table."""
         neighbours = {KNN_DISTANCE: self.neighbours, NEAREST_COSINE: 1}.get(name)
         return ScoreKind(
             name, views, augmentations, encoder, features, neighbours=neighbours, training_images=self.training_images

@@ -1,4 +1,4 @@
-"""Posterior draws in evaluation: noise keyed by image and view, independent of the batch."""
+"""Noise of posterior draws in evaluation: keyed by image and view, independent of the batch."""
 
 from __future__ import annotations
 

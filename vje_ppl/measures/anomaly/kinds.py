@@ -1,4 +1,4 @@
-"""Anomaly scores by name, and what stands beside each of them in a table; higher = more anomalous.
+"""Anomaly scores by name, with the settings shown beside them in tables; higher = more anomalous.
 
 Of the probability model, in nats, averaged over ordered pairs of views a→b:
 
@@ -39,18 +39,18 @@ HEADLINE = (CONDITIONAL, AUGMENTED_AUGMENTED, 16, 8)
 
 @dataclass(frozen=True)
 class ScoreKind:
-    """Which score, and how it was computed; None where something does not apply.
+    """A score and how it was computed; None for settings that do not apply.
 
     Attributes:
         name: of the score.
-        views: the kind of pairs of views, or `clean` or `augmented` for single ones.
-        augmentations: random views of an image that entered.
+        views: the kind of pairs of views, or `clean` or `augmented` for single views.
+        augmentations: number of random views of an image that were used.
         encoder: `trained`, `untrained`, or `none` for raw pixels.
         features: `z`, `mu` or `pixels`, for distances.
         samples: posterior draws S of an image; for `aggregate`, S' of a training image.
         pairs: unordered pairs of views.
         neighbours: k of k-NN distances.
-        training_images: M that the score compares with.
+        training_images: number M of training images that the score compares with.
     """
 
     name: str
@@ -65,7 +65,7 @@ class ScoreKind:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The columns of a table that say what it is."""
+        """The columns of a table that describe it."""
         return {
             "score": self.name,
             "encoder": self.encoder,
@@ -80,7 +80,7 @@ class ScoreKind:
 
     @property
     def is_headline(self) -> bool:
-        """Whether it is the one that was fixed beforehand, its numbers of draws and pairs included."""
+        """Whether it is the headline score, which was fixed beforehand, including its numbers of draws and pairs."""
         return (self.name, self.views, self.samples, self.pairs) == HEADLINE
 
 
@@ -89,8 +89,8 @@ class Score:
     """A score of N images.
 
     Attributes:
-        kind: which.
-        values: one an image, higher = more anomalous, [N].
+        kind: the score.
+        values: one per image, higher = more anomalous, [N].
     """
 
     kind: ScoreKind

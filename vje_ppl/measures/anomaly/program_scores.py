@@ -57,7 +57,7 @@ class ProgramScores:
         """Score N images.
 
         Args:
-            z: embeddings of their views; the first one without augmentation.
+            z: embeddings of their views; the first view is without augmentation.
             posterior: the views' posteriors, tensors of shape (V, N, ...).
             images: their places in the set, shape (N,).
 
@@ -85,7 +85,7 @@ class ProgramScores:
     def _of_pairs(
         self, kind: ViewPairs, z: Tensor, posterior: Any, latents: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Scores (N,) of a kind of pairs by name, and the KL of the source of each ordered pair, (P, N)."""
+        """Return scores (N,) of a kind of pairs by name, and the KL of the source of each ordered pair, (P, N)."""
         sources, targets = (list(views) for views in zip(*kind.ordered, strict=True))
         at_once = max(1, LARGEST // (self._options.samples * z[0].numel()))
         sums: dict[str, Tensor] = defaultdict(lambda: z.new_zeros(z.shape[1], dtype=torch.float64))
@@ -132,7 +132,7 @@ class DensityScores:
         """Score N images.
 
         Args:
-            z: embeddings of their views; the first one without augmentation.
+            z: embeddings of their views; the first view is without augmentation.
 
         Returns:
             Values (N,) in float64 by kind: averaged over ordered pairs of views, or over views.

@@ -65,7 +65,7 @@ class AnomalyScorer:
         """Score images.
 
         Returns:
-            The places of the scored images, [N], and their scores; empty in other processes than the first.
+            The places of the scored images, [N], and their scores; empty except in the first process.
 
         Raises:
             UserError: if a score is not finite.
@@ -91,7 +91,7 @@ class AnomalyScorer:
         return None if posterior is None else map_posterior(posterior, lambda one: one.unflatten(0, z.shape[:2]))
 
     def _batches(self, images: ImageSet) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """This process's share, in groups of blocks that `batch_size` and memory allow."""
+        """Yield this process's share, in groups of blocks that `batch_size` and memory allow."""
         views, options = 1 + self._options.augmentations, self._options
         room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._embedder.dim))
         together = max(1, room // BLOCK)
@@ -158,7 +158,7 @@ Scored = tuple[Int64[Tensor, " N"], list[Score]]
 
 
 def score_options(options: DictConfig) -> ScoreOptions:
-    """The options of `configs/evaluate.yaml`, checked."""
+    """Return the options of `configs/evaluate.yaml`, checked."""
     scores = options.scores
     made = ScoreOptions(
         samples=scores.samples,

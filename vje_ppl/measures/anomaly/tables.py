@@ -7,13 +7,13 @@ from typing import Any
 
 Rows = Sequence[dict[str, Any]]
 
-#: More classes than this are left to the JSON, and the table shows their mean alone.
+#: With more classes than this, the table shows only their mean; the JSON file has all.
 MOST_CLASSES = 12
 MEAN = "mean"
 
 
 def label(row: Mapping[str, Any]) -> str:
-    """A score as tables and pictures name it."""
+    """Return a score as tables and pictures name it."""
     name = str(row["score"])
     if row["features"] is not None:
         of = {"trained": {"z": "z", "mu": "μ"}, "untrained": {"z": "untrained z", "mu": "untrained μ"}}
@@ -22,12 +22,12 @@ def label(row: Mapping[str, Any]) -> str:
 
 
 def headline_first(rows: Rows) -> list[dict[str, Any]]:
-    """The rows of the headline before the others, which stay in their order."""
+    """Return the rows of the headline before the others, which stay in their order."""
     return sorted(rows, key=lambda row: not row["headline"])
 
 
 def one_class_table(rows: Rows) -> list[dict[str, Any]]:
-    """A line a score, with a column a class and the mean."""
+    """Return a row per score, with a column per class and the mean."""
     by_score: dict[tuple, list[dict[str, Any]]] = {}
     for row in headline_first(rows):
         by_score.setdefault((row["score"], row["encoder"], row["features"], row["views"]), []).append(row)
@@ -40,7 +40,7 @@ def one_class_table(rows: Rows) -> list[dict[str, Any]]:
 
 
 def ood_table(rows: Rows) -> list[dict[str, Any]]:
-    """A line a score and data set."""
+    """Return a row per score and data set."""
     titles = {"auroc": "AUROC", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out", "fpr95": "FPR95"}
     counts = {"n_in": "n_in", "n_out": "n_out"}
     return [
@@ -50,7 +50,7 @@ def ood_table(rows: Rows) -> list[dict[str, Any]]:
 
 
 def setting(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Which score a line is of, and how it was computed."""
+    """Return the name of a line's score, and how it was computed."""
     return {
         "score": label(row) + (" (headline)" if row["headline"] else ""),
         "views": row["views"],

@@ -1,4 +1,4 @@
-"""Which views of an image explain which: view 0 is the image without augmentation, 1, 2, … are random views."""
+"""Pairs of views of which one explains the other: view 0 is the image without augmentation, 1, 2, … are random."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ViewPairs:
 
     Attributes:
         kind: `clean-clean`, `clean-augmented` or `augmented-augmented`.
-        ordered: the ordered pairs; both orders of each pair, but one of clean–clean.
+        ordered: the ordered pairs; both orders of each pair, except for clean–clean.
         pairs: number of unordered pairs.
         augmentations: number of random views among them.
     """
@@ -30,7 +30,7 @@ class ViewPairs:
 
 
 def view_pairs(kinds: Sequence[str], pairs: int) -> list[ViewPairs]:
-    """The pairs of each kind, in the order of `KINDS`.
+    """Return the pairs of each kind, in the order of `KINDS`.
 
     clean–clean is the same view twice; clean–augmented has `pairs` random views; augmented–augmented has 2 `pairs` of
     them, each in one pair.
@@ -54,7 +54,7 @@ def view_pairs(kinds: Sequence[str], pairs: int) -> list[ViewPairs]:
 
 
 def single_views(count: int) -> dict[str, list[int]]:
-    """The numbers of the views without and with augmentation, where there are any."""
+    """Return the numbers of the views without and with augmentation, if any."""
     return {CLEAN: [0], AUGMENTED: list(range(1, count))} if count > 1 else {CLEAN: [0]}
 
 

@@ -45,7 +45,7 @@ def mean_cosine_rate(concentration: Float[Array, "*batch"], dim: int) -> Float[A
 
 
 def _down(concentration: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
-    """From order n down to v = D/2 − 1: the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
+    """Recur from order n down to v = D/2 − 1: the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
 
     Each factor is between 1 and n/(k+1), where ρ_k alone falls as 1/κ.
     """
@@ -69,18 +69,18 @@ def _down(concentration: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _steps(dim: int) -> int:
-    """How many orders above v = D/2 − 1 Debye's expansion is used."""
+    """Return by how much the order of Debye's expansion exceeds v = D/2 − 1."""
     return max(0, math.ceil(_SMALLEST_ORDER - (0.5 * dim - 1)))
 
 
 def _polynomial(coefficients: list[float], x: jax.Array) -> jax.Array:
-    """The sum of coefficient · x^power, by Horner's rule."""
+    """Return the sum of coefficient · x^power, by Horner's rule."""
     return jnp.polyval(jnp.asarray(coefficients[::-1], x.dtype), x)
 
 
 @cache
 def _series(order: float, accuracy: float) -> list[float]:
-    """Coefficients, by power of p, of the S_n(p) that adds up all terms of Debye's expansion above accuracy/8."""
+    """Return coefficients, by power of p, of the S_n(p) that sums all terms of Debye's expansion above accuracy/8."""
     total = [0.0]
     for k, term in enumerate(_debye(), 1):
         values = [sum(float(one) * (step / 100) ** power for power, one in enumerate(term)) for step in range(101)]
@@ -94,7 +94,7 @@ def _series(order: float, accuracy: float) -> list[float]:
 
 @cache
 def _debye() -> list[list[Fraction]]:
-    """The polynomials s_1, s_2, ... in `Σ_k s_k(p)/n^k = log Σ_k u_k(p)/n^k`, exactly; u_k as in DLMF 10.41.9."""
+    """Return the polynomials s_1, s_2, ... in `Σ_k s_k(p)/n^k = log Σ_k u_k(p)/n^k`; u_k as in DLMF 10.41.9."""
     u = [[Fraction(1)]]
     for _ in range(_TERMS):
         following = [Fraction(0)] * (len(u[-1]) + 3)

@@ -35,7 +35,7 @@ class CouplingFlow:
     parameters: dict[str, Float[Array, ...]]
 
     def __call__(self, noise: Float[Array, "*#draws D"], context: Float[Array, "*#draws D"]) -> tuple[Array, Array]:
-        """Draws (..., D), and log |det| of the Jacobian in nats, of noise and contexts that broadcast."""
+        """Return draws (..., D), and log |det| of the Jacobian in nats, for noise and contexts that broadcast."""
         noise, _ = jnp.broadcast_arrays(noise, context)
         halves = jnp.split(noise, [noise.shape[-1] // 2], axis=-1)
         log_det = jnp.zeros_like(noise[..., 0])
@@ -47,7 +47,7 @@ class CouplingFlow:
         return jnp.concatenate(halves, -1), log_det
 
     def inverse(self, value: Float[Array, "*#draws D"], context: Float[Array, "*#draws D"]) -> tuple[Array, Array]:
-        """Noise (..., D), and log |det| of the call's Jacobian there, of draws and contexts that broadcast."""
+        """Return noise (..., D), and log |det| of the call's Jacobian there, of draws and contexts that broadcast."""
         value, _ = jnp.broadcast_arrays(value, context)
         halves = jnp.split(value, [value.shape[-1] // 2], axis=-1)
         log_det = jnp.zeros_like(value[..., 0])
@@ -63,7 +63,7 @@ class CouplingFlow:
         return len({name.split(".")[1] for name in self.parameters})
 
     def _coupling(self, layer: int, half: Array, context: Array) -> tuple[Array, Array]:
-        """The network of one coupling: (t, l) of one half from the other and the context."""
+        """Return the network of one coupling: (t, l) of one half from the other and the context."""
 
         def linear(name: str, inputs: Array) -> Array:
             weight = jnp.swapaxes(self.parameters[f"layers.{layer}.{name}.weight"], -1, -2)
@@ -79,8 +79,8 @@ class CouplingFlow:
 class FlowTransform(Transform):
     """`s = loc + scale · f(ε; loc)`: standard normal noise to draws, with f a `CouplingFlow` whose context is loc.
 
-    Differs from its twin in what it remembers of a draw: nothing, for NumPyro hands on what
-    `call_with_intermediates` returns.
+    Differs from its twin in that it does not cache draws, since NumPyro passes on the result of
+    `call_with_intermediates`.
     """
 
     domain = constraints.real_vector
@@ -90,11 +90,11 @@ class FlowTransform(Transform):
         self.flow, self.loc, self.scale = flow, loc, scale
 
     def __call__(self, x: Array) -> Array:
-        """Draws, shape (..., D), of standard normal noise."""
+        """Return draws, shape (..., D), of standard normal noise."""
         return self.call_with_intermediates(x)[0]
 
     def call_with_intermediates(self, x: Array) -> tuple[Array, Array]:
-        """Draws, and log |det| of the flow there, which `log_prob` of the same draws then takes."""
+        """Return draws, and log |det| of the flow there, which `log_prob` of the same draws then takes."""
         standardized, log_det = self.flow(x, self.loc)
         return self.loc + self.scale * standardized, log_det
 
@@ -107,9 +107,9 @@ class FlowTransform(Transform):
         return log_det + jnp.log(self.scale).sum(-1)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[tuple[str, ...], dict[str, Any]]]:
-        """As a pytree, which every transform in NumPyro is."""
+        """Flatten to a pytree, like every transform in NumPyro."""
         return (self.flow, self.loc, self.scale), (("flow", "loc", "scale"), {})
 
     def eq(self, other: object, static: bool = False) -> Any:
-        """Whether two transforms are one."""
+        """Return whether two transforms are equal."""
         return self is other

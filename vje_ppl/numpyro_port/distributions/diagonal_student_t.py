@@ -40,7 +40,7 @@ class DiagonalStudentT(Distribution):
             )
         batch_shape = lax.broadcast_shapes(jnp.shape(df), jnp.shape(loc)[:-1], jnp.shape(scale)[:-1])
         event_shape = lax.broadcast_shapes(jnp.shape(loc)[-1:], jnp.shape(scale)[-1:])
-        # As everywhere in NumPyro, parameters keep the shapes that came in, up to leading ones.
+        # As everywhere in NumPyro, parameters keep their shapes, up to leading dimensions of 1.
         (self.df,) = promote_shapes(df, shape=batch_shape)
         self.loc, self.scale = promote_shapes(loc, scale, shape=batch_shape + event_shape)
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
@@ -49,7 +49,7 @@ class DiagonalStudentT(Distribution):
     def infer_shapes(
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for NumPyro's shape inference."""
         return lax.broadcast_shapes(df, loc[:-1], scale[:-1]), lax.broadcast_shapes(loc[-1:], scale[-1:])
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -68,7 +68,7 @@ class DiagonalStudentT(Distribution):
         return self.loc + self.scale * normal * lax.rsqrt(mixing)[..., None]
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number an event."""
+        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number per event."""
         if self._validate_args:
             self._validate_sample(value)
         df, dim = self._finite_df(), self.event_shape[0]

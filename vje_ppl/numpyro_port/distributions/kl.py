@@ -42,7 +42,7 @@ def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
 
 
 def without_masks(distribution: Distribution) -> tuple[Distribution, list[Any]]:
-    """The distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
+    """Return the distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
     masks: list[Any] = []
     while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
         if isinstance(distribution, MaskedDistribution):
@@ -52,7 +52,7 @@ def without_masks(distribution: Distribution) -> tuple[Distribution, list[Any]]:
 
 
 def same_masks(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Whether masks are known to be the same, one by one; under a transformation of JAX, only the same object is."""
+    """Return whether masks are known to be the same; under a transformation of JAX, only identical objects are."""
     return len(one) == len(other) and all(map(_same_mask, one, other))
 
 
@@ -63,7 +63,7 @@ def _same_mask(one: Any, other: Any) -> bool:
 
 
 def _same_masks_within(q: Distribution, p: Distribution) -> bool:
-    """Whether masks of single features are the same, since NumPyro's divergence is that of what both leave."""
+    """Return whether masks of single features are the same, since NumPyro's divergence covers what both keep."""
     masks: list[list[Any]] = []
     for distribution in (q, p):
         while isinstance(distribution, Independent):
@@ -92,7 +92,7 @@ def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> ja
 
 @kl_divergence.register(Normal, Laplace)
 def _kl_normal_laplace(q: Normal, p: Laplace) -> jax.Array:
-    """KL of a Normal from a Laplace, which torch brings and NumPyro lacks.
+    """KL of a Normal from a Laplace, which torch has and NumPyro lacks.
 
         log(b/σ) + [σ sqrt(2/π) exp(−t²/2) + d erf(t/√2)] / b − ½ (1 + log(π/2)),    d = μ − loc, t = d/σ
 

@@ -55,5 +55,5 @@ def _digamma_remainder(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 
 def finite_df(df: Any, dtype: Any) -> Float[Array, "*batch"]:
-    """Degrees of freedom ν in a floating-point type, at most 1/ε⁴, where no digit differs from infinity's."""
+    """Return degrees of freedom ν in a floating-point type, at most 1/ε⁴, where no digit differs from infinity's."""
     return jnp.minimum(jnp.asarray(df, dtype), float(jnp.finfo(dtype).eps) ** -4)

@@ -37,7 +37,7 @@ class PowerSpherical(ZonalDistribution):
         return from_versine(key_tangent, loc, 2 * far / (far + near))
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         beta = 0.5 * (self.event_shape[0] - 1)

@@ -1,4 +1,4 @@
-"""What all densities on the unit sphere share: a base class, distances that keep their digits, area, tangents.
+"""Shared parts of densities on the unit sphere: a base class, distances that keep their digits, area, tangents.
 
 Twin of `vje_ppl.distributions.sphere`.
 """
@@ -21,29 +21,29 @@ _SHORT = 1e-3
 
 
 class _UnitBall(constraints.ParameterFreeConstraint):
-    """Vectors of norm at most one, up to rounding: directions, and the zero that stands for the lack of one."""
+    """Vectors of norm at most one, up to rounding: directions, and zero for no direction."""
 
     event_dim = 1
 
     def __call__(self, x: Any) -> Any:
-        """Whether each vector, shape (..., D), lies in the ball; shape (...)."""
+        """Return whether each vector, shape (..., D), lies in the ball; shape (...)."""
         rounding = 10 * jnp.finfo(jnp.result_type(x, float)).eps * jnp.shape(x)[-1] ** 0.5
         return jnp.linalg.norm(x, axis=-1) < 1 + rounding
 
     def feasible_like(self, prototype: Any) -> Any:
-        """Zeros of the shape of the prototype."""
+        """Return zeros of the shape of the prototype."""
         return jnp.zeros_like(prototype)
 
 
-#: What locations on the sphere are checked against. Observations are checked against `constraints.sphere`.
+#: The constraint of locations on the sphere. The constraint of observations is `constraints.sphere`.
 unit_ball = _UnitBall()
 
 
 class ZonalDistribution(Distribution):
     """A density on the unit sphere of R^D that depends on the angle from `loc` alone, and is uniform for κ = 0.
 
-    Differs from its twin in that parameters keep the shapes that came in, up to leading ones, as everywhere in NumPyro,
-    and in what it refuses: any κ that is known not to be finite.
+    Differs from its twin in that parameters keep their shapes, up to leading dimensions of 1, as everywhere in NumPyro,
+    and in that it refuses any κ that is known not to be finite.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"loc": unit_ball, "concentration": constraints.nonnegative}
@@ -69,7 +69,7 @@ class ZonalDistribution(Distribution):
 
     @staticmethod
     def infer_shapes(loc: tuple[int, ...], concentration: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for NumPyro's shape inference."""
         return lax.broadcast_shapes(loc[:-1], concentration), loc[-1:]
 
     @property
@@ -85,11 +85,11 @@ class ZonalDistribution(Distribution):
         return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
 
     def _mean_cosine(self) -> jax.Array:
-        """The mean m of the cosine from `loc`, broadcastable with the batch shape."""
+        """Return the mean m of the cosine from `loc`, broadcastable with the batch shape."""
         raise NotImplementedError
 
     def _variances(self) -> tuple[jax.Array, jax.Array]:
-        """The variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
+        """Return the variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
         raise NotImplementedError
 
 
@@ -99,12 +99,12 @@ def log_sphere_area(dim: int) -> float:
 
 
 def versine(loc: Float[Array, "*#batch D"], value: Float[Array, "*#batch D"]) -> Float[Array, "*draws"]:
-    """One minus the cosine of the angle between two unit vectors, as half their squared distance: `½ ‖x − μ‖²`."""
+    """Return one minus the cosine of the angle between unit vectors, as half their squared distance: `½ ‖x − μ‖²`."""
     return 0.5 * (jnp.square(value - loc).sum(-1) + missing_length(loc))
 
 
 def missing_length(loc: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-    """What the squared length of a location lacks to one, shape (...): 0 for a unit vector, 1 for the zero vector."""
+    """Return one minus the squared length of a location, shape (...): 0 for a unit vector, 1 for the zero vector."""
     return jax.nn.relu(1 - _SHORT - jnp.square(loc).sum(-1)) / (1 - _SHORT)
 
 

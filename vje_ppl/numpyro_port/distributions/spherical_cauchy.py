@@ -16,7 +16,7 @@ from vje_ppl.numpyro_port.distributions.zonal_integral import zonal_moments
 
 
 class SphericalCauchy(ZonalDistribution):
-    """The heavy-tailed density on the unit sphere of R^D that a Möbius map makes of the uniform one.
+    """The heavy-tailed density on the unit sphere of R^D that is a Möbius map of the uniform density.
 
     log p(x) = log Γ(D/2) − log 2 − D/2 log π + (D−1) [½ log(1 + 4κ) − log(1 + κ ‖x − μ‖²)],     κ = ρ/(1−ρ)²
     """
@@ -34,7 +34,7 @@ class SphericalCauchy(ZonalDistribution):
         return from_versine(key_tangent, jnp.broadcast_to(jnp.asarray(self.loc, dtype), shape), 2 * share)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         dim = self.event_shape[0]
@@ -44,14 +44,14 @@ class SphericalCauchy(ZonalDistribution):
         return (dim - 1) * log_ratio - log_sphere_area(dim)
 
     def _mean_cosine(self) -> jax.Array:
-        """At D = 2 it is ρ."""
+        """Return the mean cosine; at D = 2 it is ρ."""
         return self._moments()[0]
 
     def _variances(self) -> tuple[jax.Array, jax.Array]:
         return self._moments()[1:]
 
     def _moments(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Its kernel is (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + 4κ u)^(−(D−1)), with u = ‖x − μ‖²/4."""
         concentration = jnp.asarray(self.concentration, jnp.result_type(self.loc, self.concentration, float))
         power = jnp.full_like(concentration, self.event_shape[0] - 1)
         return zonal_moments(power, 4 * concentration, self.event_shape[0])

@@ -39,7 +39,7 @@ class SphericalStudentT(Distribution):
             )
         batch_shape = lax.broadcast_shapes(jnp.shape(df), jnp.shape(loc)[:-1], jnp.shape(scale))
         event_shape = jnp.shape(loc)[-1:]
-        # As everywhere in NumPyro, parameters keep the shapes that came in, up to leading ones.
+        # As everywhere in NumPyro, parameters keep their shapes, up to leading dimensions of 1.
         self.df, self.scale = promote_shapes(df, scale, shape=batch_shape)
         (self.loc,) = promote_shapes(loc, shape=batch_shape + event_shape)
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
@@ -48,7 +48,7 @@ class SphericalStudentT(Distribution):
     def infer_shapes(
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for NumPyro's shape inference."""
         return lax.broadcast_shapes(df, loc[:-1], scale), loc[-1:]
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -62,7 +62,7 @@ class SphericalStudentT(Distribution):
         return lax.stop_gradient(from_versine(key_tangent, loc, 2 * share))
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         power, rate = self._power_and_rate()
@@ -85,7 +85,7 @@ class SphericalStudentT(Distribution):
         return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
 
     def _power_and_rate(self) -> tuple[jax.Array, jax.Array]:
-        """Of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
+        """Return power and rate of the kernel (1 + c u)^(−a), with u = ‖x − μ‖²/4."""
         dtype = jnp.result_type(self.df, self.loc, self.scale, float)
         df, scale = finite_df(self.df, dtype), jnp.asarray(self.scale, dtype)
         return 0.5 * (df + self.event_shape[0]), 4 / (df * jnp.square(scale))

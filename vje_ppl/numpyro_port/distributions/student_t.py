@@ -49,7 +49,7 @@ class StudentT(dist.StudentT):
         return self._log_normalizer() - jnp.log(self.scale) - (0.5 * df + 0.5) * jnp.log1p(squared / df)
 
     def entropy(self) -> jax.Array:
-        """The entropy in nats, shape (...)."""
+        """Return the entropy in nats, shape (...)."""
         df = self._finite_df()
         entropy = jnp.log(self.scale) - self._log_normalizer() + (0.5 * df + 0.5) * digamma_difference(0.5 * df, 0.5)
         return jnp.broadcast_to(entropy, self.batch_shape)
@@ -68,7 +68,7 @@ class StudentT(dist.StudentT):
         return jnp.broadcast_to(variance, self.batch_shape)
 
     def cdf(self, value: Any) -> jax.Array:
-        """The probability of at most `value`, shape (...).
+        """Return the probability of at most `value`, shape (...).
 
         For ν up to 1000 (30 in float32) from the incomplete beta function, of s²/(ν+s²) or its complement, whichever is
         smaller, with s the standardized value. Beyond, from the Normal, by a transformation that is exact to rounding
@@ -90,7 +90,7 @@ class StudentT(dist.StudentT):
         return jnp.where(df < bound, exact, normal)
 
     def icdf(self, q: Any) -> jax.Array:
-        """The value that is not exceeded with probability q, from 0 to 1, shape (...).
+        """Return the value that is not exceeded with probability q, from 0 to 1, shape (...).
 
         For ν up to 1000 (30 in float32) by halving, on the logarithm of the distance from the location. Beyond, from
         the Normal, the inverse of what `cdf` does. Without gradients.
@@ -122,13 +122,13 @@ class StudentT(dist.StudentT):
 
 
 def _to_normal(df: jax.Array, squared: jax.Array) -> jax.Array:
-    """The absolute standard normal deviate that is as likely to be exceeded as sqrt(squared), for large ν."""
+    """Return the absolute standard normal deviate that is as likely to be exceeded as sqrt(squared), for large ν."""
     y = (df - 0.5) * jnp.log1p(squared / df)
     return jnp.sqrt(y) * _stretch(df, y)
 
 
 def _from_normal(df: jax.Array, deviate: jax.Array) -> jax.Array:
-    """The inverse of `_to_normal`, as a root: y of the deviate, by iteration, each of which gains a factor of 4ν."""
+    """Return the inverse of `_to_normal`: y of the deviate, by iterations that each gain a factor of 4ν."""
     y = jnp.square(deviate)
     for _ in range(6):
         y = jnp.square(deviate / _stretch(df, y))

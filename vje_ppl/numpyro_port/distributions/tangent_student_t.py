@@ -47,7 +47,7 @@ class TangentStudentT(Distribution):
         batch_shape = lax.broadcast_shapes(jnp.shape(df), jnp.shape(loc)[:-1], jnp.shape(scale)[:-1])
         event_shape = jnp.shape(loc)[-1:]
         self.reference = reference
-        # As everywhere in NumPyro, parameters keep the shapes that came in, up to leading ones.
+        # As everywhere in NumPyro, parameters keep their shapes, up to leading dimensions of 1.
         (self.df,) = promote_shapes(df, shape=batch_shape)
         self.loc, self.scale = promote_shapes(loc, scale, shape=batch_shape + event_shape)
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
@@ -56,7 +56,7 @@ class TangentStudentT(Distribution):
     def infer_shapes(
         df: tuple[int, ...], loc: tuple[int, ...], scale: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Batch and event shape from the shapes of the arguments, as NumPyro's shape inference asks."""
+        """Return batch and event shape from the shapes of the arguments, for NumPyro's shape inference."""
         return lax.broadcast_shapes(df, loc[:-1], scale[:-1]), loc[-1:]
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:

@@ -14,5 +14,5 @@ class UnitNormal(dist.Independent):
         super().__init__(dist.Normal(0.0, 1.0).expand([*batch_shape, dim]), 1)
 
     def expand(self, batch_shape: Sequence[int]) -> UnitNormal:
-        """The same distribution with another batch shape."""
+        """Return the same distribution with another batch shape."""
         return UnitNormal(self.event_shape[0], tuple(batch_shape))

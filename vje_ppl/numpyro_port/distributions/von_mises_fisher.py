@@ -38,7 +38,7 @@ class VonMisesFisher(ZonalDistribution):
         return lax.stop_gradient(draw)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number a vector."""
+        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
         if self._validate_args:
             self._validate_sample(value)
         concentration = jnp.asarray(self.concentration, jnp.result_type(self.loc, self.concentration, float))
@@ -64,7 +64,7 @@ class VonMisesFisher(ZonalDistribution):
 
 
 def _draw_versine(key: jax.Array, concentration: jax.Array, dim: int) -> jax.Array:
-    """One minus the cosine of the angle from the location, one draw an element of κ.
+    """Draw one minus the cosine of the angle from the location, once per element of κ.
 
     A proposal is v₀ (1 + b) g / (h + b g), for g, h ~ Gamma((D−1)/2), accepted at
     κ (v₀ − v) + (D−1) log[(1 + (1−v₀) v/v₀) / (2−v₀)] ≥ log u.

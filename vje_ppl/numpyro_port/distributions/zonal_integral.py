@@ -72,7 +72,7 @@ def log_kernel(
     share: Float[Array, "*draws"],
     mode: Float[Array, "*#batch"],
 ) -> Float[Array, "*all"]:
-    """`−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
+    """Return `−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
     beyond = share >= mode
     # A ratio of at least one, above or below, keeps its digits.
     far, near = jnp.where(beyond, share, mode), jnp.where(beyond, mode, share)
@@ -83,7 +83,7 @@ def log_kernel(
 def zonal_moments(
     power: Float[Array, "*#batch"], rate: Float[Array, "*#batch"], dim: int
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """The mean cosine, the variance of the cosine, and the variance along any direction across the axis."""
+    """Return the mean cosine, the variance of the cosine, and the variance along any direction across the axis."""
     nodes = zonal_nodes(power, rate, dim)
     weight, share = nn.softmax(nodes.log_weight), nn.sigmoid(nodes.log_odds)
     mean = (weight * share).sum(-1)

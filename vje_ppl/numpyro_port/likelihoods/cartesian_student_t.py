@@ -13,7 +13,7 @@ from vje_ppl.numpyro_port.distributions import DiagonalStudentT
 
 
 class CartesianStudentT:
-    """Target embedding z_b given the latent s, as it comes:
+    """Target embedding z_b given the latent s, without a polar decomposition:
 
         z_b ~ StudentT_ν(s, diag(scale²))         site "embedding"
 

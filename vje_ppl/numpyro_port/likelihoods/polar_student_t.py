@@ -19,7 +19,7 @@ from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, check
 
 
 def factorized(df: jax.Array, loc: jax.Array, scale: jax.Array) -> Distribution:
-    """Independent Student-t per feature, the alternative to one joint Mahalanobis term. Event shape (D,). Ours."""
+    """Return an independent Student-t per feature, instead of one joint Mahalanobis term. Event shape (D,). Ours."""
     return StudentT(df[..., None], loc, scale).to_event(1)
 
 
@@ -50,7 +50,7 @@ class PolarStudentT:
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; only likelihoods of the same one compare."""
+        """The measure that its densities refer to; likelihoods compare only under the same measure."""
         return base_measure_with(self.radius, "polar")
 
     def __call__(

@@ -12,7 +12,7 @@ from vje_ppl.compare.rows import Statistic
 from vje_ppl.pictures.style import BLUE, FAINT, ORANGE, dot, frame, names, new_figure, say_empty
 from vje_ppl.reproduce.results import Record, one_a_seed, over_seeds
 
-#: What was not trained: the features, and the metric that holds their accuracy.
+#: Features without training, and the metrics of their accuracy.
 REFERENCES = {"untrained": ("z", "knn/untrained_z"), "raw pixels": ("pixels", "knn/pixels")}
 
 
@@ -42,7 +42,7 @@ class Line:
 
 
 def colour_of(method: str) -> str:
-    """Return the colour of VJE and its variants, of the baselines, or of what was not trained."""
+    """Return the colour of VJE and its variants, of the baselines, or of untrained features."""
     if method in ("untrained", "raw pixels"):
         return FAINT
     return BLUE if method.startswith("vje") else ORANGE
@@ -97,7 +97,7 @@ def dots(
 
 
 def references(records: Sequence[Record]) -> Iterator[tuple[str, str, Statistic, int]]:
-    """Yield name, features, accuracy and number of seeds of what was not trained; raw pixels have no seed.
+    """Yield name, features, accuracy and number of seeds of untrained features; raw pixels have no seed.
 
     Args:
         records: the records of a data set, of any method.

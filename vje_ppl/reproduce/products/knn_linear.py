@@ -21,7 +21,7 @@ from vje_ppl.reproduce.results import (
 
 NAMES = {"z": "z", "mu": "μ", "pixels": "pixels"}
 
-#: Heading, kind of evaluation, and what its row must say.
+#: Heading, kind of evaluation, and the values that its row must have.
 MEASURES: dict[str, tuple[str, dict[str, Any]]] = {
     "k-NN, k = 200": ("knn", {"k_asked": 200}),
     "k-NN, k = 30": ("knn", {"k_asked": 30}),
@@ -30,7 +30,7 @@ MEASURES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def knn_linear(results: Results) -> Product:
-    """Top-1 accuracy in percent: mean ± sample standard deviation over seeds; the last epoch's."""
+    """Return the top-1 accuracy in percent: mean ± sample standard deviation over seeds; the last epoch's."""
     lines = list(_lines(results))
     table = [
         {"data": block, "method": method, "features": NAMES[features]}
@@ -96,7 +96,7 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
 
 
 def _knn_rows(results: Results) -> list[tuple[str, Any]]:
-    """The block and every row of k-NN."""
+    """Return the block and every row of k-NN."""
     return [(record["block"], row) for record in results.records.values() for row in record["evaluation"]["knn"]]
 
 
@@ -113,7 +113,7 @@ def _notes(results: Results) -> Iterator[str]:
 
 
 def _heads(results: Results) -> dict[tuple[str, str], str]:
-    """Panels whose k is not the one that was asked for."""
+    """Return panels whose k is not the requested k."""
     asked = {wanted["k_asked"]: name for name, (kind, wanted) in MEASURES.items() if kind == "knn"}
     return {
         (block, asked[row["k_asked"]]): f"k-NN, k = {row['k']}"

@@ -59,7 +59,7 @@ def one_class(results: Results) -> Product:
 
 
 def _methods(results: Results, block: str, variants: list[str]) -> Iterator[tuple[str, list[Record], list[Key]]]:
-    """Methods with their records and the scores they have; then what was not trained, and raw pixels."""
+    """Yield methods with their records and the scores they have; then untrained features and raw pixels."""
     every = []
     for variant in variants:
         records = results.of(block, variant)
@@ -75,7 +75,7 @@ def _methods(results: Results, block: str, variants: list[str]) -> Iterator[tupl
 
 
 def _of_class(record: Record) -> list[Any]:
-    """The scores of the record's one class, without their mean over the classes of the run, which is the same."""
+    """Return the scores of the record's single class, without the mean over the run's classes, which is the same."""
     return [row for row in record["evaluation"]["one_class"] if row["class"] != "mean"]
 
 
@@ -98,7 +98,7 @@ def _auroc(records: list[Record], key: Key, one: Any) -> tuple[Statistic | None,
 
 
 def _mean_over_classes(records: list[Record], key: Key, classes: list[Any]) -> tuple[Statistic | None, int]:
-    """Over the seeds that have all classes."""
+    """Return the mean over classes, over the seeds that have all classes."""
     by_seed: dict[int, list[float]] = {}
     for record in records:
         value = _value(record, key)
