@@ -36,6 +36,11 @@ class DiagonalStudentT(TorchDistribution):
             ν/(ν−2) · scale², and infinite for ν ≤ 2.
 
     Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1.
+
+    Example:
+        >>> density = DiagonalStudentT(1.0, torch.zeros(3), torch.tensor([1.0, 0.5, 0.1]))
+        >>> density.log_prob(torch.zeros(3)), density.sample((5,)).shape
+        (tensor(0.7063), torch.Size([5, 3]))
     """
 
     arg_constraints: ClassVar = {

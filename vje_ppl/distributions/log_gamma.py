@@ -32,6 +32,10 @@ def log_gamma_ratio(x: Float[Tensor, "*#batch"], shift: Float[Tensor, "*#batch"]
         The difference, in nats, in the broadcast shape.
 
     Source: ours; the series is NIST DLMF 5.11.1.
+
+    Example:
+        >>> log_gamma_ratio(torch.tensor([1e-3, 1.0, 1e8]), torch.tensor(0.5))
+        tensor([-2.8829, -0.1208,  0.0000])
     """
     is_small = x < _STIRLING_FROM  # chosen rather than clamped: a clamp has no gradient at its bound
     small = torch.where(is_small, x, _STIRLING_FROM)

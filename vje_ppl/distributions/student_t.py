@@ -31,6 +31,10 @@ class StudentT(dist.StudentT):
 
     Source: Kotz and Nadarajah, Multivariate t Distributions and Their Applications (2004), equation 1.1 at one
     dimension.
+
+    Example:
+        >>> StudentT(torch.inf, 0.0, 1.0).log_prob(torch.tensor(0.0))  # the Normal
+        tensor(-0.9189)
     """
 
     def __init__(

@@ -53,6 +53,11 @@ class TangentStudentT(TorchDistribution):
         ValueError: for fewer than two features.
 
     Source: ours. The exponential map's volume factor: Pennec, Intrinsic Statistics on Riemannian Manifolds (2006).
+
+    Example:
+        >>> north, scale = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.1, 0.5, 1.0])
+        >>> TangentStudentT(1.0, north, scale).log_prob(torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+        tensor([ 1.1579, -2.4211])
     """
 
     arg_constraints: ClassVar = {

@@ -36,6 +36,10 @@ class VonMisesFisher(ZonalDistribution):
         ValueError: for fewer than two features, or a number κ that is not finite.
 
     Source: Mardia and Jupp, Directional Statistics (2000), section 9.3.2.
+
+    Example:
+        >>> VonMisesFisher(torch.tensor([1.0, 0.0, 0.0]), 0.0).log_prob(torch.tensor([0.0, 1.0, 0.0])).exp()  # 1/(4π)
+        tensor(0.0796)
     """
 
     has_rsample = False

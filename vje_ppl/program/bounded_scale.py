@@ -27,6 +27,10 @@ class BoundedScale(nn.Module):
         ValueError: if the interval is empty or infinite.
 
     Source: ours.
+
+    Example:
+        >>> BoundedScale(low=-8.0, high=4.0)(torch.tensor([-100.0, -2.0, 100.0]))
+        tensor([0.0183, 0.3679, 7.3891])
     """
 
     def __init__(self, low: float = -8.0, high: float = 4.0) -> None:

@@ -35,6 +35,10 @@ def to_polar(vector: Float[Tensor, "*batch D"]) -> Polar:
         `Polar(direction, radius)`, shapes (..., D) and (...).
 
     Source: the target representation of the paper (abstract and figure 1); the floor on the divisor is ours.
+
+    Example:
+        >>> to_polar(torch.tensor([3.0, 4.0]))
+        Polar(direction=tensor([0.6000, 0.8000]), radius=tensor(5.))
     """
     radius = torch.linalg.vector_norm(vector, dim=-1)
     return Polar(vector / radius.clamp_min(SMALLEST_RADIUS).unsqueeze(-1), radius)

@@ -45,6 +45,11 @@ def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any],
         ConformanceError: if a check fails, an `AssertionError`; it names each failed check, with what was expected,
             what came and what to do.
         ValueError: for a distribution that is already built, or settings of different numbers.
+
+    Example:
+        >>> report = check_distribution(torch.distributions.Normal, {"loc": [0.0, 3.0], "scale": [1.0, 0.01]})
+        >>> print(str(report).splitlines()[0])
+        Normal passes 18 of 18 checks:
     """
     if not callable(build) or isinstance(build, torch.distributions.Distribution):
         raise ValueError(

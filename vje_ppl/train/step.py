@@ -168,6 +168,10 @@ def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
         The factor of the base learning rate, in [0, 1].
 
     Source: Loshchilov and Hutter (2017), with the warm-up of Goyal et al. (2017).
+
+    Example:
+        >>> [round(learning_rate_factor(step, steps=10, warmup=2), 2) for step in (0, 1, 2, 6, 10)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     if step < warmup:
         return (step + 1) / warmup
