@@ -6,8 +6,8 @@ BIN := .venv/bin
 # Compile once, and not in each process.
 export PYTHONDONTWRITEBYTECODE :=
 ARGS ?=
-# Processes that share the tests, of about 2 GB each; some wait for processes that they start.
-JOBS ?= 3
+# Processes that share the tests, of about 2 GB each.
+JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: train test tests certificate quick avx2 lint types format bench docs slow clean
@@ -22,7 +22,7 @@ test: lint
 tests: .venv/ready
 	$(PYTEST) -m "not slow and not certificate" $(ARGS)
 
-# The second backend, the diagnosis that samples with it, the conformance checks themselves, and the published cells.
+# Conformance of all parts, the second backend, the diagnosis that samples with it, and the published cells.
 certificate: .venv/ready
 	$(PYTEST) -m "certificate and not slow" $(ARGS)
 
