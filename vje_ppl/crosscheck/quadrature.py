@@ -59,7 +59,7 @@ def log_integral_over_sphere(log_density: LogDensity, dim: int, scale: float, to
         to_antipode: whether the density may grow towards the antipode as fast as the area there vanishes.
     """
     decay, step = dim - 1, min(0.1, 0.3 / math.sqrt(dim))
-    y = np.arange(min(math.log(scale), 0.0) - 40 / decay - 6, 40 if to_antipode else 40 / decay + 6, step)
+    y = np.arange(min(math.log(scale), 0.0) - 40 / decay - 6, 30 if to_antipode else 40 / decay + 6, step)
     angle = math.pi / (1 + np.exp(-y))
     beyond = math.pi / (1 + np.exp(y))  # π − θ, without cancellation
     points = np.zeros((len(y), dim))
