@@ -28,7 +28,7 @@ certificate: .venv/ready
 
 # While editing: the tests that take a moment.
 quick: .venv/ready
-	$(PYTEST) -n 2 -m "not slow and not process and not certificate and not long" $(ARGS)
+	$(PYTEST) -m "not slow and not process and not certificate and not long" $(ARGS)
 
 # What runs convolutions and decodes images, as a processor without AVX-512 computes it.
 avx2: .venv/ready

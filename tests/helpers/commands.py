@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,7 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-Train = Callable[..., subprocess.CompletedProcess]
+Train = Callable[..., CompletedProcess]
 
 #: A run of a second: a narrow MLP on a few digits.
 SMALL = (
@@ -35,8 +34,22 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
+def command(main: Callable[[], None], name: str, *arguments: object) -> CompletedProcess:
+    """Run an entry point in this process; exit code and output."""
+    output, errors = StringIO(), StringIO()
+    logger = logging.getLogger("vje_ppl")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        for attribute in ("handlers", "propagate"):
+            patch.setattr(logger, attribute, getattr(logger, attribute))
+        patch.setattr(sys, "argv", [name, *map(str, arguments)])
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as left:
+            main()
+    return CompletedProcess(arguments, left.value.code, output.getvalue(), errors.getvalue())
+
+
 @pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Train:
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Run `python -m vje_ppl.train` in an empty folder; small unless told otherwise.
 
     The entry point itself, in this process: importing torch anew for each of many runs would take minutes.
@@ -45,23 +58,14 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
-    for attribute in ("handlers", "propagate"):  # which the command sets for its process; put back afterwards
-        monkeypatch.setattr(logging.getLogger("vje_ppl"), attribute, getattr(logging.getLogger("vje_ppl"), attribute))
 
-    def run(*overrides: str, small: bool = True) -> subprocess.CompletedProcess:
-        arguments = [*(SMALL if small else ()), *overrides]
-        monkeypatch.setattr(sys, "argv", ["vje_ppl.train", *arguments])
-        GlobalHydra.instance().clear()
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        output, errors = capfd.readouterr()
-        return subprocess.CompletedProcess(arguments, left.value.code, output, errors)  # type: ignore[arg-type]
+    def run(*overrides: str, small: bool = True) -> CompletedProcess:
+        return command(main, "vje_ppl.train", *(SMALL if small else ()), *overrides)
 
     return run
 
 
-def one_sentence(result: subprocess.CompletedProcess) -> str:
+def one_sentence(result: CompletedProcess) -> str:
     """The error that a failed run printed; asserts that it was one line and no traceback."""
     assert result.returncode not in (0, None), result.stdout
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -75,20 +79,6 @@ QUICK = (
     *("linear.epochs=2", "scores.samples=2", "scores.pairs=1", "scores.aggregate.images=40"),
     *("one_class.classes=[3,8]", "one_class.epochs=1"),
 )
-
-
-def command(main: Callable[[], None], name: str, *arguments: object) -> CompletedProcess:
-    """Run an entry point in this process; exit code and output."""
-    output, errors = StringIO(), StringIO()
-    logger = logging.getLogger("vje_ppl")
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
-        for attribute in ("handlers", "propagate"):
-            patch.setattr(logger, attribute, getattr(logger, attribute))
-        patch.setattr(sys, "argv", [name, *map(str, arguments)])
-        GlobalHydra.instance().clear()
-        with pytest.raises(SystemExit) as left:
-            main()
-    return CompletedProcess(arguments, left.value.code, output.getvalue(), errors.getvalue())
 
 
 def train_in(root: Path, *overrides: str) -> None:

@@ -128,16 +128,30 @@ def batches(
         drawn = draw_cases(dim, COUNTS.get(dim, 48), seed)
         for precision in precisions:
             cases = drawn.astype(precision)
-            for variant in (None, *(one for one in VARIANTS if one.covers(dim, precision))):
-                kind, given = ("densities", [cases]) if variant is None else ("program", [cases, variant])
-                sides = (pyro_side, numpyro_side, closed_form, scipy_side)
-                pyro, numpyro, exact, scipy = (partial(getattr(side, kind), *given) for side in sides)
-                name = kind if variant is None else variant.name
-                found.append(
-                    SyntheticBatch(
-                        dim, name, precision, partial(pyro, device), partial(numpyro, jax_device), exact, scipy
-                    )
+            found.append(
+                SyntheticBatch(
+                    dim,
+                    "densities",
+                    precision,
+                    partial(pyro_side.densities, cases, device),
+                    partial(numpyro_side.densities, cases, jax_device),
+                    partial(closed_form.densities, cases),
+                    partial(scipy_side.densities, cases),
                 )
+            )
+            found += [
+                SyntheticBatch(
+                    dim,
+                    variant.name,
+                    precision,
+                    partial(pyro_side.program, cases, variant, device),
+                    partial(numpyro_side.program, cases, variant, jax_device),
+                    partial(closed_form.program, cases, variant),
+                    partial(scipy_side.program, cases, variant),
+                )
+                for variant in VARIANTS
+                if variant.covers(dim, precision)
+            ]
     return found
 
 

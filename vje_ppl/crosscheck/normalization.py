@@ -79,7 +79,7 @@ class Integral:
 
 def study() -> list[Integral]:
     """Return every density over its spaces."""
-    return [*_over_space(), *_radii(), *_over_sphere()]
+    return [*_over_space(), *_radii(), *_over_sphere(), *_tangent()]
 
 
 def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
@@ -166,7 +166,7 @@ def _over_sphere() -> list[Integral]:
         found = [log_integral_over_sphere(student_t(df, loc, np.full(dim, s)), dim, s) for df, s in cases]
         closed = [log_spherical_normalizer(df, dim, scale) for df, scale in cases]
         rows.append(_row("diagonal Student-t", f"unit sphere of R^{dim}", found, "₂F₁", closed))
-    return [*rows, *_tangent()]
+    return rows
 
 
 def tangent_student_t(df: float, dim: int, scale: float, reference: bool) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
 from vje_ppl.data.fingerprint import image_keys
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
@@ -73,15 +73,22 @@ def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
     """
     if wanted is None:
         return images
-    if images.labels is None or images.classes is None:
-        raise UserError(f"data.only_class={wanted} needs labelled training images, but these have no labels.")
-    members = np.flatnonzero((images.labels == class_index(images.classes, wanted)).numpy())
-    if len(members) == 0:
+    is_member = _is_of(images, [wanted], f"data.only_class={wanted}")
+    if not is_member.any():
         raise UserError(
             f"data.only_class={wanted} leaves none of the {len(images)} training images; choose another class, or a "
             "larger data.subset."
         )
-    return images.select(members)
+    return images.select(np.flatnonzero(is_member))
+
+
+def only_classes(images: ImageSet, wanted: Sequence[str | int]) -> ImageSet:
+    """Keep the images of the classes that `without_class` names.
+
+    Raises:
+        UserError: if images have no labels, a class is unknown, or no image is left.
+    """
+    return _kept(images, wanted, inside=True)
 
 
 def without_classes(data: ImageData, wanted: Sequence[str | int]) -> ImageData:
@@ -96,33 +103,26 @@ def without_classes(data: ImageData, wanted: Sequence[str | int]) -> ImageData:
     """
     if not wanted:
         return data
-
-    def kept(images: ImageSet | None) -> ImageSet | None:
-        return None if images is None else _of_classes(images, wanted, inside=False)
-
-    train = _of_classes(data.train, wanted, inside=False)
-    bank = train if data.bank is data.train else kept(data.bank)
-    return replace(data, train=train, bank=bank, test=kept(data.test))
+    # The bank may be the training images themselves, which are selected once.
+    parts = {id(part): part for part in (data.train, data.bank, data.test) if part is not None}
+    kept = {number: _kept(part, wanted, inside=False) for number, part in parts.items()}
+    return replace(data, train=kept[id(data.train)], bank=kept.get(id(data.bank)), test=kept.get(id(data.test)))
 
 
-def only_classes(images: ImageSet, wanted: Sequence[str | int]) -> ImageSet:
-    """Keep the images of some classes, by name or number.
-
-    Raises:
-        UserError: if images have no labels, a class is unknown, or no image is left.
-    """
-    return _of_classes(images, wanted, inside=True)
-
-
-def _of_classes(images: ImageSet, wanted: Sequence[str | int], inside: bool) -> ImageSet:
-    named = ",".join(map(str, wanted))
-    if images.labels is None or images.classes is None:
-        raise UserError(f"without_class=[{named}] needs labelled images, and these have no labels.")
-    chosen = [class_index(images.classes, one, "without_class") for one in wanted]
-    members = np.flatnonzero(np.isin(images.labels.numpy(), chosen) == inside)
+def _kept(images: ImageSet, wanted: Sequence[str | int], inside: bool) -> ImageSet:
+    option = f"without_class=[{','.join(map(str, wanted))}]"
+    members = np.flatnonzero(_is_of(images, wanted, option) == inside)
     if len(members) == 0:
-        raise UserError(f"without_class=[{named}] leaves none of the {len(images)} images; name other classes.")
+        raise UserError(f"{option} leaves none of the {len(images)} images; name other classes.")
     return images.select(members)
+
+
+def _is_of(images: ImageSet, wanted: Sequence[str | int], option: str) -> Bool[np.ndarray, " N"]:
+    """Return whether each image is of one of some classes; errors name the option."""
+    if images.labels is None or images.classes is None:
+        raise UserError(f"{option} needs labelled images, but these have no labels.")
+    key = option.partition("=")[0]
+    return np.isin(images.labels.numpy(), [class_index(images.classes, one, key) for one in wanted])
 
 
 def hold_out_by_name(

@@ -74,8 +74,7 @@ class OpenedRun:
     @cached_property
     def left_out(self) -> ImageSet:
         """The images of the classes that `without_class` left out of training."""
-        changes = {} if self.options.data.root is None else {"root": self.options.data.root}
-        return load_left_out(self.run.config, self.options.trust_targets, **changes)
+        return load_left_out(self.run.config, self.options.trust_targets, **_moved(self.options))
 
     @property
     def root(self) -> object:
@@ -163,7 +162,7 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
     folder = Path(options.run)
     device = chosen_device(options.device) if device is None else device
     run = load(folder, str(device), options.trust_targets)
-    changes = {} if options.data.root is None else {"root": options.data.root}
+    changes = _moved(options)
     if changes and "root" not in run.config.data:
         raise UserError(f"data.root does not apply: the run's data set, {run.config.data._target_}, has no folder.")
     data = load_data(run.config, options.trust_targets, **changes)
@@ -176,6 +175,11 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
         raise UserError(f"The run was trained on images of {trained_on}, but its data set now has images of {found}.")
     changed = run.data_changes(data, options.data.root) if shards.is_first else None
     return OpenedRun(folder, options, run, data, augment, device, Embedder.of(run.module), shards, changed)
+
+
+def _moved(options: DictConfig) -> dict[str, Any]:
+    """Return the change of the run's `data` for images that lie in another folder than at training."""
+    return {} if options.data.root is None else {"root": options.data.root}
 
 
 def _shape(channels: list[float], size: int) -> str:

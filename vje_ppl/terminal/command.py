@@ -216,7 +216,8 @@ def _sentence(error: Exception, command: str) -> str:
         text = 'jobs on a cluster need submitit, which is not installed: pip install "vje_ppl[cluster]".'
     elif isinstance(error, MissingConfigException) and error.options:
         near = did_you_mean(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options)
-        text = f"{text}; {f'{near} T' if near else 't'}he options are {', '.join(error.options)}."
+        hint = f"{near} The options are" if near else "the options are"
+        text = f"{text}; {hint} {', '.join(error.options)}."
     elif group := _foreign_group(text):
         text = f"{text}; {group} is a part of method=vje, but the chosen method has no such part; leave it out."
     elif isinstance(error, HydraException | OmegaConfBaseException):
