@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from tests.helpers.cases import composed
 from tests.helpers.commands import command, evaluate, one_sentence, report, train_in
+from vje_ppl.compare.__main__ import main as compare
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.data.loaders.digits import digits
@@ -61,6 +62,27 @@ def test_left_out_classes_are_scored_as_another_data_set(tmp_path):
     assert {row["out"] for row in rows} == {"left_out"}
     assert all(0 <= row["auroc"] <= 1 for row in rows)
     assert (tmp_path / "a" / "ood_left_out.png").exists()
+
+
+def test_models_of_one_class_are_those_of_the_other_classes(tmp_path):
+    train_in(tmp_path, "run.name=a", "without_class=[0,1,2,3,4,5,6]", "data.subset=400")
+    result = evaluate(f"run={tmp_path / 'a'}", "eval=one_class", "one_class.classes=null", "images.test=60")
+    assert result.returncode == 0, result.stderr
+    assert "leaves out the images of 0, 1, 2, 3, 4, 5, 6" in result.stdout
+    assert {row["class"] for row in report(tmp_path / "a")["one_class"]["rows"]} == {"7", "8", "9", "mean"}
+    models = sorted((tmp_path / "a" / "one_class").iterdir())
+    asked = one_sentence(evaluate(f"run={tmp_path / 'a'}", "eval=one_class", "one_class.classes=[7,3]", "resume=never"))
+    assert "data.only_class=3 leaves none" in asked
+    assert sorted((tmp_path / "a" / "one_class").iterdir()) == models  # refused before any training
+
+
+def test_runs_of_other_classes_are_compared_as_runs_of_other_images(tmp_path):
+    for name, left_out in (("a", "[]"), ("b", "[3]")):
+        train_in(tmp_path, f"run.name={name}", f"without_class={left_out}", "data.subset=256", "trainer.epochs=1")
+    result = command(compare, "vje_ppl.compare", f"runs={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    assert "without_class" in result.stdout
+    assert "No ELBO is shown" in result.stdout
 
 
 def test_a_run_of_all_classes_has_none_left_out(tmp_path):

@@ -14,7 +14,7 @@ from vje_ppl.settings.identity import canonical_json
 
 #: The groups of keys in which runs must agree besides the base measure. The seed may differ, and so may everything that
 #: the ELBO is used to compare: prior, guide, scale, β and optimization.
-SAME = ("data", "encoder", "augment", "norm")
+SAME = ("data", "without_class", "encoder", "augment", "norm")
 
 #: The embedding width that a likelihood is built with; its base measure is the same at any width.
 ANY_DIM = 2

@@ -21,6 +21,9 @@ METRICS = ("knn/z", "knn/mu", "kl", "elbo", "seconds")
 REFERENCES = ("knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
 PARTS = ("data", "encoder", "augment", "trainer")
 
+#: The groups of keys that say which images a run learns from.
+IMAGES = ("data", "hold_out", "without_class")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -104,7 +107,7 @@ def mark_other_images(records: Sequence[Record]) -> list[Record]:
 
 def _data(record: Record) -> str:
     """Return the part of the configuration that chooses the images, as text."""
-    chosen = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in ("data", "hold_out")}
+    chosen = {key: value for key, value in record.leaves.items() if key.partition(".")[0] in IMAGES}
     return canonical_json([record.config["data"].get("_target_"), chosen])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from vje_ppl.compare.record import Record
 
-#: The end of a default name of a run.
+#: How a run's default name ends.
 HASH = re.compile(r"-[0-9a-f]{8}\b")
 
 

@@ -106,7 +106,13 @@ def without_classes(data: ImageData, wanted: Sequence[str | int]) -> ImageData:
     # The bank may be the training images themselves, which are selected once.
     parts = {id(part): part for part in (data.train, data.bank, data.test) if part is not None}
     kept = {number: _kept(part, wanted, inside=False) for number, part in parts.items()}
-    return replace(data, train=kept[id(data.train)], bank=kept.get(id(data.bank)), test=kept.get(id(data.test)))
+    return replace(
+        data,
+        train=kept[id(data.train)],
+        bank=kept.get(id(data.bank)),
+        test=kept.get(id(data.test)),
+        notes=(*data.notes, f"leaves out the images of {', '.join(map(str, wanted))}"),
+    )
 
 
 def _kept(images: ImageSet, wanted: Sequence[str | int], inside: bool) -> ImageSet:

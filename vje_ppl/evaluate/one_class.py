@@ -28,6 +28,7 @@ from vje_ppl.measures.anomaly.tables import one_class_table
 from vje_ppl.measures.detection import auroc
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
+from vje_ppl.settings.data import left_out_classes
 from vje_ppl.terminal.progress import progress
 from vje_ppl.train.run import train
 
@@ -68,10 +69,11 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
         rows += _rows(evaluated, test, class_index(test.classes, own))
     else:
         wanted = evaluated.options.one_class.classes
-        chosen = [
-            class_index(test.classes, one, "one_class.classes")
-            for one in (test.classes if wanted is None else as_list(wanted))
-        ]
+        if wanted is None:
+            left_out = {class_index(test.classes, one) for one in left_out_classes(evaluated.run.config)}
+            chosen = [label for label in range(len(test.classes)) if label not in left_out]
+        else:
+            chosen = [class_index(test.classes, one, "one_class.classes") for one in as_list(wanted)]
         if not chosen:
             raise UserError("one_class.classes expects at least one class, got none; null selects all classes.")
         _check_sizes(evaluated, test.classes, chosen)
@@ -100,12 +102,14 @@ def _check_sizes(evaluated: OpenedRun, classes: Sequence[str], chosen: Sequence[
     counts = Counter([] if labels is None else labels.tolist())
     for label in chosen:
         images = counts[label]
-        if 0 < images < 2:
+        if images == 0:
+            select_class(evaluated.data.train, classes[label])  # refuses it
+        if images < 2:
             raise UserError(
                 f"eval=one_class trains on each class alone, but the class {classes[label]} has only {images} training "
                 f"image and needs 2; add images, or give the other classes as one_class.classes=[...]."
             )
-        if batch_size is not None and 0 < images < batch_size:
+        if batch_size is not None and images < batch_size:
             raise UserError(
                 f"one_class.batch_size={batch_size} does not fit the {images} training images of the class "
                 f"{classes[label]}; set it to at most {images}, or to null."

@@ -22,7 +22,7 @@ def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) ->
         trust_targets: see `vje_ppl.settings.build.build`.
         **changes: replacements of values of `config.data`, such as `root`.
     """
-    return without_classes(_load(config, trust_targets, **changes), _left_out_classes(config))
+    return without_classes(_load(config, trust_targets, **changes), left_out_classes(config))
 
 
 def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageSet:
@@ -33,7 +33,7 @@ def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any
     Raises:
         UserError: if no class was left out.
     """
-    wanted = _left_out_classes(config)
+    wanted = left_out_classes(config)
     if not wanted:
         raise UserError(
             "ood.data=left_out compares with the classes that training left out, and this run has seen all of its "
@@ -43,7 +43,8 @@ def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any
     return only_classes(data.train if data.test is None else data.test, wanted)
 
 
-def _left_out_classes(config: DictConfig) -> list[str | int]:
+def left_out_classes(config: DictConfig) -> list[str | int]:
+    """Return the classes in `without_class`, by name or number; runs of earlier versions have none."""
     wanted = config.get("without_class", [])
     return [wanted] if isinstance(wanted, str | int) else list(wanted or [])
 
