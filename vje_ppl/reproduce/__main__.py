@@ -36,6 +36,7 @@ TABLES: dict[str, Callable[[Results], Product]] = {
     "one_class": one_class,
     "ablation": ablation,
     "tuning": tuning,
+    "likelihood": tuning,
 }
 
 
