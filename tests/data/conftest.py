@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +46,25 @@ def make_recipe() -> Callable[..., Augment]:
         return Augment(**(arguments | changes))
 
     return make
+
+
+@pytest.fixture
+def write_idx() -> Callable[..., dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Writes the four IDX files of MNIST in a folder, with random images."""
+
+    def write(folder: Path, compressed: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        folder.mkdir(parents=True, exist_ok=True)
+        rng, arrays = np.random.default_rng(0), {}
+        for split, count in (("train", 9), ("t10k", 4)):
+            images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+            labels = rng.integers(0, 10, count, dtype=np.uint8)
+            arrays[split] = images, labels
+            for name, array in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
+                content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+                if compressed:
+                    (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+                else:
+                    (folder / name).write_bytes(content)
+        return arrays
+
+    return write

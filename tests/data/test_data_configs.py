@@ -51,7 +51,7 @@ def test_data_set_brings_its_companions_and_knows_its_keys(composed, name):
     loader = get_method(config.data._target_)
     assert loader.__name__ == name
     assert set(config.data) - {"_target_"} == set(inspect.signature(loader).parameters)
-    grey = name in ("digits", "fashion_mnist")
+    grey = name in ("digits", "fashion_mnist", "mnist")
     assert len(config.augment.mean) == (1 if grey else 3)
     assert (config.encoder._target_ == "vje_ppl.networks.encoders.MLP") == (name == "digits")
 

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import pickle
 import re
-import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -157,32 +156,10 @@ def test_stl10_refuses_an_unknown_split(tmp_path):
         stl10(str(tmp_path), train_split="all")
 
 
-@pytest.fixture
-def write_fashion(tmp_path):
-    """Writes the four IDX files below a folder."""
-
-    def write(folder, compressed):
-        folder.mkdir(parents=True, exist_ok=True)
-        rng, arrays = np.random.default_rng(0), {}
-        for split, count in (("train", 9), ("t10k", 4)):
-            images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-            labels = rng.integers(0, 10, count, dtype=np.uint8)
-            arrays[split] = images, labels
-            for name, array in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
-                content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-                if compressed:
-                    (folder / f"{name}.gz").write_bytes(gzip.compress(content))
-                else:
-                    (folder / name).write_bytes(content)
-        return arrays
-
-    return write
-
-
 @pytest.mark.parametrize("compressed", [True, False], ids=["gz", "plain"])
 @pytest.mark.parametrize("folder", ["FashionMNIST/raw", "."], ids=["as torchvision", "files in root"])
-def test_fashion_mnist_is_read_as_its_files_say(tmp_path, write_fashion, folder, compressed):
-    written = write_fashion(tmp_path / folder, compressed)
+def test_fashion_mnist_is_read_as_its_files_say(tmp_path, write_idx, folder, compressed):
+    written = write_idx(tmp_path / folder, compressed)
     data = fashion_mnist(str(tmp_path))
     assert (data.channels, data.image_size, data.num_classes) == (1, 28, 10)
     for images, split in ((data.train, "train"), (data.test, "t10k")):
@@ -204,24 +181,24 @@ def test_fashion_mnist_is_read_as_its_files_say(tmp_path, write_fashion, folder,
         ),
     ],
 )
-def test_damaged_idx_file_is_named(tmp_path, write_fashion, damage, message):
-    write_fashion(tmp_path, True)
+def test_damaged_idx_file_is_named(tmp_path, write_idx, damage, message):
+    write_idx(tmp_path, True)
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=message):
         fashion_mnist(str(tmp_path))
 
 
-def test_a_label_beyond_the_classes_is_named(tmp_path, write_fashion):
-    write_fashion(tmp_path, False)
+def test_a_label_beyond_the_classes_is_named(tmp_path, write_idx):
+    write_idx(tmp_path, False)
     path = tmp_path / "t10k-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + bytes([10]))
     with pytest.raises(UserError, match=r"t10k has the label 10, and there are 10 classes"):
         fashion_mnist(str(tmp_path))
 
 
-def test_incomplete_fashion_mnist_names_the_missing_file(tmp_path, write_fashion):
-    write_fashion(tmp_path / "FashionMNIST" / "raw", True)
+def test_incomplete_fashion_mnist_names_the_missing_file(tmp_path, write_idx):
+    write_idx(tmp_path / "FashionMNIST" / "raw", True)
     (tmp_path / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(UserError, match=r"incomplete or damaged \(t10k-labels-idx1-ubyte is missing\)"):
         fashion_mnist(str(tmp_path))

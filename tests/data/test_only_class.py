@@ -52,6 +52,26 @@ def test_only_its_images_are_kept_in_order():
         select_class(InMemoryImages(images.images), 1)
 
 
+def test_images_of_several_classes_are_kept_in_order():
+    labels = torch.tensor([1, 0, 1, 3, 1])
+    images = InMemoryImages(torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1), labels, CLASSES)
+    assert select_class(images, ["dog", 3]).images.flatten().tolist() == [0, 2, 3, 4]
+    assert select_class(images, []) is images
+    with pytest.raises(UserError, match=r"data.only_class=\[7\] leaves none of the 5"):
+        select_class(images, ["7"])
+    with pytest.raises(UserError, match="got dgo; did you mean dog"):
+        select_class(images, ["cat", "dgo"])
+
+
+def test_digits_of_two_classes_are_tested_on_all():
+    every, two = digits(), digits(only_class=[3, "8"])
+    assert two.train.labels.unique().tolist() == [3, 8]
+    assert torch.equal(two.test.images, every.test.images)
+    assert two.only_class is None
+    assert two.training_classes == ("3", "8")
+    assert two.class_names.endswith("learns from 3, 8 alone")
+
+
 def test_digits_of_one_class_are_tested_on_all():
     every, threes = digits(), digits(only_class=3)
     assert threes.train.labels.unique().tolist() == [3]

@@ -37,7 +37,7 @@ def test_every_cell_can_be_configured_and_is_another_one(scale, name):
     assert len({cell.run_name for cell in found}) == wanted
     for cell in found:
         assert cell.config["seed"] == cell.seed
-        assert set(cell.asked.get("eval", ())) <= {"knn", "linear", "one_class"}
+        assert set(cell.asked.get("eval", ())) <= {"knn", "whitened_knn", "linear", "one_class", "ood"}
 
 
 def test_figure_3_is_drawn_from_the_runs_of_the_table():

@@ -174,21 +174,27 @@ class ImageData:
 
     @property
     def class_names(self) -> str:
-        """The number of classes and their first names, in words, and the only training class, if any."""
+        """The number of classes and their first names, in words, and the training classes if they are fewer."""
         images = self.train if self.bank is None else self.bank
         if images.classes is None:
             return "none: the images have no labels"
-        alone = self.only_class
-        of = "" if alone is None else f"; learns from {alone} alone"
+        learned = self.training_classes
+        of = "" if len(learned) in (0, len(images.classes)) else f"; learns from {shortened(learned)} alone"
         return f"{len(images.classes)}: {shortened(images.classes)}{of}"
 
     @property
-    def only_class(self) -> str | None:
-        """The class of all training images; None if they have several classes or none."""
+    def training_classes(self) -> tuple[str, ...]:
+        """The classes that have training images; empty without labels."""
         labels, classes = self.train.labels, self.train.classes
-        if labels is None or classes is None or not len(labels) or bool((labels != labels[0]).any()):
-            return None
-        return classes[int(labels[0])]
+        if labels is None or classes is None:
+            return ()
+        return tuple(classes[label] for label in labels[labels >= 0].unique().tolist())
+
+    @property
+    def only_class(self) -> str | None:
+        """The class of all training images; None if they have several classes or none, or lack labels."""
+        learned, labels = self.training_classes, self.train.labels
+        return learned[0] if len(learned) == 1 and labels is not None and int(labels.min()) >= 0 else None
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:

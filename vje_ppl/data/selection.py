@@ -14,6 +14,9 @@ from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.randomness import Stream, keyed_generator
 
+#: A class by name or number, a list of classes, or None for all classes.
+ClassChoice = str | int | Sequence[str | int] | None
+
 
 def subset_indices(total: int, count: int | None) -> Int64[np.ndarray, " M"]:
     """Choose `count` of `total` images at random, in increasing order; None: all.
@@ -65,21 +68,34 @@ def class_index(classes: Sequence[str], wanted: str | int, key: str = "data.only
     )
 
 
-def select_class(images: ImageSet, wanted: str | int | None) -> ImageSet:
-    """Keep the images of one class; None: all of them.
+def class_list(wanted: ClassChoice) -> list[str | int]:
+    """Return a choice of classes as a list, empty for None."""
+    if wanted is None:
+        return []
+    return [wanted] if isinstance(wanted, str | int) else list(wanted)
+
+
+def select_class(images: ImageSet, wanted: ClassChoice) -> ImageSet:
+    """Keep the images of a class or a list of classes; None or an empty list: all of them.
 
     Raises:
-        UserError: if the images are unlabelled, or none of them is of this class.
+        UserError: if the images are unlabelled, or none of them is of these classes.
     """
-    if wanted is None:
+    classes = class_list(wanted)
+    if not classes:
         return images
-    is_member = _is_of(images, [wanted], f"data.only_class={wanted}")
+    option = f"data.only_class={wanted if isinstance(wanted, str | int) else shown(classes)}"
+    is_member = _is_of(images, classes, option)
     if not is_member.any():
         raise UserError(
-            f"data.only_class={wanted} leaves none of the {len(images)} training images; choose another class, or a "
-            "larger data.subset."
+            f"{option} leaves none of the {len(images)} training images; choose another class, or a larger data.subset."
         )
     return images.select(np.flatnonzero(is_member))
+
+
+def shown(classes: Sequence[str | int]) -> str:
+    """Return a list of classes as typed."""
+    return f"[{','.join(map(str, classes))}]"
 
 
 def only_classes(images: ImageSet, wanted: Sequence[str | int]) -> ImageSet:
@@ -116,7 +132,7 @@ def without_classes(data: ImageData, wanted: Sequence[str | int]) -> ImageData:
 
 
 def _kept(images: ImageSet, wanted: Sequence[str | int], inside: bool) -> ImageSet:
-    option = f"without_class=[{','.join(map(str, wanted))}]"
+    option = f"without_class={shown(wanted)}"
     members = np.flatnonzero(_is_of(images, wanted, option) == inside)
     if len(members) == 0:
         raise UserError(f"{option} leaves none of the {len(images)} images; name other classes.")

@@ -17,7 +17,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.image_set import ImageSet
-from vje_ppl.data.selection import class_index, select_class
+from vje_ppl.data.selection import class_index, class_list, select_class
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
@@ -46,8 +46,8 @@ NOTE = (
 def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
     """Train missing models, score every test image once under each model, and compare with the labels.
 
-    A run that was itself trained on one class (`data.only_class`, or training images of one class) is scored as it is:
-    other classes of test images are anomalies.
+    A run that was itself trained on one class or a list of classes (`data.only_class`, or training images of one
+    class) is scored as it is: other classes of test images are anomalies.
 
     Returns:
         A row for each score and class and, with class `mean`, for the mean over classes.
@@ -62,11 +62,12 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
             f"eval=one_class needs labels for training and test images, but those of {evaluated.data.name} have none; "
             "sort both into a folder per class, or into train/good, test/good and test/<fault>."
         )
-    own = OmegaConf.select(evaluated.run.config, "data.only_class")
-    own = evaluated.data.only_class if own is None else own
+    own = class_list(OmegaConf.select(evaluated.run.config, "data.only_class"))
+    if not own and evaluated.data.only_class is not None:
+        own = [evaluated.data.only_class]
     rows: list[dict[str, Any]] = []
-    if own is not None:
-        rows += _rows(evaluated, test, class_index(test.classes, own))
+    if own:
+        rows += _rows(evaluated, test, [class_index(test.classes, one) for one in own])
     else:
         wanted = evaluated.options.one_class.classes
         if wanted is None:
@@ -79,7 +80,7 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
         _check_sizes(evaluated, test.classes, chosen)
         for place, (label, name) in enumerate(zip(chosen, folder_names(test.classes, chosen), strict=True)):
             progress("one class", f"{test.classes[label]}: model {place + 1} of {len(chosen)}")
-            rows += _rows(_trained_on(evaluated, test.classes[label], name), test, label)
+            rows += _rows(_trained_on(evaluated, test.classes[label], name), test, [label])
     if not evaluated.shards.is_first:
         return Outcome([])
     rows += _means(rows)
@@ -162,23 +163,22 @@ def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
     return replace(evaluated.of_class(folder), data=replace(evaluated.data, train=images))
 
 
-def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
-    """Return a row for each score: the class `label` against all others of the test set."""
+def _rows(evaluated: OpenedRun, test: ImageSet, normal: list[int]) -> list[dict[str, Any]]:
+    """Return a row for each score: the images of the normal classes against all others of the test set."""
     assert test.labels is not None
     assert test.classes is not None
     index, scores = scorer(evaluated)(test)
     if not evaluated.shards.is_first:
         return []
-    is_normal = (test.labels[index] == label).numpy()
+    is_normal = np.isin(test.labels[index].numpy(), normal)
+    name = ", ".join(test.classes[label] for label in normal)
     if is_normal.all() or not is_normal.any():
         raise UserError(
-            f"The {len(is_normal)} test images must include some of class {test.classes[label]} and some of others; "
-            f"raise "
-            "images.test."
+            f"The {len(is_normal)} test images must include some of class {name} and some of others; raise images.test."
         )
     config = evaluated.run.config
     facts = {
-        "class": test.classes[label],
+        "class": name,
         "n_normal": int(is_normal.sum()),
         "n_anomalous": int((~is_normal).sum()),
         "trained_on": len(evaluated.data.train),

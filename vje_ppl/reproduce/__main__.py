@@ -22,7 +22,9 @@ from vje_ppl.reproduce.products.figure_2 import figure_2
 from vje_ppl.reproduce.products.figure_3 import figure_3
 from vje_ppl.reproduce.products.figure_4 import figure_4
 from vje_ppl.reproduce.products.knn_linear import knn_linear
+from vje_ppl.reproduce.products.likelihood import likelihood
 from vje_ppl.reproduce.products.one_class import one_class
+from vje_ppl.reproduce.products.ood import ood
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduce.study import read_study
@@ -35,8 +37,10 @@ TABLES: dict[str, Callable[[Results], Product]] = {
     "knn_linear": knn_linear,
     "one_class": one_class,
     "ablation": ablation,
+    "ood": ood,
     "tuning": tuning,
-    "likelihood": tuning,
+    "likelihood": likelihood,
+    "direction": knn_linear,
 }
 
 

@@ -67,7 +67,7 @@ class Cell:
     def file_name(self) -> str:
         """The name of its record, which depends on the computation, not on folders or devices."""
         kinds = self.asked.get("eval", ())
-        asked = {key: self.asked[key] for kind in kinds for key in DEPENDS[kind]}
+        asked = {key: _without_folders(self.asked[key]) for kind in kinds for key in DEPENDS[kind]}
         text = canonical_json([config_digest(self.config), sorted(kinds), asked])
         return f"{self.block}-{self.variant}-{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
@@ -227,6 +227,13 @@ def _history(path: Path) -> Iterator[dict[str, float]]:
 def _portable(overrides: Sequence[str]) -> Iterator[str]:
     """Return overrides without the local folder of the images."""
     return (one for one in overrides if not one.startswith("data.root="))
+
+
+def _without_folders(asked: Any) -> Any:
+    """Return options of an evaluation without the folders of other data sets."""
+    if isinstance(asked, Mapping):
+        return {key: _without_folders(value) for key, value in asked.items() if key != "root"}
+    return [_without_folders(one) for one in asked] if isinstance(asked, list) else asked
 
 
 def _quoted(overrides: Sequence[str]) -> str:

@@ -51,10 +51,13 @@ class Results:
         return [one for variant in block.variants for one in self.of(block.name, variant)]
 
     def about(self) -> list[str]:
-        """Return a sentence for each block: data, budget and seeds."""
+        """Return a sentence for each data set and budget: images, epochs and seeds."""
         lines = []
+        alike: dict[tuple[str, str], list[Block]] = {}
         for block in self.study.blocks:
-            records = self.of_block(block)
+            alike.setdefault((block.name, block.about), []).append(block)
+        for block, *_ in alike.values():
+            records = [record for one in alike[block.name, block.about] for record in self.of_block(one)]
             seeds = sorted({one["seed"] for one in records})
             images = ", ".join(_images(records))
             epochs = sorted({one["metrics"]["epoch"] for one in records})

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.image_set import ImageData, ImageSet
-from vje_ppl.data.selection import hold_out, only_classes, select_class, without_classes
+from vje_ppl.data.selection import class_list, hold_out, only_classes, select_class, without_classes
 from vje_ppl.errors import UserError
 from vje_ppl.settings.build import build
 
@@ -45,8 +45,7 @@ def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any
 
 def left_out_classes(config: DictConfig) -> list[str | int]:
     """Return the classes in `without_class`, by name or number; runs of earlier versions have none."""
-    wanted = config.get("without_class", [])
-    return [wanted] if isinstance(wanted, str | int) else list(wanted or [])
+    return class_list(config.get("without_class"))
 
 
 def _load(config: DictConfig, trust_targets: bool, **changes: Any) -> ImageData:

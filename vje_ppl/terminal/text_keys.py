@@ -48,7 +48,7 @@ LAUNCHER = frozenset(
 )
 
 #: Keys that also take a list of texts.
-LISTS = frozenset({"runs", "one_class.classes", "without_class"})
+LISTS = frozenset({"runs", "data.only_class", "one_class.classes", "without_class"})
 
 #: Keys that also take a whole number: a class, by name or number.
 NUMBERED = frozenset({"data.only_class", "one_class.classes", "without_class"})

@@ -3,9 +3,11 @@
 Read in this order:
 
     digits.py         the shortest loader
-    cifar.py, fashion_mnist.py, stl10.py, sample_photos.py    data sets in memory; download.py and idx.py read them
+    cifar.py, mnist.py, fashion_mnist.py, svhn.py, stl10.py, sample_photos.py    data sets in memory
+    download.py, idx.py    reading and downloading them
     image_folder.py   your own images, from folders
-    imagenet.py, webdataset.py, hf_dataset.py    data sets that are read image by image
+    imagenet.py, tiny_imagenet.py, dtd.py, places365.py    data sets of files
+    webdataset.py, hf_dataset.py    data sets in shards and tables, which are read image by image
     scan.py, splits.py    finding image files, and the folders of training and test images
     files.py          an image set from the files that were found
     labels.py, left_out.py, bit_depth.py    labels, files that are not read, and 16-bit images

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 
 from vje_ppl.data.image_set import ImageData, InMemoryImages
-from vje_ppl.data.selection import fixed_subset, select_class, stratified_hold_out
+from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class, stratified_hold_out
 
 
-def digits(subset: int | None = None, only_class: str | int | None = None) -> ImageData:
+def digits(subset: int | None = None, only_class: ClassChoice = None) -> ImageData:
     """Load the digits, four fifths of each class to train on and one fifth to test.
 
     Args:
         subset: number of training images to keep; None: all.
-        only_class: train on a single class, by name or number; None: on all classes.
+        only_class: train on a single class, or on a list of classes, by name or number; None: on all classes.
     """
     from sklearn.datasets import load_digits
 

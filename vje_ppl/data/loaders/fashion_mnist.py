@@ -1,25 +1,14 @@
-"""Fashion-MNIST, in the IDX format: 60,000 training and 10,000 test images of clothes, grey, 28×28 pixels."""
+"""Fashion-MNIST: 60,000 training and 10,000 test images of clothes, grey, 28×28 pixels."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from pathlib import Path
-
-import numpy as np
-import torch
-from jaxtyping import UInt8
-
-from vje_ppl.data.image_set import ImageData, InMemoryImages
-from vje_ppl.data.loaders.download import read_or_download
-from vje_ppl.data.selection import fixed_subset, select_class
-from vje_ppl.errors import UserError
-
-_PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
+from vje_ppl.data.image_set import ImageData
+from vje_ppl.data.loaders.idx import load_idx
+from vje_ppl.data.selection import ClassChoice
 
 
 def fashion_mnist(
-    root: str, download: bool = False, subset: int | None = None, only_class: str | int | None = None
+    root: str, download: bool = False, subset: int | None = None, only_class: ClassChoice = None
 ) -> ImageData:
     """Load Fashion-MNIST.
 
@@ -28,69 +17,8 @@ def fashion_mnist(
             (`.gz`) or not.
         download: whether to download it first.
         subset: number of training images to keep; None: all.
-        only_class: train on a single class, by name or number; None: on all classes.
+        only_class: train on a single class, or on a list of classes, by name or number; None: on all classes.
     """
     from torchvision.datasets import FashionMNIST
 
-    lies_in_root = all(_find(Path(root), f"{split}-{part}") for split in ("train", "t10k") for part in _PARTS)
-    folder = "." if lies_in_root and not download else "FashionMNIST/raw"
-
-    def read(download: bool) -> tuple[InMemoryImages, InMemoryImages]:
-        if download:
-            FashionMNIST(root, download=True)
-        classes = tuple(FashionMNIST.classes)
-        return _read_split(Path(root) / folder, "train", classes), _read_split(Path(root) / folder, "t10k", classes)
-
-    train, test = read_or_download(read, name="fashion_mnist", root=Path(root), folder=folder, download=download)
-    train = fixed_subset(train, subset)
-    return ImageData("fashion_mnist", select_class(train, only_class), train, test, 1, 28, 10)
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-
-
-def _read_split(folder: Path, split: str, classes: tuple[str, ...]) -> InMemoryImages:
-    arrays = []
-    for part in _PARTS:
-        path = _find(folder, f"{split}-{part}")
-        if path is None:
-            raise FileNotFoundError(f"{split}-{part} is missing")
-        arrays.append(read_idx(path))
-    images, labels = arrays
-    if images.ndim != 3 or labels.ndim != 1:
-        raise ValueError(f"images and labels of {split} have {images.ndim} and {labels.ndim} dimensions, not 3 and 1")
-    if labels.max(initial=0) >= len(classes):
-        raise ValueError(f"{split} has the label {labels.max()}, and there are {len(classes)} classes")
-    return InMemoryImages(torch.from_numpy(images[:, None]), torch.from_numpy(labels.astype(np.int64)), classes)
-
-
-_UNSIGNED_BYTES = 0x08
-
-
-def read_idx(path: Path) -> UInt8[np.ndarray, " ..."]:
-    """Read an array of bytes.
-
-    Args:
-        path: the file; a name that ends in `.gz` is decompressed.
-
-    Raises:
-        UserError: if the file is not an IDX file of bytes, or is truncated.
-
-    Source: the format's description at the end of http://yann.lecun.com/exdb/mnist/: two zero bytes, the type, the
-    number of dimensions, the dimensions as big-endian 32-bit integers, the data.
-    """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"the file {path} cannot be read ({error}); delete it and download it again.") from error
-    if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTES]):
-        raise UserError(f"the file {path} is not an IDX file of bytes; delete it and download it again.")
-    start = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:start], dtype=">u4").astype(np.int64)
-    if len(content) != start + shape.prod():
-        raise UserError(
-            f"the file {path} should hold {start + shape.prod()} bytes and holds {len(content)}; delete it and "
-            "download it again."
-        )
-    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=start).reshape(shape)
+    return load_idx("fashion_mnist", FashionMNIST, root, download, subset, only_class)

@@ -18,6 +18,7 @@ from vje_ppl.data.loaders.labels import UNLABELLED, class_value
 from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages
 from vje_ppl.data.loaders.splits import in_order
+from vje_ppl.data.selection import ClassChoice
 from vje_ppl.errors import UserError
 
 
@@ -88,7 +89,7 @@ def hf_dataset(
     image_size: int | None = None,
     channels: int = 3,
     memory_mb: float = 512.0,
-    only_class: str | int | None = None,
+    only_class: ClassChoice = None,
     bits: int | None = None,
 ) -> ImageData:
     """Open a folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`, without downloads or scripts.
@@ -109,7 +110,7 @@ def hf_dataset(
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
         channels: 1 (grey) or 3 (RGB), to which the images are converted.
         memory_mb: most megabytes of pixels to hold in memory.
-        only_class: train on a single class, by name or number; None: on all classes.
+        only_class: train on a single class, or on a list of classes, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if importlib.util.find_spec("datasets") is None:

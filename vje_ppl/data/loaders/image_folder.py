@@ -14,7 +14,7 @@ from vje_ppl.data.loaders.labels import UNLABELLED, labelled
 from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in
 from vje_ppl.data.loaders.splits import find_splits
-from vje_ppl.data.selection import hold_out_by_name, select_class, subset_indices
+from vje_ppl.data.selection import ClassChoice, hold_out_by_name, select_class, subset_indices
 from vje_ppl.errors import UserError
 from vje_ppl.randomness import Stream
 
@@ -30,7 +30,7 @@ def image_folder(
     image_size: int | None = None,
     channels: int = 3,
     memory_mb: float = 512.0,
-    only_class: str | int | None = None,
+    only_class: ClassChoice = None,
     bits: int | None = None,
 ) -> ImageData:
     """Find the images below a folder.
@@ -50,7 +50,7 @@ def image_folder(
         image_size: side of the views in pixels; None: the shorter side of the first image, at most 224.
         channels: 1 (grey) or 3 (RGB), to which the images are converted.
         memory_mb: most megabytes of pixels to hold in memory.
-        only_class: train on a single class, by name or number; None: on all classes.
+        only_class: train on a single class, or on a list of classes, by name or number; None: on all classes.
         bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     if root is None:
@@ -70,7 +70,7 @@ def image_data(
     options: FileOptions,
     subset: int | None,
     image_size: int | None,
-    only_class: str | int | None,
+    only_class: ClassChoice,
     notes: Sequence[str] = (),
 ) -> ImageData:
     """Return a data set of the images that were found; arguments as in `image_folder`."""

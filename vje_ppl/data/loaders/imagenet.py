@@ -7,7 +7,7 @@ from pathlib import Path
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.loaders.files import file_options, stream_images
 from vje_ppl.data.loaders.scan import FoundImages, find_images
-from vje_ppl.data.selection import select_class, subset_indices
+from vje_ppl.data.selection import ClassChoice, select_class, subset_indices
 from vje_ppl.errors import UserError
 
 
@@ -17,7 +17,7 @@ def imagenet(
     on_error: str = "raise",
     workers: int = 2,
     image_size: int = 224,
-    only_class: str | int | None = None,
+    only_class: ClassChoice = None,
 ) -> ImageData:
     """Find ImageNet's files, which workers decode as they are needed.
 
@@ -27,7 +27,7 @@ def imagenet(
         on_error: `raise` or `skip`: what to do with unusable files.
         workers: decoding processes.
         image_size: side of the views in pixels.
-        only_class: train on a single class, by name or number; None: on all classes.
+        only_class: train on a single class, or on a list of classes, by name or number; None: on all classes.
     """
     options = file_options(3, workers, on_error, 0.0)
     train, test = (_find_split((Path(root) / split).absolute()) for split in ("train", "val"))

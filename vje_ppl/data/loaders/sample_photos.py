@@ -6,19 +6,19 @@ import numpy as np
 import torch
 
 from vje_ppl.data.image_set import ImageData, InMemoryImages
-from vje_ppl.data.selection import fixed_subset, select_class
+from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class
 
 SIDE = 32  # pixels
 
 
-def sample_photos(subset: int | None = None, only_class: str | int | None = None) -> ImageData:
+def sample_photos(subset: int | None = None, only_class: ClassChoice = None) -> ImageData:
     """Cut both photographs into patches of 32×32 pixels.
 
     As on a chessboard, every other patch is a test image, so that both parts show the same scenes.
 
     Args:
         subset: number of training images to keep; None: all.
-        only_class: train on the patches of one photograph alone, by name or number; None: on both.
+        only_class: train on the patches of one photograph alone, by name or number, or on a list; None: on both.
     """
     from sklearn.datasets import load_sample_images
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -107,6 +108,29 @@ def find_images(folder: Path) -> FoundImages:
         return FoundImages(paths, None, None, str(folder))
     labels = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
     return FoundImages(paths, labels, tuple(found), str(folder))
+
+
+def listed_images(
+    paths: Sequence[str | Path], labels: Sequence[int], classes: Sequence[str], root: Path
+) -> FoundImages:
+    """Return the image files of a list with their labels, in the order of their names.
+
+    Args:
+        paths: N files.
+        labels: their class indices, N.
+        classes: names of the classes.
+        root: a folder that contains all of them.
+
+    Raises:
+        UserError: if a file is missing; it names the first.
+    """
+    missing = next((path for path in paths if not os.path.isfile(path)), None)
+    if missing is not None:
+        raise UserError(f"the file {missing} is in the data set's list but does not exist; unpack the archive again.")
+    names = list(map(str, paths))
+    order = sorted(range(len(names)), key=names.__getitem__)
+    chosen = np.array([labels[place] for place in order], dtype=np.int64)
+    return FoundImages([names[place] for place in order], chosen, tuple(classes), str(root))
 
 
 def folders_with_images(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import torch
 
 from vje_ppl.data.image_set import ImageData, InMemoryImages
 from vje_ppl.data.loaders.download import read_or_download
-from vje_ppl.data.selection import fixed_subset, select_class
+from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class
 from vje_ppl.errors import UserError
 
 
@@ -18,7 +18,7 @@ def stl10(
     download: bool = False,
     subset: int | None = None,
     train_split: str = "unlabeled",
-    only_class: str | int | None = None,
+    only_class: ClassChoice = None,
 ) -> ImageData:
     """Load STL-10: embeddings learn from the unlabelled images, k-NN from the labelled images.
 
@@ -29,8 +29,8 @@ def stl10(
         download: whether to download it first.
         subset: number of training images to keep; None: all.
         train_split: `unlabeled`, `train+unlabeled` or `train`: the images that embeddings are learned from.
-        only_class: train on the images of one class alone, by name or number, which needs `train_split=train`; None:
-            on all classes.
+        only_class: train on a single class, or on a list of classes, by name or number, which needs
+            `train_split=train`; None: on all classes.
     """
     splits = ("unlabeled", "train+unlabeled", "train")
     if train_split not in splits:

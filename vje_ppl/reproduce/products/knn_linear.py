@@ -1,4 +1,4 @@
-"""Table: k-NN and linear accuracy of each method and data set."""
+"""Table: k-NN, linear and whitened k-NN accuracy of each method and data set, as far as its study has them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,23 @@ from vje_ppl.reproduce.results import (
 
 NAMES = {"z": "z", "mu": "μ", "pixels": "pixels"}
 
+Measures = dict[str, tuple[str, dict[str, Any]]]
+
 #: Heading, kind of evaluation, and the values that its row must have.
-MEASURES: dict[str, tuple[str, dict[str, Any]]] = {
+MEASURES: Measures = {
     "k-NN, k = 200": ("knn", {"k_asked": 200}),
     "k-NN, k = 30": ("knn", {"k_asked": 30}),
     "linear": ("linear", {}),
+    "whitened, k = 200": ("whitened_knn", {"k_asked": 200}),
+    "whitened, k = 30": ("whitened_knn", {"k_asked": 30}),
 }
 
 
 def knn_linear(results: Results) -> Product:
     """Return the top-1 accuracy in percent: mean ± sample standard deviation over seeds; the last epoch's."""
-    lines = list(_lines(results))
+    kinds = {kind for cell in results.cells for kind in cell.asked["eval"]}
+    measures = {name: measure for name, measure in MEASURES.items() if measure[0] in kinds}
+    lines = list(_lines(results, measures))
     table = [
         {"data": block, "method": method, "features": NAMES[features]}
         | {name: text(found) or NOT_RUN for name, (found, _) in values.items()}
@@ -49,26 +55,26 @@ def knn_linear(results: Results) -> Product:
         for block, method, features, values in lines
     ]
     title = f"{results.study.title}: top-1, %"
-    figure = dots(drawn, list(MEASURES), title, heads=_heads(results))
-    return Product(list(_rows(results)), table, figure, tuple(_notes(results)))
+    figure = dots(drawn, list(measures), title, heads=_heads(results))
+    return Product(list(_rows(results, kinds)), table, figure, tuple(_notes(results)))
 
 
 Values = dict[str, tuple[Statistic | None, int]]
 
 
-def _lines(results: Results) -> Iterator[tuple[str, str, str, Values]]:
+def _lines(results: Results, measures: Measures) -> Iterator[tuple[str, str, str, Values]]:
     for block in results.study.blocks:
         for variant in block.variants:
             records = results.of(block.name, variant)
             for features in ("z", "mu") if any(_has_mean(one) for one in records) else ("z",):
-                yield block.name, variant, features, _values(records, "trained", features)
+                yield block.name, variant, features, _values(records, measures, "trained", features)
         reference = one_a_seed(results.of_block(block))
         if reference:
-            yield block.name, "untrained", "z", _values(reference, "untrained", "z")
-            yield block.name, "raw pixels", "pixels", _values(reference[:1], "none", "pixels")
+            yield block.name, "untrained", "z", _values(reference, measures, "untrained", "z")
+            yield block.name, "raw pixels", "pixels", _values(reference[:1], measures, "none", "pixels")
 
 
-def _values(records: list[Record], encoder: str, features: str) -> Values:
+def _values(records: list[Record], measures: Measures, encoder: str, features: str) -> Values:
     def top1(kind: str, wanted: dict[str, Any]) -> tuple[Statistic | None, int]:
         def value(record: Record) -> float | None:
             row = row_of(record, kind, encoder=encoder, features=features, **wanted)
@@ -76,7 +82,7 @@ def _values(records: list[Record], encoder: str, features: str) -> Values:
 
         return over_seeds(records, value)
 
-    return {name: top1(*measure) for name, measure in MEASURES.items()}
+    return {name: top1(*measure) for name, measure in measures.items()}
 
 
 def _has_mean(record: Record) -> bool:
@@ -87,9 +93,9 @@ def _means(values: Values) -> dict[str, Statistic]:
     return {name: found for name, (found, _) in values.items() if found is not None}
 
 
-def _rows(results: Results) -> Iterator[dict[str, Any]]:
+def _rows(results: Results, kinds: set[str]) -> Iterator[dict[str, Any]]:
     for record in results.records.values():
-        for kind in ("knn", "linear"):
+        for kind in sorted(kinds):
             for row in record["evaluation"].get(kind, ()):
                 plain = {key: value for key, value in row.items() if not isinstance(value, dict)}
                 yield cell_facts(record) | {"evaluation": kind} | plain
