@@ -106,6 +106,9 @@ def test_known_figures_give_the_known_table(run_of, compare, tmp_path):
         "strong  0.03  0.7500  0.8000    7.00  1.50     61.0",
         "weak       1  0.5124  0.8000  123.46     -     30.0",
         "",
+        "ELBO [polar] is not a bound on the log evidence of a normalized model: on the sphere, the density of the "
+        "direction does not integrate to one.",
+        "",
         f"{tmp_path}/runs/comparison: comparison.csv, comparison.md, comparison.png",
     ]
     written = tmp_path / "runs" / "comparison"
@@ -199,12 +202,15 @@ def test_base_measures_never_share_an_elbo_column(run_of, compare, tmp_path):
     for name, overrides in {"polar": [], "cartesian": [CARTESIAN], "flat": ["likelihood/radius=none"]}.items():
         for beta in (1, 2):
             run_of(f"{name}_{beta}", *overrides, f"objective.beta={beta}")
-    compare()
+    result = compare()
     assert elbo_columns(read_csv(tmp_path / "runs" / "comparison")) == {
         "ELBO [polar]": {"polar_1", "polar_2"},
         "ELBO [cartesian]": {"cartesian_1", "cartesian_2"},
         "ELBO [polar, direction only]": {"flat_1", "flat_2"},
     }
+    assert "ELBO [cartesian] is a lower bound on the log evidence." in result.stdout
+    for measure in ("polar", "polar, direction only"):
+        assert f"ELBO [{measure}] is not a bound on the log evidence of a normalized model" in result.stdout
 
 
 def test_an_elbo_without_another_to_stand_beside_is_not_shown(run_of, compare, tmp_path):

@@ -11,6 +11,7 @@ from vje_ppl.compare.measure import comparable
 from vje_ppl.compare.rows import Row, Statistic
 from vje_ppl.errors import UserError
 from vje_ppl.files import csv_bytes
+from vje_ppl.program.base_measure import bound_note
 from vje_ppl.settings.groups import METHOD, VJE
 from vje_ppl.terminal.table import format_table, markdown_table
 
@@ -137,7 +138,9 @@ def _elbo_notes(rows: Sequence[Row], measures: Sequence[str | None], groups: Seq
         if measure is not None and group is None
     ]
     same = "the same base measure, data, encoder and augmentation"
-    return [f"No ELBO is shown where no other row has {same}: {', '.join(alone)}."] if alone else []
+    shown = dict.fromkeys(measure for measure, group in zip(measures, groups, strict=True) if measure and group)
+    notes = [bound_note(measure) for measure in shown]
+    return notes + [f"No ELBO is shown where no other row has {same}: {', '.join(alone)}."] * bool(alone)
 
 
 def _heading(rows: Sequence[Row], seeds: Sequence[str], neighbours: Mapping[str, float | None]) -> str:

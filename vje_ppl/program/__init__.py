@@ -6,6 +6,7 @@ Read in this order:
     sites.py          the log-likelihoods and the KL of a program's sites, with checks
     amortized.py      the base class of guides; bounded_scale.py keeps their scales in an interval
     polar.py          an embedding as direction and radius
+    base_measure.py   whether an ELBO is a bound on the log evidence
     noise.py          latent noise that does not depend on the number of processes
     moments.py        means and standard deviations of posteriors
     borrowed.py       a method of another module, stored so that copies work

@@ -39,6 +39,11 @@ class PortedProgram:
         self._prior, self._likelihood = prior, likelihood
         self._values = {name: jnp.asarray(value) for name, value in (values or {}).items()}
 
+    @property
+    def base_measure(self) -> str:
+        """The measure that the likelihood's densities refer to."""
+        return str(getattr(self._likelihood, "base_measure", "its own"))
+
     def prior(self) -> Any:
         """Return the prior, event shape (D,)."""
         return handlers.substitute(self._prior, data=self._values)()

@@ -11,6 +11,7 @@ from vje_ppl.diagnose.posterior.reference import Comparison, Reference
 from vje_ppl.diagnose.report.section import Picture, Section
 from vje_ppl.diagnose.sections import guide_pictures
 from vje_ppl.diagnose.sections.guide_verdicts import guide_verdicts, moments_verdict, share
+from vje_ppl.program.base_measure import bound_note
 
 
 def guide_section(reference: Reference, offsets: Offsets, names: list[str]) -> Section:
@@ -136,6 +137,7 @@ def _notes(reference: Reference, offsets: Offsets) -> list[str]:
         f"part in {problem.targets} of the information counts as amortization.",
         "The log evidence comes from importance sampling with a mixture around the best Gaussians; such an estimate "
         "is low on average, and family with it.",
+        bound_note(problem.program.base_measure),
     ]
     if len(reference.powers) > 1:
         notes.append(
