@@ -17,7 +17,9 @@ from vje_ppl.reproduce.products.figure_2 import DEGREES, figure_2
 from vje_ppl.reproduce.products.figure_3 import figure_3
 from vje_ppl.reproduce.products.figure_4 import figure_4
 from vje_ppl.reproduce.products.knn_linear import knn_linear
+from vje_ppl.reproduce.products.likelihood import likelihood
 from vje_ppl.reproduce.products.one_class import one_class
+from vje_ppl.reproduce.products.ood import ood
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import cell_facts, read_results
 from vje_ppl.reproduce.study import Study
@@ -143,6 +145,74 @@ def test_a_class_that_was_not_run_says_so():
     lines = {line["data"]: line for line in reversed(one_class(found).table)}
     assert [lines["digits"][key] for key in ("3", "8", "mean")] == ["90.0", "not run", "not run"]
     assert (lines["cifar10"]["cat"], "3" in lines["cifar10"]) == ("not run", False)
+
+
+def detections(value: float, *outs: str) -> dict:
+    """Rows of one evaluation: the headline's AUROC is `value`, and 0.1 lower for each further set of other images."""
+    how = {"S": 16, "augmentations": 4, "k": None, "headline": False, "encoder": "trained", "features": "z"}
+    kinds = {
+        "conditional": {"headline": True, "features": None, "views": "augmented-augmented"},
+        "kl": {"features": None, "views": "clean"},
+        "mahalanobis": {"views": "clean"},
+    }
+    rows = [
+        how
+        | {"score": score, "out": out, "auroc": value - place / 10, "aupr_in": 0.5, "aupr_out": 0.25, "fpr95": 0.75}
+        | kind
+        for place, out in enumerate(outs)
+        for score, kind in kinds.items()
+    ]
+    rows += [row | {"encoder": "untrained", "auroc": 0.3} for row in rows if row["score"] == "mahalanobis"]
+    return {"evaluation": {"ood": rows}}
+
+
+def test_out_of_distribution_figures_are_means_over_seeds():
+    found = results(
+        block("cifar10", "vje", "byol", seeds=(0, 1)),
+        records={
+            ("cifar10", "vje", 0): detections(0.9, "sample_photos", "left_out", "svhn"),
+            ("cifar10", "vje", 1): detections(0.7, "sample_photos", "left_out", "svhn"),
+        },
+    )
+    product = ood(found)
+    spread = f"± {100 * statistics.stdev([0.9, 0.7]):.1f}"
+    lines = {(line.get("out"), line["method"], line["score"]): line for line in product.table}
+    assert len(lines) == len(product.table)
+    headline = lines["left_out", "vje", "conditional ★"]
+    assert headline["AUROC"] == f"70.0 {spread}"
+    assert (headline["AUPR-in"], headline["AUPR-out"], headline["FPR95"]) == ("50.0 ± 0.0", "25.0 ± 0.0", "75.0 ± 0.0")
+    assert headline["seeds"] == 2
+    # The near sets are left_out alone, which has no mean; the far sets are svhn and sample_photos.
+    assert lines["mean of far", "vje", "conditional ★"]["AUROC"] == f"70.0 {spread}"
+    assert ("mean of near", "vje", "conditional ★") not in lines
+    assert lines["svhn", "untrained", "mahalanobis of z"]["AUROC"] == "30.0 ± 0.0"
+    assert lines[None, "byol", "not run"]
+    outs = list(dict.fromkeys(line.get("out") for line in product.table))
+    assert outs == ["left_out", "svhn", "sample_photos", "mean of far", None]
+    assert not [key for key in lines if "kl" in key[2]]
+
+
+def test_trials_of_likelihoods_have_a_line_for_each_beta():
+    sweep = {BETA: (0.1, 1.0), NU: (1.0,)}
+    found = results(
+        block("cifar10", "ambient", sweep=sweep),
+        block("cifar10", "tangent", sweep={BETA: (0.1,), NU: (1.0, math.inf)}),
+        records={
+            ("cifar10", "ambient", 0, 0.1, 1.0): {"metrics": {"knn/z": 0.3}},
+            ("cifar10", "tangent", 0, 0.1, math.inf): {"metrics": {"knn/z": 0.2}},
+        },
+    )
+    product = likelihood(found)
+    assert product.table == [
+        {"data": "cifar10", "likelihood": "ambient", "β": "0.1", "ν = 1": "30.0", "ν = inf": None},
+        {"data": "cifar10", "likelihood": "ambient", "β": "1", "ν = 1": "not run", "ν = inf": None},
+        {"data": "cifar10", "likelihood": "tangent", "β": "0.1", "ν = 1": "not run", "ν = inf": "20.0"},
+    ]
+    assert [line.get_label() for line in product.figure.axes[0].lines] == [
+        "ambient, ν = 1",
+        "tangent, ν = 1",
+        "tangent, ν = inf",
+    ]
 
 
 def test_figure_4_leaves_out_a_cell_that_lacks_a_class():

@@ -21,6 +21,9 @@ from vje_ppl.reproduce.results import (
 
 NAMES = {"z": "z", "mu": "μ", "pixels": "pixels"}
 
+#: The kinds of evaluation of a study that names none.
+MEASURED = ("knn", "linear")
+
 Measures = dict[str, tuple[str, dict[str, Any]]]
 
 #: Heading, kind of evaluation, and the values that its row must have.
@@ -35,7 +38,7 @@ MEASURES: Measures = {
 
 def knn_linear(results: Results) -> Product:
     """Return the top-1 accuracy in percent: mean ± sample standard deviation over seeds; the last epoch's."""
-    kinds = {kind for cell in results.cells for kind in cell.asked["eval"]}
+    kinds = {kind for cell in results.cells for kind in cell.asked.get("eval", MEASURED)}
     measures = {name: measure for name, measure in MEASURES.items() if measure[0] in kinds}
     lines = list(_lines(results, measures))
     table = [
