@@ -14,7 +14,7 @@ from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_fa
 BETA, NU = "objective.beta", "likelihood.df"
 
 #: The mark of each ν in the picture.
-MARKS = {1.0: "o", 2.0: "s", 5.0: "^", float("inf"): "x"}
+MARKS = {1.0: "o", 2.0: "s", 5.0: "^", 1e9: "x"}
 
 Found = dict[tuple[str, str], dict[tuple[float, float], tuple[Statistic, int]]]
 
