@@ -140,7 +140,7 @@ def test_a_missing_lightly_is_one_sentence(monkeypatch):
             ("prior=laplace",),
             r"^prior is a part of method=vje, but method=simsiam has no such part; leave out prior=\.\.\.",
         ),
-        (("+experiment/ablation=beta_1",), "^objective is a part of method=vje, but method=simsiam has no such part"),
+        (("+experiment/ablation=beta_1",), "^likelihood is a part of method=vje, but method=simsiam has no such part"),
         (("method.projector=[]",), r"^A head expects the widths of at least one layer, each at least 1, got \[\]"),
         (
             ("method._target_=torch.nn.Identity",),
