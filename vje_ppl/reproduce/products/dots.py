@@ -45,7 +45,7 @@ def colour_of(method: str) -> str:
     """Return the colour of VJE and its variants, of the baselines, or of untrained features."""
     if method in ("untrained", "raw pixels"):
         return FAINT
-    return BLUE if method.startswith("vje") else ORANGE
+    return BLUE if method.startswith(("vje", "ambient", "tangent")) else ORANGE
 
 
 def dots(
