@@ -4,5 +4,5 @@ The twins of `vje_ppl.guides`. Read in this order:
 
     diagonal_normal.py    the default
     low_rank_normal.py    with correlations in a few directions
-    flow.py           affine couplings on top of the diagonal Normal
+    flow.py               affine couplings on top of the diagonal Normal
 """
