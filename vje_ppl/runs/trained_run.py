@@ -176,5 +176,5 @@ def _state(path: Path) -> dict[str, Any]:
         return read_model(exported)
     latest = checkpoint.load_latest(path / "checkpoints")
     if latest is None:
-        raise UserError(f"load expects the folder of a trained run, but {path} has no checkpoints/last.pt.")
+        raise UserError(f"load expects a run folder, but {path} has no checkpoints/last.pt.")
     return latest.state
