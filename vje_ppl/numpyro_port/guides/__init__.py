@@ -1,4 +1,4 @@
-"""The guides in NumPyro, one per file: posteriors over the latent, from parameters that the torch guide has inferred.
+"""The guides in NumPyro, one per file: posteriors over the latent, given the parameters that the torch guide infers.
 
 The twins of `vje_ppl.guides`. Read in this order:
 
