@@ -174,7 +174,7 @@ class FlowTransform(Transform):
         return known.log_det + self.scale.log().sum(-1)
 
     def _state(self, value: Tensor) -> list[Any]:
-        """Return what differs once a draw, or anything that it depends on, has been changed in place or replaced."""
+        """Return values that differ after a draw, or a tensor that it depends on, is changed in place or replaced."""
         tensors = [value, self.loc, self.scale, *self.flow.parameters()]
         versions = [None if one.is_inference() else one._version for one in tensors]
         sums = [
