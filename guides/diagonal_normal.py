@@ -38,17 +38,18 @@ class DiagonalNormalPosterior:
 
 
 class DiagonalNormal(AmortizedGuide):
-    """`q(s) = Normal(μ, diag(σ²))` with `(μ, log σ²) = g(z)`, z the encoder's embedding of a view.
+    """`q(s) = Normal(μ, diag(σ²))` with `(μ, log σ²) = g(z)`, where z is the encoder's embedding of a view.
 
     log σ² is bounded smoothly to an interval (see `BoundedScale`).
 
     Args:
         dim: embedding width D.
         encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
-        network: builds g from its numbers of inputs and outputs, D and 2 D.
-        log_variance_bounds: the interval of log σ², in nats: its two ends.
+        network: builds the inference network g, given its numbers of inputs and outputs, D and 2 D.
+        log_variance_bounds: the lower and the upper bound of log σ², in nats.
 
-    Source: amortized Gaussian with feature-wise variances: the paper; the bounds and the network's size: ours.
+    Source: the paper, for the amortized Gaussian with feature-wise variances; the bounds and the network's size are
+    ours.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class DiagonalNormal(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> DiagonalNormalPosterior:
-        """Return amortized posterior parameters of N embeddings, each (N, D)."""
+        """Return the posterior of each of N embeddings: mean and scale, each (N, D)."""
         mean, raw = self.network_output(embedding).chunk(2, dim=-1)
         return DiagonalNormalPosterior(mean, self.bounded_scale(raw))
 

@@ -24,13 +24,13 @@ from vje_ppl.program.moments import DRAWS, monte_carlo_moments
 class FlowPosterior:
     """`s = mean + scale · f((x − mean)/scale; mean)` with x ~ Normal(mean, diag(scale²)), one per image.
 
-    Mean and scale are those of the base, x; `moments` estimates those of the draws, s.
+    `mean` and `scale` describe the base x; `moments` estimates the mean and standard deviation of the draws s.
 
     Attributes:
-        mean: the base's, shape (..., N, D), in units of the embedding.
-        scale: the base's standard deviations, positive, shape (..., N, D); the likelihood shares them.
-        flow: f, one for all images; its parameters are the guide's.
-        moment_draws: number of draws of `moments`; a posterior with exact moments has no such attribute.
+        mean: the mean of the base, shape (..., N, D), in units of the embedding.
+        scale: the standard deviations of the base, positive, shape (..., N, D); the likelihood shares them.
+        flow: f, the same for all images; its parameters belong to the guide.
+        moment_draws: number of draws that `moments` uses; a posterior with exact moments has no such attribute.
     """
 
     mean: Float[Tensor, "*batch N D"]
@@ -46,8 +46,8 @@ class FlowPosterior:
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
         """Return the mean and standard deviation of each feature of the draws, shapes (..., N, D).
 
-        From 128 fixed draws: see `monte_carlo_moments` for the standard errors, at most 12.5 % of the standard
-        deviation for the mean, and about 9 % for the standard deviation itself.
+        They are estimated from 128 fixed draws. The standard error of a mean is at most 12.5 % of the standard
+        deviation, and that of a standard deviation is about 9 % of it (see `monte_carlo_moments`).
         """
 
         def draw(noise: Tensor) -> Tensor:
@@ -59,32 +59,31 @@ class FlowPosterior:
 class Flow(AmortizedGuide):
     """`q(s) = flow(base)`, base = Normal(μ, diag(σ²)) with `(μ, log σ²) = g(z)`; log σ² is bounded.
 
-        s = μ + σ f(ε; μ),    x = μ + σ ε the base's draw,    ε ~ Normal(0, I)
+        s = μ + σ f(ε; μ),    x = μ + σ ε is the draw of the base,    ε ~ Normal(0, I)
         log q(s) = log Normal(ε; 0, I) − Σ log σ − log |det ∂f/∂ε|
 
-    f is a `CouplingFlow` with one set of parameters for all images; it depends on the image through μ, so that
-    the correlations differ from image to image. It starts near the identity, where the guide is the diagonal Normal.
+    f is a `CouplingFlow` with one set of parameters for all images. It depends on the image through μ, so the
+    correlations differ from image to image. It starts near the identity, where the guide is the diagonal Normal.
 
-    **`mean` and `scale` are the base's**, and so is the scale that the likelihood shares. Where the moments of the
-    posterior itself are requested, as by `vje_ppl.load(...).embed`, they are Monte Carlo estimates (see
-    `FlowPosterior.moments`).
+    **`mean` and `scale` describe the base**, and the likelihood shares the scale of the base. The moments of the
+    posterior itself, as in `vje_ppl.load(...).embed`, are Monte Carlo estimates (see `FlowPosterior.moments`).
 
-    The KL has no closed form and comes from the draws; gradients are pathwise, through draw and log-density.
+    The KL has no closed form and is estimated from the draws. Gradients are pathwise, through draw and log-density.
 
     Args:
         dim: embedding width D, at least 2.
         encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
-        network: builds g from its numbers of inputs and outputs, D and 2 D.
+        network: builds the inference network g, given its numbers of inputs and outputs, D and 2 D.
         layers: number of affine couplings, at least 1.
         width: width of a coupling's hidden layer in multiples of D, at least 1.
-        log_variance_bounds: the interval of log σ², in nats: its two ends.
+        log_variance_bounds: the lower and the upper bound of log σ², in nats.
 
     Raises:
         ValueError: for fewer than 2 features or 1 layer, or a width below 1.
 
     Source: normalizing flows as variational posteriors: Rezende and Mohamed, Variational Inference with Normalizing
-    Flows (2015); the coupling: Dinh, Sohl-Dickstein and Bengio, Density Estimation Using Real NVP (2017). That the
-    flow acts on standardized noise, given μ: ours.
+    Flows (2015); the coupling: Dinh, Sohl-Dickstein and Bengio, Density Estimation Using Real NVP (2017). The
+    flow of standardized noise given μ is ours.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class Flow(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> FlowPosterior:
-        """Return amortized parameters of the base for N embeddings, each (N, D), and the flow."""
+        """Return the posterior of each of N embeddings: mean and scale of the base, each (N, D), and the flow."""
         mean, raw = self.network_output(embedding).chunk(2, dim=-1)
         return FlowPosterior(mean, self.bounded_scale(raw), self.flow)
 

@@ -16,11 +16,11 @@ from vje_ppl.networks.inference_network import InferenceNetwork
 from vje_ppl.program.amortized import AmortizedGuide
 from vje_ppl.program.bounded_scale import BoundedScale
 
-#: The largest norm of a feature's loadings, at which 1 % of its variance is its own: so the covariance stays invertible
-#: in float32, and no loading can overflow. Ours.
+#: The largest norm of a feature's loadings. There, 1 % of the feature's variance is its own (d²), so the covariance
+#: stays invertible in float32 and no loading overflows. Ours.
 LARGEST_LOADING = 99**0.5
 
-#: Loadings per unit of the network's output: small, so that training starts close to the diagonal Normal. Ours.
+#: The factor from the network's output to `raw`; small, so that training starts close to the diagonal Normal. Ours.
 LOADING_PER_OUTPUT = 0.3
 
 
@@ -30,13 +30,13 @@ class LowRankNormalPosterior:
 
         W_j = scale_j w_j / sqrt(1 + ‖w_j‖²),    d_j = scale_j / sqrt(1 + ‖w_j‖²)
 
-    so that `scale_j = sqrt(‖W_j‖² + d_j²)`, the marginal standard deviation, for any loadings. Features j and
-    k are correlated by `w_j·w_k / sqrt((1 + ‖w_j‖²)(1 + ‖w_k‖²))`.
+    so that `scale_j = sqrt(‖W_j‖² + d_j²)`, the marginal standard deviation, for any loadings. The correlation of
+    features j and k is `w_j·w_k / sqrt((1 + ‖w_j‖²)(1 + ‖w_k‖²))`.
 
     Attributes:
         mean: shape (..., N, D), in units of the embedding.
         scale: marginal standard deviations, positive, shape (..., N, D); the likelihood shares them.
-        loadings: w, rows of W in units of d, shape (..., N, D, R), any finite values.
+        loadings: w, the rows of W in units of d, shape (..., N, D, R); any finite values.
     """
 
     mean: Float[Tensor, "*batch N D"]
@@ -45,7 +45,7 @@ class LowRankNormalPosterior:
 
     def distribution(self) -> TorchDistributionMixin:
         """Return the posterior, batch shape (..., N), event shape (D,)."""
-        with torch.autocast(self.mean.device.type, enabled=False):  # it factorizes a matrix
+        with torch.autocast(self.mean.device.type, enabled=False):  # a matrix is factorized, in float32
             own_scale = self.scale * (1 + self.loadings.square().sum(-1)).rsqrt()
             return dist.LowRankMultivariateNormal(
                 self.mean, own_scale.unsqueeze(-1) * self.loadings, own_scale.square()
@@ -59,20 +59,20 @@ class LowRankNormalPosterior:
 class LowRankNormal(AmortizedGuide):
     """`q(s) = Normal(μ, W Wᵀ + diag(d²))` with W of shape (D, R), R small, and `(μ, log σ², w) = g(z)`.
 
-    The network gives the marginal variances σ² = diag(W Wᵀ) + d², which the likelihood shares, and apart from them the
-    loadings w = W/d (see `LowRankNormalPosterior`): so correlations and scale do not compete, and the bounds of log σ²
-    mean what they mean for the diagonal Normal, which is the case w = 0. The norm of a feature's loadings is bounded
-    smoothly: `w = raw / sqrt(1 + ‖raw‖²/c²)`, hence d² ≥ σ²/(1 + c²), with 1 + c² = 100, and raw 0.3 of what the
-    network says.
+    The network outputs the marginal variances σ² = diag(W Wᵀ) + d², which the likelihood shares, and separately the
+    loadings w = W/d (see `LowRankNormalPosterior`). Correlations and scales are therefore independent parameters, and
+    the bounds of log σ² have the same meaning as for the diagonal Normal, which is the case w = 0. The norm of a
+    feature's loadings is bounded smoothly: `w = raw / sqrt(1 + ‖raw‖²/c²)` with 1 + c² = 100, so d² ≥ σ²/(1 + c²). Here
+    `raw` is 0.3 times the network's output.
 
-    Its KL to a Normal prior with independent features is in closed form.
+    The KL to a Normal prior with independent features has a closed form.
 
     Args:
         dim: embedding width D.
         encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
-        network: builds g from its numbers of inputs and outputs, D and (2 + R) D.
+        network: builds the inference network g, given its numbers of inputs and outputs, D and (2 + R) D.
         rank: R, at least 1 and at most D.
-        log_variance_bounds: the interval of log σ², in nats: its two ends.
+        log_variance_bounds: the lower and the upper bound of log σ², in nats.
 
     Raises:
         ValueError: for a rank below 1 or above D.
@@ -102,7 +102,7 @@ class LowRankNormal(AmortizedGuide):
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 
     def infer(self, embedding: Float[Tensor, "N D"]) -> LowRankNormalPosterior:
-        """Return amortized posterior parameters of N embeddings: mean and scale (N, D), loadings (N, D, R)."""
+        """Return the posterior of each of N embeddings: mean and scale (N, D), loadings (N, D, R)."""
         mean, raw, raw_loadings = self.network_output(embedding).tensor_split((self.dim, 2 * self.dim), dim=-1)
         raw_loadings = LOADING_PER_OUTPUT * raw_loadings.unflatten(-1, (self.dim, self.rank))
         norm = torch.linalg.vector_norm(raw_loadings / LARGEST_LOADING, dim=-1, keepdim=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-#: Bounds of learned degrees of freedom: below, the tail is uselessly heavy; above, the density is Gaussian. Ours.
+#: Bounds of learned degrees of freedom; below, the tail is uselessly heavy, and above, the density is Gaussian. Ours.
 LOWEST, HIGHEST = 0.1, 1e4
 _MIDDLE, _HALF_WIDTH = 0.5 * math.log(LOWEST * HIGHEST), 0.5 * math.log(HIGHEST / LOWEST)
 

@@ -18,7 +18,7 @@ from vje_ppl.models.degrees_of_freedom import DegreesOfFreedom
 from vje_ppl.models.radius_scales import unit
 from vje_ppl.program.polar import SMALLEST_RADIUS, Polar
 
-#: The radius's scale, shape (...), from the latent's direction ŝ and the shared scale, both (..., D).
+#: A function from the latent's direction ŝ and the shared scale, both (..., D), to the radius's scale, shape (...).
 RadiusScale = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -134,7 +134,7 @@ class NoRadius(PyroModule):
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """Return a likelihood's `base_measure`: that of its direction, changed by its radial site."""
+    """Return a likelihood's `base_measure`: the name for its direction, completed by its radial site."""
     if isinstance(radius, NoRadius):
         return f"{of_direction}, direction only"
     return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction

@@ -40,7 +40,7 @@ class Isotropic(PyroModule):
     """
 
     def forward(self, posterior_scale: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        """Return the mean of the posterior's scale, shape (..., D) and the same in all features, in its unit."""
+        """Return the geometric mean of the posterior's scale, the same for all features; shape (..., D)."""
         return geometric_mean(posterior_scale).unsqueeze(-1).expand_as(posterior_scale)
 
 

@@ -14,7 +14,7 @@ from vje_ppl.models.scales import Tied
 
 @runtime_checkable
 class Posterior(Protocol):
-    """The part of an amortized posterior that the model uses: its scale (and a shape, without a target)."""
+    """The part of an amortized posterior that the model uses: its scale, and through its shape the number of images."""
 
     @property
     def scale(self) -> Tensor:
@@ -22,7 +22,7 @@ class Posterior(Protocol):
 
 
 class VJE(PyroModule):
-    """One conditional direction a→b: a latent embedding s, observed as view b's embedding.
+    """One conditional direction a→b: a latent embedding s, and the embedding of view b, observed.
 
         s ~ prior                                 site "latent", event shape (D,)
         z_b ~ likelihood(s, scale(σ_a))           for the polar likelihoods the sites "direction" and "radius"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {f"vje_ppl.{name}": ROOT / name for name in ("models", "guides", "configs")} | {"vje_ppl": ROOT / "vje_ppl"}
@@ -83,3 +86,21 @@ def test_the_hall_has_few_doors():
     entries = sorted(path.name for path in (ROOT / "vje_ppl").iterdir() if path.is_file() or any(path.rglob("*.py")))
     assert len(entries) <= MOST_ENTRIES, entries
     assert {room(module) for module in MODULES} == FLOOR.keys()
+
+
+def packages() -> list[Path]:
+    folders = [FOLDERS["vje_ppl.models"], FOLDERS["vje_ppl.guides"], *(ROOT / "vje_ppl").iterdir()]
+    inits = [path for folder in folders if not folder.is_symlink() for path in folder.rglob("__init__.py")]
+    return sorted(path.parent for path in inits)
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda package: package.relative_to(ROOT).as_posix())
+def test_a_package_lists_its_files(package):
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+    files = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    named = set(re.findall(r"\b\w+\.py\b", text))
+    assert named <= files, "the docstring names files that are not there"
+    if "see `vje_ppl." not in text:  # a twin of a package that lists them
+        assert files <= named, "the docstring leaves out files"
+        assert {name for name in folders if f"{name}/" not in text} == set(), "the docstring leaves out folders"

@@ -17,7 +17,7 @@ from vje_ppl.program.polar import to_polar
 
 
 def factorized(df: Tensor, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-    """Return an independent Student-t per feature, instead of one joint Mahalanobis term. Event shape (D,). Ours."""
+    """Return independent Student-ts for the features, instead of one joint term; event shape (D,). Ours."""
     return StudentT(df.unsqueeze(-1), loc, scale).to_event(1)
 
 
@@ -63,7 +63,7 @@ class PolarStudentT(PyroModule):
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; likelihoods compare only under the same measure."""
+        """The measure that its densities refer to; ELBOs can be compared only under the same measure."""
         return base_measure_with(self.radius, "polar")
 
     def forward(

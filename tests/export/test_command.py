@@ -131,4 +131,4 @@ def test_a_truncated_export_gets_a_sentence(exported, tmp_path, share):
 
 def test_mistakes_get_a_sentence(tmp_path):
     assert "give run=runs/<name>" in one_sentence(command(export_main, "vje_ppl.export"))
-    assert "none in" in one_sentence(command(export_main, "vje_ppl.export", f"run={tmp_path}"))
+    assert "has no checkpoints/last.pt" in one_sentence(command(export_main, "vje_ppl.export", f"run={tmp_path}"))

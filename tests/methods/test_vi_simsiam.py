@@ -49,6 +49,18 @@ def test_surprise_and_uncertainty_are_those_of_the_density():
     np.testing.assert_allclose(uncertainty, -np.log(kappa), rtol=1e-5)
 
 
+@pytest.mark.parametrize("raw", [-1e4, -150.0, -20.5, -19.5])
+def test_uncertainty_is_finite_where_the_concentration_vanishes(raw):
+    module = built("vi_simsiam").eval()
+    last = module.predictor.layers[-1]
+    with torch.no_grad():
+        last.weight[-1] = 0.0
+        last.bias[-1] = raw
+        found = module.uncertainty(module.embed(views()[0]))
+    # log softplus(u) is u − exp(u)/2 + … far below zero.
+    np.testing.assert_allclose(found, -(raw + np.log(9.0)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("raw", [-1e4, -80.0, 0.0, 80.0, 1e4])
 @pytest.mark.parametrize("sign", [1.0, 0.0, -1.0], ids=["right", "unrelated", "wrong"])
 @pytest.mark.parametrize("dim", [2, 2048])

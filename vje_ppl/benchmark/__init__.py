@@ -3,10 +3,10 @@
 Read in this order:
 
     __main__.py       the command: runs the measurements, prints the table with its targets, writes the JSON file
-    step.py           the cost of the probabilistic program, and of a training step compared with its encoder alone
-    fused.py          the default loss written by hand in plain torch, to compare with
+    step.py           the cost of the probabilistic program compared with the same loss written by hand in plain torch,
+                      and of a training step compared with its encoder alone
     throughput.py     images per second compared with SimSiam as lightly trains it
-    decoding.py       from JPEG files to views, compared with torchvision; photographs.py makes the files
+    decoding.py       from JPEG files to views, compared with torchvision
     memory.py         the peak memory of a run
     timing.py         alternating timings of several pieces of code
 """

@@ -44,6 +44,6 @@ def measure(device: str) -> dict[str, float]:
         ]
         watched = subprocess.run([sys.executable, "-c", _WATCH, *command], capture_output=True, text=True)
         if watched.returncode:
-            raise UserError(f"The run to measure memory on failed: {watched.stderr[-500:]}")
+            raise UserError(f"The run whose memory is measured failed: {watched.stderr[-500:]}")
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return {"peak_memory_gb": int(watched.stdout) * unit / 1e9}

@@ -36,7 +36,9 @@ def base_measure(likelihood: Mapping[str, Any], trust_targets: bool) -> str:
         raise UserError(f"likelihood could not be built ({type(error).__name__}).") from error
     measure = getattr(part, "base_measure", None)
     if not isinstance(measure, str) or not measure:
-        raise UserError(f"{type(part).__name__} has no base_measure; define it as a short name.")
+        raise UserError(
+            f"{type(part).__name__} has no base_measure; give the class one, such as base_measure = 'cartesian'."
+        )
     return measure
 
 

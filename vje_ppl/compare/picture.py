@@ -100,10 +100,12 @@ def _labels(lines: Sequence[dict[str, Cell]], rows: Sequence[Row], keys: Sequenc
     labels = []
     usual = {key: Counter(line[key] for line in lines).most_common(1)[0] for key in keys}
     for line, row in zip(lines, rows, strict=True):
-        told = [
+        differences = [
             f"{key} {line[key]}"
             for key, (cell, count) in usual.items()
             if line[key] is not None and not (line[key] == cell and 2 * count > len(lines))
         ]
-        labels.append(shortened(", ".join(told) if told and HASH.search(row.name) else row.name, LONGEST_NAME))
+        labels.append(
+            shortened(", ".join(differences) if differences and HASH.search(row.name) else row.name, LONGEST_NAME)
+        )
     return labels

@@ -42,7 +42,7 @@ class Row:
     """Runs of one setting, with different seeds.
 
     Attributes:
-        name: the name of the first run; without its hash where no other row then has the same name.
+        name: the name of the first run, without its hash if the name is unique without it.
         records: the runs, sorted by seed.
     """
 
@@ -60,7 +60,7 @@ class Row:
         return tuple(record.seed for record in self.records)
 
     def statistic(self, metric: str) -> Statistic | None:
-        """Return a metric over the seeds; None if any run lacks it, since a mean over the others would hide that."""
+        """Return a metric over the seeds; None if any run lacks it, because a mean over the others would hide that."""
         values = [value for record in self.records if (value := record.metrics[metric]) is not None]
         return Statistic.over(values) if len(values) == len(self.records) else None
 
@@ -73,8 +73,8 @@ def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list
         aggregate: whether runs that differ only in the seed share a row.
 
     Returns:
-        The rows; and pairs of a run that repeats the setting and the seed of an earlier run, and that earlier run. When
-        rows are aggregated, a repeated run counts in no row, since it adds no seed.
+        The rows, and the repeats: each is a pair of a run and the earlier run with the same setting and seed. If
+        `aggregate` is true, repeats are left out of the rows, because they add no seed.
     """
     groups: dict[object, list[Record]] = {}
     first: dict[tuple[str, int], Record] = {}
@@ -97,6 +97,6 @@ def rows_of(records: Sequence[Record], aggregate: bool) -> tuple[list[Row], list
 
 
 def _stem(names: Sequence[str]) -> str | None:
-    """Return the name that is left without the hash, if it is the same for all."""
+    """Return the name without its hash, if it is the same for all."""
     stems = {HASH.sub("", name) for name in names}
     return stems.pop() if len(stems) == 1 else None

@@ -1,4 +1,4 @@
-"""python -m vje_ppl.crosscheck: show that Pyro, NumPyro and a third oracle agree, or name the rows that fail."""
+"""python -m vje_ppl.crosscheck: compare Pyro, NumPyro and a third oracle, and name the rows that fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONS = {
 
 
 def crosscheck(config: DictConfig) -> int:
-    """Certify the densities on synthetic cases and their integrals, or a trained run on real images.
+    """Check the densities on synthetic cases and their integrals, or a trained run on its own images.
 
     Returns:
         0 if every row passes, 1 if one fails.
@@ -37,7 +37,7 @@ def crosscheck(config: DictConfig) -> int:
     """
     check_table(config, OPTIONS)
     _configure_jax(config.jax_device)
-    torch.set_num_threads(1)  # small arrays; the other core compiles
+    torch.set_num_threads(1)  # arrays are small, and the other cores compile
     start = time.perf_counter()
     report = _trained(config) if config.run else _synthetic(config)
     output = Path(config.output or Path(config.run or ".") / "crosscheck.json")

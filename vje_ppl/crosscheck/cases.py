@@ -10,10 +10,10 @@ from jaxtyping import Float
 SMALLEST_DF, LARGEST_DF = 0.1, 1e6
 SMALLEST_SCALE, LARGEST_SCALE = 1e-4, 1e2
 SMALLEST_NORM, LARGEST_NORM = 1e-6, 1e4
-#: A norm that counts as zero for everything but the direction.
+#: A norm so small that it matters for the direction only.
 NEAR_ZERO = 1e-10
 
-#: Degrees of freedom that every width meets; the log-gamma's two branches meet at 32.
+#: Degrees of freedom used at every width; log_gamma_ratio changes its formula at ν = 32.
 DFS = (SMALLEST_DF, 0.5, 1.0, 2.0, 5.0, 30.0, 31.9, 32.1, 1e3, LARGEST_DF)
 
 #: The weight of the KL in the symmetric objective; neither 0 nor 1, so that a forgotten weight shows.
@@ -29,16 +29,16 @@ class Cases:
         scale: posterior standard deviations, shape (2, N, D).
         embedding: embeddings, shape (2, N, D).
         noise: standard normal noise of the posterior draw, shape (2, N, D).
-        latent: mean + scale · noise, for the sites on their own, shape (2, N, D).
-        df: degrees of freedom of the direction, per direction of the pair and image, shape (2, N).
+        latent: mean + scale · noise, for the sites evaluated alone, shape (2, N, D).
+        df: degrees of freedom of the direction, for each direction of the pair and each image, shape (2, N).
         radius_df: degrees of freedom of the radius, shape (2, N).
         log_scale: logarithm of a scale shared by all images, shape (D,).
-        loc: locations for the densities on their own, shape (N, D).
-        target: values for them, shape (N, D).
+        loc: locations for the densities evaluated alone, shape (N, D).
+        target: values for these densities, shape (N, D).
         radius_loc: locations for the univariate density, shape (N,).
-        radius_scale: scales for it, shape (N,).
-        radius_target: values for it, shape (N,).
-        cotangent: the vector that the gradient of the polar direction is projected on, shape (N, D).
+        radius_scale: scales for the univariate density, shape (N,).
+        radius_target: values for the univariate density, shape (N,).
+        cotangent: the vector onto which the polar direction is projected before its gradient is taken, shape (N, D).
     """
 
     mean: Float[np.ndarray, "2 N D"]
@@ -62,7 +62,7 @@ class Cases:
         return self.mean.shape[-1]
 
     def astype(self, dtype: str) -> Cases:
-        """Return the same cases rounded to a dtype; they are then the exact inputs of everything."""
+        """Return the same cases rounded to a dtype; the rounded numbers are the exact inputs of all backends."""
         return replace(self, **{field.name: getattr(self, field.name).astype(dtype) for field in fields(self)})
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -71,12 +71,12 @@ class Cases:
 
 
 def draw_cases(dim: int, count: int, seed: int) -> Cases:
-    """Draw cases: first the corners of all ranges, then the special ones, then random ones.
+    """Draw cases: first the corners of all ranges, then special cases, then random cases.
 
     Args:
         dim: width D.
         count: number of cases N, at least 24.
-        seed: of the NumPy generator; the width is mixed in.
+        seed: seed of the NumPy generator, together with the width.
     """
     rng = np.random.default_rng((seed, dim))
     df = _degrees_of_freedom(rng, (2, count))
@@ -114,7 +114,7 @@ def _degrees_of_freedom(rng: np.random.Generator, shape: tuple[int, ...]) -> np.
 
 
 def _scales(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw scales within half a decade around a centre per case; for every sixth case, over the whole range."""
+    """Draw the scales of a case within half a decade, and those of every sixth case over the whole range."""
     centre = _log_uniform(rng, SMALLEST_SCALE, LARGEST_SCALE, (*shape[:-1], 1))
     scale = centre * _log_uniform(rng, 10**-0.25, 10**0.25, shape)
     if len(shape) > 1:
@@ -137,7 +137,7 @@ def _corners(df: np.ndarray, scale: np.ndarray, mean: np.ndarray, embedding: np.
 
 
 def _special(rng: np.random.Generator, mean: np.ndarray, embedding: np.ndarray, noise: np.ndarray) -> None:
-    """Put targets exactly at the location and close to it, and latents near zero; noise moves none of them."""
+    """Put targets at the location and close to it, and latents near zero, all without noise."""
     noise[:, 16:22] = 0
     embedding[:, 16:18] = mean[::-1, 16:18]
     near = mean[::-1, 18:20]

@@ -1,4 +1,4 @@
-"""The certificate: errors of every quantity over all cases, against tolerances."""
+"""The certificate: the errors of every quantity over all cases, compared with tolerances."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ FLOAT32_ROUNDOFF = 2.0**-24
 def tolerance(precision: str, dim: int) -> float:
     """Return the largest error allowed, as a share of the magnitude (see `Rounded`).
 
-    In float64 it is 1e-10. In float32 it follows from rounding: the magnitude counts each operation once, with an error
-    of one unit roundoff u. Two things are worse. Elementary functions are good to 4 u rather than 1; and a sum of D
-    terms in sequence adds an error of up to u at every step, D u at worst and, as a random walk, λ sqrt(D) u with
-    probability 1 − 2 exp(−λ²/2): λ = 4 leaves 1 in 1,500 for a single sum that happens to attain its worst partial
-    sums. Two backends differ by up to twice a backend's error: 2 (4 + 4 sqrt(D)) u.
+    In float64 it is 1e-10. In float32 it follows from rounding errors. The magnitude counts each operation once, with
+    an error of one unit roundoff u, but two kinds of operations have larger errors. An elementary function has an error
+    of up to 4 u. A sum of D terms in sequence adds an error of up to u at every step. In total this is at most D u; as
+    a random walk, it is at most λ sqrt(D) u with probability 1 − 2 exp(−λ²/2), and for λ = 4 a sum exceeds it once in
+    1,500 times. Two backends can differ by twice the error of a backend: 2 (4 + 4 sqrt(D)) u.
 
     Source: Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis (2019), theorem 2.4.
     """
@@ -48,14 +48,14 @@ class Check:
     Attributes:
         quantity: its name.
         precision: `float64` or `float32`.
-        oracles: the references beside the other backend.
+        oracles: the references other than Pyro and NumPyro.
         cases: number of cases.
         absolute: largest absolute error of any comparison.
         relative: largest error as a share of the magnitude.
         tolerance: the largest share allowed, at the width where it is largest.
-        excess: largest error as a share of the allowed error; the row fails above 1, or if a value is not finite.
-        suspect: the backend that disagrees with the others, in a row that fails.
-        worst: the place of the largest excess, and all values there.
+        excess: largest error divided by the allowed error; the row fails above 1, or if a value is not finite.
+        suspect: the backend that disagrees with the others, if the row fails.
+        worst: where the excess is largest, and all values there.
     """
 
     quantity: str
@@ -81,12 +81,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Batch:
-    """A width (and a composition of the model), with functions for the values of each backend.
+    """Cases of one width, for the densities or for one composition of the model.
 
     Attributes:
         dim: width D.
         about: a description, for messages.
-        precision: precision of the backends.
+        precision: `float64` or `float32`, of the backends.
     """
 
     dim: int
@@ -99,10 +99,10 @@ class SyntheticBatch(Batch):
     """A batch of synthetic cases.
 
     Attributes:
-        pyro: evaluates in Pyro.
-        numpyro: evaluates in NumPyro.
-        closed_form: evaluates the oracle, with magnitudes.
-        scipy: evaluates in SciPy, as far as possible.
+        pyro: computes the values in Pyro.
+        numpyro: computes the values in NumPyro.
+        closed_form: computes the closed forms, with magnitudes.
+        scipy: computes the values in SciPy, where SciPy can.
     """
 
     pyro: Callable[[], dict[str, np.ndarray]]
@@ -119,12 +119,12 @@ def batches(
     Args:
         precisions: `float64`, `float32` or both.
         widths: the values of D.
-        seed: of the cases.
+        seed: seed of the cases.
         device: torch's device for Pyro.
         jax_device: JAX's device for NumPyro.
     """
     found: list[SyntheticBatch] = []
-    for dim in sorted(widths, reverse=True):  # the slow ones first
+    for dim in sorted(widths, reverse=True):  # slow batches first
         drawn = draw_cases(dim, COUNTS.get(dim, 48), seed)
         for precision in precisions:
             cases = drawn.astype(precision)
@@ -156,9 +156,9 @@ def batches(
 
 
 def certify(batches: Sequence[SyntheticBatch], progress: Callable[[str], None] = lambda line: None) -> list[Check]:
-    """Evaluate all batches with all backends, and compare.
+    """Evaluate all batches with all backends, and compare the values.
 
-    NumPyro is compiled in two threads while the main thread evaluates the others.
+    Two threads compile NumPyro's functions while the main thread evaluates the other backends.
 
     Returns:
         A check per quantity and precision, in order of first appearance.
@@ -167,36 +167,39 @@ def certify(batches: Sequence[SyntheticBatch], progress: Callable[[str], None] =
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(batch.numpyro) for batch in batches]
         for batch, numpyro in zip(batches, waiting, strict=True):
-            said = {"Pyro": batch.pyro(), "SciPy": batch.scipy()}
+            results = {"Pyro": batch.pyro(), "SciPy": batch.scipy()}
             reference = batch.closed_form()
-            said["NumPyro"] = numpyro.result()
+            results["NumPyro"] = numpyro.result()
             progress(f"D = {batch.dim}, {batch.precision}: {batch.about}")
-            compare(checks, batch, said, reference)
+            compare(checks, batch, results, reference)
     return sorted(checks.values(), key=lambda check: ORDER.index(check.quantity))
 
 
 def compare(
     checks: dict[tuple[str, str], Check],
     batch: Batch,
-    said: dict[str, dict[str, np.ndarray]],
+    results: dict[str, dict[str, np.ndarray]],
     reference: dict[str, Rounded],
     has_closed_form: bool = True,
 ) -> None:
-    """Enter a batch's values into the checks of its quantities.
+    """Compare a batch's values, and record the errors in the checks of its quantities.
 
     Args:
-        checks: by quantity and precision; extended.
-        batch: the compared batch.
-        said: values by backend and quantity.
-        reference: the oracle with magnitudes.
-        has_closed_form: whether the oracle's values count, or its magnitudes only.
+        checks: the checks by quantity and precision; changed in place.
+        batch: the batch.
+        results: values by backend and quantity.
+        reference: closed forms with magnitudes.
+        has_closed_form: whether the values of `reference` are compared too, or only its magnitudes used.
+
+    Raises:
+        ValueError: if the backends and the reference have different quantities.
     """
-    if said["Pyro"].keys() != reference.keys() or said["NumPyro"].keys() != reference.keys():
+    if results["Pyro"].keys() != reference.keys() or results["NumPyro"].keys() != reference.keys():
         raise ValueError("Expected Pyro, NumPyro and the oracle to evaluate the same quantities.")
     allowed = tolerance(batch.precision, batch.dim)
     for quantity, oracle in reference.items():
         check = checks.setdefault((quantity, batch.precision), Check(quantity, batch.precision))
-        values = {party: results[quantity] for party, results in said.items() if quantity in results}
+        values = {party: by_name[quantity] for party, by_name in results.items() if quantity in by_name}
         if "SciPy" in values and np.isnan(values["SciPy"]).all():
             del values["SciPy"]
         if has_closed_form:
@@ -218,7 +221,7 @@ _PAIRS = (
 
 def _enter(check: Check, batch: Batch, values: dict[str, np.ndarray], magnitude: np.ndarray, allowed: float) -> None:
     excess: dict[tuple[str, str], float] = {}
-    # A sum over the wrong axis has another shape: all of its values are wrong.
+    # A value of the wrong shape, such as a sum over the wrong axis, counts as wrong everywhere.
     values = {
         party: value if value.shape == magnitude.shape else np.full(magnitude.shape, np.inf)
         for party, value in values.items()
@@ -233,23 +236,23 @@ def _enter(check: Check, batch: Batch, values: dict[str, np.ndarray], magnitude:
         excess[one, other] = float(relative[where]) / allowed
         if excess[one, other] > check.excess or not check.worst:
             check.excess = max(check.excess, excess[one, other])
-            said = {party: float(value[where]) for party, value in values.items()}
-            check.worst = {"D": batch.dim, "of": batch.about, "index": [int(i) for i in where], **said}
+            here = {party: float(value[where]) for party, value in values.items()}
+            check.worst = {"D": batch.dim, "of": batch.about, "index": [int(i) for i in where], **here}
     if max(excess.values()) > 1:
         check.suspect = _suspect(excess, check.suspect)
 
 
 def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return absolute errors and errors relative to the magnitude; infinite where a value is not finite.
+    """Return absolute errors, and errors relative to the magnitude; both are infinite if a value is not finite.
 
     Args:
-        one: a backend's value.
-        other: the value to compare with.
-        magnitude: of the quantity.
-        partial: whether a NaN of the other value means that there is none.
+        one: the values of a backend.
+        other: the values to compare with.
+        magnitude: the magnitude of the quantity.
+        partial: whether NaN in `other` marks a value that was not computed, which then has an error of 0.
     """
     magnitude = magnitude.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # the difference is extended; it and the rest fit in float64
+    with np.errstate(invalid="ignore", over="ignore"):  # subtract in extended precision; the results fit in float64
         absolute = np.abs(np.subtract(one, other, dtype=np.longdouble)).astype(np.float64)
         relative = absolute / np.where(magnitude > 0, magnitude, 1e-300)
     bad = ~(np.isfinite(absolute) & np.isfinite(magnitude))
@@ -260,7 +263,7 @@ def _errors(one: np.ndarray, other: np.ndarray, magnitude: np.ndarray, partial: 
 
 
 def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
-    """Return which backend differs from the closed form where the other backend does not."""
+    """Return the backend that differs from the closed form while the other backend agrees."""
     if not any(other == "closed form" for _, other in excess):
         return "Pyro or NumPyro"
     wrong = [party for party in ("Pyro", "NumPyro") if excess[party, "closed form"] > 1]
@@ -269,6 +272,6 @@ def _suspect(excess: dict[tuple[str, str], float], before: str | None) -> str:
 
 
 def _cases(quantity: str, oracle: Rounded) -> int:
-    """Return entries of a value; for a gradient by a vector, its vectors."""
+    """Return the number of entries of a value, or the number of vectors of a gradient by a vector."""
     shape = oracle.shape[:-1] if is_vector(quantity) and len(oracle.shape) > 1 else oracle.shape
     return math.prod(shape)

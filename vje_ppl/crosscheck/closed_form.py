@@ -1,7 +1,7 @@
 """The third oracle: closed forms of every value and gradient, derived independently by hand.
 
-All runs in extended precision. Each result carries the magnitude of the terms of its formula (`Rounded`), relative to
-which errors are measured.
+They are evaluated in extended precision. Each result comes with the magnitude of the terms of its formula (`Rounded`);
+errors are measured relative to that magnitude.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vje_ppl.crosscheck.variants import FEATURE_WISE_WIDTHS, Variant
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
-#: Floor on radii that divide; part of the definition of the polar decomposition and of the projected scale.
+#: The smallest radius to divide by; part of the definition of the polar decomposition and of the projected scale.
 _SMALLEST_RADIUS = 1e-12
 
 
@@ -86,7 +86,7 @@ def program(cases: Cases, variant: Variant) -> dict[str, Rounded]:
 
 
 class SiteTerm(NamedTuple):
-    """A site's log density and its gradients; `latent` and `target` are before the polar decomposition."""
+    """A site's log density and its gradients; those by `latent` and `target` are by the vectors themselves."""
 
     value: Rounded
     latent: Rounded
@@ -119,12 +119,12 @@ def polar_likelihood(
     """Return the polar Student-t likelihood of `vector` given `latent`, both (2, N, D).
 
     Args:
-        df: ν of the direction, (2, N) or ().
-        radius_df: ν of the radius, (2, N) or ().
+        df: ν of the direction, shape (2, N) or ().
+        radius_df: ν of the radius, shape (2, N) or ().
         direction_form: `joint` or `factorized`.
         radius_scale_form: `unit` or `projected`.
         latent: s.
-        scale: the shared scale, (2, N, D).
+        scale: the shared scale, shape (2, N, D).
         vector: the observed embedding.
     """
     df, radius_df = (np.broadcast_to(one, latent.shape[:-1]) for one in (df, radius_df))
@@ -177,7 +177,7 @@ def _objective(cases: Cases, variant: Variant, latent: Rounded, scale: Rounded, 
     likelihood_by_scale = through_noise + by_likelihood_scale if variant.scale == "tied" else through_noise
 
     def gradients(beta: float, weight: float) -> tuple[Rounded, ...]:
-        """Differentiate by both views' posteriors and embeddings, and ν of both directions of the pair."""
+        """Differentiate by the posteriors and embeddings of both views, and by ν of both directions of the pair."""
         return (
             (by_latent - mean * beta) * weight,
             (likelihood_by_scale - kl_by_scale * beta) * weight,
@@ -220,10 +220,10 @@ def polar_gradient(polar: Polar, by_direction: Rounded, by_radius: Rounded) -> R
 
 
 def standard_normal(value: Rounded) -> Rounded:
-    """Log Normal(value; 0, I)."""
+    """Return log Normal(value; 0, I)."""
     return (value.square() * -0.5 - _HALF_LOG_TWO_PI).sum()
 
 
 def diagonal_normal_kl(mean: Rounded, scale: Rounded) -> Rounded:
-    """KL(Normal(mean, diag scale²) ‖ Normal(0, I))."""
+    """Return KL(Normal(mean, diag scale²) ‖ Normal(0, I))."""
     return ((mean.square() + scale.square() - 1.0) * 0.5 - scale.log()).sum()

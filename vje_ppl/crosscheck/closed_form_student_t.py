@@ -1,6 +1,6 @@
 """Closed forms of the Student-t densities and their gradients, by hand.
 
-Log-gamma and digamma are mpmath's, to 40 digits, at every ν; the rest runs in extended precision.
+Log-gamma and digamma come from mpmath, with 40 digits, at every ν. The rest runs in extended precision.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rounded) -> 
 
 
 def _log_normalizer(df: np.ndarray, dim: int) -> Rounded:
-    """Log Γ((ν+D)/2) − log Γ(ν/2) − D/2 log(ν/2) − D/2 log 2π."""
+    """Return log Γ((ν+D)/2) − log Γ(ν/2) − D/2 log(ν/2) − D/2 log 2π."""
     return _gamma_terms(df, dim, 0) - dim * _HALF_LOG_TWO_PI
 
 
@@ -74,7 +74,7 @@ def _gamma_terms(df: np.ndarray, dim: int, order: int) -> Rounded:
 
 @cache
 def _gamma_term(df: float, dim: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """`log Γ(x+a) − log Γ(x) − a log x` at x = ν/2, a = D/2, and its derivative by x; each with its magnitude."""
+    """Return `log Γ(x+a) − log Γ(x) − a log x` for x = ν/2, a = D/2, and its derivative by x; each with a magnitude."""
     with mpmath.workdps(_DIGITS):
         x, shift = mpmath.mpf(df) / 2, mpmath.mpf(dim) / 2
         gammas = mpmath.loggamma(x + shift), mpmath.loggamma(x)

@@ -1,4 +1,4 @@
-"""Integrals of the densities over the space of their observations, by quadrature."""
+"""Integrals of the densities over the sets in which their values lie, by quadrature."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vje_ppl.distributions import DiagonalStudentT, TangentStudentT, UnitNormal
 from vje_ppl.distributions.student_t import StudentT
 from vje_ppl.models.likelihoods.polar_student_t import factorized
 
-#: Largest error of a log integral: quadrature to about 1e-12, and sums of a thousand terms of rounding.
+#: Largest error of a log integral: about 1e-12 from the quadrature, and the rounding errors of a thousand terms.
 TOLERANCE = 1e-9
 
 _DFS = (0.5, 1.0, 5.0, 1e3)
@@ -39,8 +39,8 @@ class Integral:
         density: its name.
         space: the domain of integration.
         cases: number of parameter settings.
-        lowest: smallest log integral, nats.
-        highest: largest.
+        lowest: smallest log integral, in nats.
+        highest: largest log integral, in nats.
         expected: the expected value: `one`, or the name of a closed form.
         error: largest absolute error of the log integral.
     """
@@ -78,14 +78,14 @@ class Integral:
 
 
 def study() -> list[Integral]:
-    """Return every density over its spaces."""
+    """Integrate every density over its domains."""
     return [*_over_space(), *_radii(), *_over_sphere(), *_tangent()]
 
 
 def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
-    """Return the integral over the unit sphere of the isotropic Student-t with location on it, in closed form.
+    """Return the log integral over the unit sphere of the isotropic Student-t with location on it, in closed form.
 
-    With c the normalizer over R^D: log Z = log c + log |S^(D−2)| + (D−2) log 2 + log B((D−1)/2, (D−1)/2)
+    With c the normalizer over R^D, log Z = log c + log |S^(D−2)| + (D−2) log 2 + log B((D−1)/2, (D−1)/2)
     + log ₂F₁((ν+D)/2, (D−1)/2; D−1; −4/(νσ²)).
     """
     with mpmath.workdps(30):
@@ -99,14 +99,14 @@ def log_spherical_normalizer(df: float, dim: int, scale: float) -> float:
         area = mpmath.log(2) + half * mpmath.log(mpmath.pi) - mpmath.loggamma(half)
         beta = 2 * mpmath.loggamma(half) - mpmath.loggamma(2 * half)
         argument = -4 / (nu * mpmath.mpf(scale) ** 2)
-        # By Pfaff's transformation the argument lies between 0 and 1.
+        # Pfaff's transformation brings the argument between 0 and 1.
         series = mpmath.hyp2f1(half, 2 * half - (nu + dim) / 2, 2 * half, argument / (argument - 1))
         log_hyp = mpmath.log(series) - half * mpmath.log1p(-argument)
         return float(log_c + area + (dim - 2) * mpmath.log(2) + beta + log_hyp)
 
 
 def student_t(df: float, loc: np.ndarray, scale: np.ndarray) -> LogDensity:
-    """Return the project's diagonal multivariate Student-t."""
+    """Return the log density of the project's diagonal multivariate Student-t."""
     return _log_density(DiagonalStudentT(torch.tensor(df, dtype=torch.float64), _tensor(loc), _tensor(scale)))
 
 
@@ -136,7 +136,7 @@ def _over_space() -> list[Integral]:
 
 
 def _radii() -> list[Integral]:
-    """Return the radius's density over R, where it is normalized, and over r > 0, where radii live."""
+    """Integrate the radius's density over R, where it is normalized, and over r > 0, the set of radii."""
     whole, positive, survival = [], [], []
     y, u = np.arange(-40.0, 85.0, 0.05), np.arange(-4.0, 4.0, 0.02)
     share = 0.5 * (1 + np.tanh(0.5 * math.pi * np.sinh(u)))  # double-exponential in (0, 1)
@@ -170,14 +170,14 @@ def _over_sphere() -> list[Integral]:
 
 
 def tangent_student_t(df: float, dim: int, scale: float, reference: bool) -> float:
-    """Log of the integral of the tangent plane's Student-t of a single scale over the unit sphere, by quadrature."""
+    """Return the log integral over the unit sphere of `TangentStudentT` with a single scale, by quadrature."""
     loc, scales = _tensor(np.eye(dim)[0]), torch.full((dim,), scale, dtype=torch.float64)
     log_density = _log_density(TangentStudentT(df, loc, scales, reference))
     return log_integral_over_sphere(log_density, dim, scale, to_antipode=reference)
 
 
 def _tangent() -> list[Integral]:
-    """Compare the reference with its probability of not reaching the antipode; the subdensity has less."""
+    """Compare the reference's integral with the exact value, and the subdensity's with the reference's."""
     rows = []
     for dim in (2, 3, *_ISOTROPIC_WIDTHS):
         exact = {

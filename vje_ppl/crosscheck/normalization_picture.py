@@ -14,9 +14,10 @@ DFS, WIDTHS = (1.0, 5.0, 30.0), (3, 16, 128, 512)
 
 
 def draw(path: Path, points: int = 49) -> None:
-    """Draw the integrals over the unit sphere of directional Student-t densities of a single scale into a PNG file.
+    """Draw the integrals over the unit sphere of directional Student-t densities with a single scale to a PNG file.
 
-    Over ν, D and scale: above, the density of R^D; below, that of the tangent plane and its reference.
+    The upper row shows the density of R^D, the lower row that of the tangent plane and its reference, for several ν, D
+    and scales.
 
     Args:
         path: the file; its folder is created if missing.

@@ -1,4 +1,4 @@
-"""The values of NumPyro and JAX for the cases."""
+"""The values that NumPyro and JAX compute for the cases."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from vje_ppl.numpyro_port.priors.standard_normal import StandardNormal
 from vje_ppl.numpyro_port.radius import StudentTRadius
 from vje_ppl.numpyro_port.vje import VJE
 
-#: No draw depends on this key: every latent is given.
+#: The seed of a key that no draw depends on, because every latent is given.
 _KEY_SEED = 0
 
-#: Each function runs once, so compilation dominates.
+#: Options for fast compilation, which dominates because each function runs once.
 _COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
-#: The arguments that the program is differentiated by.
+#: The arguments by which the program is differentiated.
 _ARGUMENTS = ("latent", "loc", "scale", "target", "df", "radius_df", "log_scale")
 #: The values that are differentiated.
 _VALUES = (q.PRIOR, q.GUIDE, q.DIRECTION, q.RADIUS, q.KL, *q.ELBO, q.OBJECTIVE)
@@ -53,7 +53,7 @@ def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np
 
 
 def _evaluate(function: Callable, cases: Cases, device: str) -> Any:
-    """Compile and run on a device, in the dtype of the cases; JAX's global settings are not changed."""
+    """Compile and run a function on a device, in the dtype of the cases, without changing JAX's global settings."""
     with jax.enable_x64(cases.mean.dtype == np.float64), jax.default_device(jax.devices(device)[0]):
         inputs = {name: jnp.asarray(array) for name, array in cases.arrays().items()}
         with _TRACING:
@@ -94,7 +94,7 @@ def _densities(c: dict[str, Array]) -> dict[str, Array]:
 
 
 def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Array, log_scale: Array) -> Callable:
-    """Return the model of a variant, with one ν a direction of the pair and image."""
+    """Return the model of a variant, with a ν for each direction of the pair and each image."""
     directions = {"joint": DiagonalStudentT, "factorized": polar_student_t.factorized}
     prior = StandardNormal(c["mean"].shape[-1])
     radius = StudentTRadius(scale=getattr(radius_scales, variant.radius_scale))
@@ -106,7 +106,7 @@ def build_model(variant: Variant, c: dict[str, Array], df: Array, radius_df: Arr
 
 
 def _program(variant: Variant, c: dict[str, Array]) -> tuple[dict[str, Array], tuple[Array, ...]]:
-    """Compute everything with one trace and one backward pass, in a loop, because compilation dominates.
+    """Compute all values from one trace, and all gradients by a loop over one compiled backward pass.
 
     Returns:
         Values by name, and for each of `_ARGUMENTS` the gradients of `_VALUES`, stacked.
@@ -153,7 +153,7 @@ def _named(variant: Variant, cases: Cases, stacked: Sequence[np.ndarray]) -> dic
     each = zip(*stacked, strict=True)
     pulled = {name: dict(zip(_ARGUMENTS, found, strict=True)) for name, found in zip(_VALUES, each, strict=True)}
     pulled[q.RADIUS]["df"] = pulled[q.RADIUS]["radius_df"]
-    for name in (*q.ELBO, q.OBJECTIVE):  # through the draw, latent = loc + scale · noise
+    for name in (*q.ELBO, q.OBJECTIVE):  # add the gradient through the draw, latent = loc + scale · noise
         pulled[name]["loc"] = pulled[name]["loc"] + pulled[name]["latent"]
         pulled[name]["scale"] = pulled[name]["scale"] + pulled[name]["latent"] * cases.noise
     results: dict[str, np.ndarray] = {}
@@ -179,19 +179,19 @@ def objective_terms(
     latent: Array,
     objective: SymmetricConditionalELBO,
 ) -> ObjectiveTerms:
-    """Return the objective's terms for given embeddings, posteriors and latents, through NumPyro's own traces."""
+    """Return the objective's terms for given embeddings, posteriors and latents, from NumPyro's own traces."""
     guide = handlers.substitute(guide, data={"latent": latent})
     return objective.terms(random.key(_KEY_SEED), model, guide, posteriors, embeddings)
 
 
 def _gradients(names: Sequence[str], function: Callable, *inputs: Array) -> dict[str, Array]:
-    """Return gradients of the sum of independent outputs."""
+    """Return the gradient of the sum of the outputs by each input."""
     output, pull = jax.vjp(function, *inputs)
     return dict(zip(names, pull(jnp.ones_like(output)), strict=True))
 
 
 def _pull_each(outputs: dict[str, Array], pull: Callable) -> tuple[Array, ...]:
-    """Return stacked gradients of the sums of `_VALUES`, by a loop whose body, one backward pass, is compiled once."""
+    """Return the stacked gradients of the sums of `_VALUES`, by a loop over a backward pass that is compiled once."""
 
     def chosen(which: Array) -> tuple[Array, ...]:
         weight = {name: which == place for place, name in enumerate(_VALUES)}

@@ -1,4 +1,4 @@
-"""The values of Pyro and torch for the cases."""
+"""The values that Pyro and torch compute for the cases."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def program(cases: Cases, variant: Variant, device: str = "cpu") -> dict[str, np
 
 
 def build_model(variant: Variant, c: dict[str, Tensor]) -> VJE:
-    """Return the model of a variant, with one ν a direction of the pair and image."""
+    """Return the model of a variant, with a ν for each direction of the pair and each image."""
     directions = {"joint": DiagonalStudentT, "factorized": polar_student_t.factorized}
     prior = StandardNormal(c["mean"].shape[-1])
     radius = StudentTRadius(scale=getattr(radius_scales, variant.radius_scale))
@@ -123,7 +123,7 @@ def _objective(model: VJE, guide: DiagonalNormal, c: dict[str, Tensor]) -> dict[
 def objective_terms(
     model: Any, guide: Any, c: dict[str, Tensor], objective: SymmetricConditionalELBO
 ) -> ObjectiveTerms:
-    """Return the objective's terms for given embeddings, posteriors and noise, through Pyro's own traces."""
+    """Return the objective's terms for given embeddings, posteriors and noise, from Pyro's own traces."""
     posteriors = [DiagonalNormalPosterior(*parameters) for parameters in zip(c["mean"], c["scale"], strict=True)]
     latent = c["mean"] + c["scale"] * c["noise"]
     with GivenLatent(latent):
@@ -131,11 +131,11 @@ def objective_terms(
 
 
 class GivenPosteriors:
-    """A guide whose views are embeddings and whose posteriors are given, one per view in order.
+    """A guide with given posteriors, whose views are embeddings.
 
     Args:
-        guide: declares the latent site.
-        posteriors: the results of `infer`, call by call.
+        guide: the guide that declares the latent site.
+        posteriors: the results of the calls of `infer`, in order.
     """
 
     def __init__(self, guide: Any, posteriors: Sequence[Any]) -> None:
@@ -156,7 +156,7 @@ class GivenPosteriors:
 
 
 class GivenLatent(Messenger):
-    """A context in which the site "latent" is drawn as a given value, through which gradients flow; it is not observed.
+    """A context that draws a given value at the site "latent". The site is not observed, and gradients flow through it.
 
     Args:
         value: the guide's draw, with the site's full shape.
@@ -180,7 +180,7 @@ def _leaf(tensor: Tensor) -> Tensor:
 
 
 def _gradients(names: Sequence[str], output: Tensor, *inputs: Tensor) -> dict[str, Tensor]:
-    """Return gradients of the sum of independent outputs; zeros where an input is not used."""
+    """Return the gradient of the sum of the outputs by each input; zero for an input that is not used."""
     if not output.requires_grad:
         return {name: torch.zeros_like(given) for name, given in zip(names, inputs, strict=True)}
     found = torch.autograd.grad(output.sum(), inputs, retain_graph=True, allow_unused=True, materialize_grads=True)

@@ -5,8 +5,8 @@ Integrals over R^D run over direction and log-radius of the standardized vector,
     ∫ p(x) dx = Π_j scale_j ∫_sphere dω ∫ dy ρ^D p(loc + scale ρ ω),
 
 where the trapezoidal rule in y converges exponentially, since the integrand is analytic and decays exponentially both
-ways. For isotropic densities the integrand does not depend on ω, and one direction stands for all: any D is then one
-integral. On the unit sphere, with loc on it, an isotropic density depends on the angle θ alone,
+ways. For an isotropic density the integrand does not depend on ω, so one direction is enough, for any D. On the unit
+sphere, with loc on it, an isotropic density depends on the angle θ alone,
 
     ∫_sphere p = |S^(D−2)| ∫ sin^(D−2) θ p(θ) dθ,     θ = π / (1 + e^(−y)).
 """
@@ -26,17 +26,17 @@ LogDensity = Callable[[np.ndarray], np.ndarray]
 def log_integral_over_space(
     log_density: LogDensity, loc: np.ndarray, scale: np.ndarray, tail: float, isotropic: bool = False
 ) -> float:
-    """Log of the integral of a density over R^D.
+    """Return the log of the integral of a density over R^D.
 
     Args:
-        log_density: to integrate.
+        log_density: the log density to integrate.
         loc: where to centre the quadrature, shape (D,).
         scale: its scale along each feature, shape (D,).
         tail: how fast the mass beyond ρ decays: at least as ρ^(−tail).
         isotropic: whether the density depends only on the standardized radius; required for D > 3.
 
     Raises:
-        ValueError: for D > 3 where the density is not isotropic.
+        ValueError: if D > 3 and the density is not isotropic.
     """
     dim = len(loc)
     if dim > 3 and not isotropic:
@@ -50,12 +50,12 @@ def log_integral_over_space(
 
 
 def log_integral_over_sphere(log_density: LogDensity, dim: int, scale: float, to_antipode: bool = False) -> float:
-    """Log of the integral over the unit sphere of a density that is isotropic around its location (1, 0, ..., 0).
+    """Return the log integral over the unit sphere of a density that is isotropic around its location (1, 0, ..., 0).
 
     Args:
-        log_density: to integrate.
+        log_density: the log density to integrate.
         dim: D ≥ 2.
-        scale: about how wide the density is.
+        scale: the approximate width of the density.
         to_antipode: whether the density may grow towards the antipode as fast as the area there vanishes.
     """
     decay, step = dim - 1, min(0.1, 0.3 / math.sqrt(dim))
@@ -71,12 +71,12 @@ def log_integral_over_sphere(log_density: LogDensity, dim: int, scale: float, to
 
 
 def log_integral_of_product(log_density: LogDensity, loc: np.ndarray, scale: np.ndarray, tail: float) -> float:
-    """Log of the integral over R² or R³ of a density with heavy tails along the axes, such as a product over features.
+    """Return the log integral over R² or R³ of a density with heavy tails along the axes, such as a product.
 
-    By the double-exponential rule x = sinh(π/2 sinh u) for every feature.
+    The rule is the double-exponential rule x = sinh(π/2 sinh u) for every feature.
 
     Args:
-        log_density: to integrate.
+        log_density: the log density to integrate.
         loc: where to centre the quadrature, shape (D,).
         scale: its scale along each feature, shape (D,).
         tail: how fast the mass beyond x decays along an axis: at least as x^(−tail).
@@ -95,7 +95,7 @@ def log_integral_of_product(log_density: LogDensity, loc: np.ndarray, scale: np.
 
 
 def log_sphere_area(dim: int) -> float:
-    """Log of the area of the unit sphere of R^dim; log 2 for dim = 1, two points."""
+    """Return the log area of the unit sphere of R^dim; log 2 for dim = 1, whose sphere is two points."""
     return math.log(2) + 0.5 * dim * math.log(math.pi) - float(gammaln(0.5 * dim))
 
 

@@ -1,8 +1,8 @@
-"""The names of the compared quantities: the rows of the table.
+"""The names of the compared quantities, which are the rows of the table.
 
-A side (`pyro_side`, `numpyro_side`, `closed_form`, `scipy_side`) is a pair of functions from cases to arrays by these
-names, so that a row is the same thing everywhere. Values have one entry a case; gradients have the shape of what they
-are taken with respect to.
+Each of `pyro_side`, `numpyro_side`, `closed_form` and `scipy_side` has two functions, `densities` and `program`, from
+cases to a dictionary of arrays under these names. A value has one entry per case. A gradient has the shape of the
+argument by which it is taken.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ ORDER = (
 
 
 def is_vector(quantity: str) -> bool:
-    """Return whether one case has a vector of features rather than a number."""
+    """Return whether the quantity is a vector over features for each case, rather than a number."""
     return quantity == POLAR_DIRECTION or quantity.rpartition(": d/d")[2].split(",")[0] in (
         "vector",
         "latent",

@@ -1,4 +1,4 @@
-"""Numbers that know how much rounding a floating-point evaluation of the same formula may have caused."""
+"""Numbers with a bound on the rounding error of their formula in floating-point arithmetic."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 class Rounded:
-    """A value, and the first-order bound on its rounding error in units of the unit roundoff.
+    """A value, and the first-order bound on its rounding error in units of the unit roundoff: its magnitude.
 
-    Running error analysis: an operation z = f(x, y), computed in an arithmetic with unit roundoff u, is off by at most
+    This is running error analysis. The error of an operation z = f(x, y) in arithmetic with unit roundoff u is at most
 
         u · (|∂f/∂x| magnitude(x) + |∂f/∂y| magnitude(y) + |z|)   to first order,
 
-    and inputs are exact. So the magnitude of a sum is the sum of the absolute values of its terms (and of what went
-    into them), which is what an error has to be measured against: a relative error is ill-posed where terms cancel.
+    and inputs are exact. The magnitude of a sum is therefore the sum of the absolute values of its terms and of their
+    own magnitudes. Errors are measured relative to it, because a relative error is ill-posed where terms cancel.
 
     Args:
         value: array.
@@ -24,7 +24,7 @@ class Rounded:
     Source: Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.3.
     """
 
-    __array_ufunc__ = None  # let NumPy arrays leave arithmetic with these to us
+    __array_ufunc__ = None  # NumPy arrays then use the operators of this class
 
     def __init__(self, value: Any, magnitude: Any = 0.0) -> None:
         self.value = np.asarray(value, dtype=np.longdouble)
@@ -78,7 +78,7 @@ class Rounded:
         return Rounded(value, self.magnitude / abs(self.value) + abs(value))
 
     def log1p(self) -> Rounded:
-        """`log(1 + x)`."""
+        """Return `log(1 + x)`."""
         value = np.log1p(self.value)
         return Rounded(value, self.magnitude / (1 + self.value) + abs(value))
 
@@ -88,7 +88,7 @@ class Rounded:
         return Rounded(value, value * self.magnitude + value)
 
     def clip(self, low: float) -> Rounded:
-        """Return the number, or exactly `low` where it is smaller."""
+        """Return the number, or exactly `low` if the number is smaller."""
         return Rounded(np.maximum(self.value, low), np.where(self.value < low, 0, self.magnitude))
 
     def flip(self) -> Rounded:
@@ -111,16 +111,16 @@ class Rounded:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the value."""
+        """The shape of the value."""
         return self.value.shape
 
     def sum(self) -> Rounded:
-        """Return the sum over the last dimension, any order of summation of moderate depth."""
+        """Return the sum over the last dimension, whose magnitude assumes summation in few levels."""
         return Rounded(self.value.sum(-1), (self.magnitude + abs(self.value)).sum(-1))
 
 
 def as_rounded(value: Any) -> Rounded:
-    """Return the number itself, or an array or number as an exact one."""
+    """Return a `Rounded` unchanged, and an array or number as an exact `Rounded`."""
     return value if isinstance(value, Rounded) else Rounded(value)
 
 

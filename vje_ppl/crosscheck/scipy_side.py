@@ -1,4 +1,4 @@
-"""The values of SciPy for the cases: of its own densities, on the cases that it supports, and NaN elsewhere."""
+"""The values that SciPy's own densities have for the cases; NaN for cases that SciPy does not support."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from vje_ppl.crosscheck import quantities as q
 from vje_ppl.crosscheck.cases import BETA, Cases
 from vje_ppl.crosscheck.variants import Variant
 
-#: SciPy subtracts log-gammas; above this ν the closed form with mpmath stands alone.
+#: Largest ν. Beyond, SciPy loses digits by subtracting log-gammas, and only the closed form with mpmath is used.
 LARGEST_DF = 1e3
 #: `multivariate_t` and `multivariate_normal` decompose a D × D matrix for every case.
 LARGEST_DIM = 128
-#: `multivariate_t` takes a matrix whose eigenvalues span more than 1e-10 for a singular one.
+#: Largest ratio of scales; `multivariate_t` takes a matrix for singular if its eigenvalues have a ratio below 1e-10.
 LARGEST_SCALE_RATIO = 1e4
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(4)  # exact to degree 7, and a KL of Normals integrates degree 2
@@ -62,12 +62,12 @@ def sites(c: Cases, variant: Variant, latent: np.ndarray, scale: np.ndarray) -> 
 
 
 def t(df: np.ndarray, loc: np.ndarray, scale: np.ndarray | float, value: np.ndarray) -> np.ndarray:
-    """`scipy.stats.t`."""
+    """Return the log density of `scipy.stats.t`."""
     return np.where(df <= LARGEST_DF, stats.t.logpdf(value, np.minimum(df, LARGEST_DF), loc, scale), np.nan)
 
 
 def multivariate_t(df: np.ndarray, loc: np.ndarray, scale: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """`scipy.stats.multivariate_t`, with a dense matrix, case by case."""
+    """Return the log density of `scipy.stats.multivariate_t`, with a dense matrix, case by case."""
     result = np.full(df.shape, np.nan)
     if value.shape[-1] > LARGEST_DIM:
         return result
@@ -78,14 +78,14 @@ def multivariate_t(df: np.ndarray, loc: np.ndarray, scale: np.ndarray, value: np
 
 
 def multivariate_normal(value: np.ndarray) -> np.ndarray:
-    """`scipy.stats.multivariate_normal` at location 0 and covariance I."""
+    """Return the log density of `scipy.stats.multivariate_normal` with mean 0 and covariance I."""
     if value.shape[-1] > LARGEST_DIM:
         return np.full(value.shape[:-1], np.nan)
     return stats.multivariate_normal.logpdf(value, np.zeros(value.shape[-1]))
 
 
 def diagonal_normal_kl(mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """E_q[log q − log p] by quadrature of SciPy's densities, feature by feature."""
+    """Return E_q[log q − log p] by quadrature of SciPy's densities, feature by feature."""
     nodes = mean[..., None] + scale[..., None] * _NODES
     log_ratio = stats.norm.logpdf(nodes, mean[..., None], scale[..., None]) - stats.norm.logpdf(nodes)
     return (log_ratio * _WEIGHTS).sum((-1, -2))

@@ -39,14 +39,14 @@ class Exported:
     """Embeddings and posteriors of two augmented views of N real images, as NumPy arrays.
 
     Attributes:
-        index: the images' places in the data set, shape (N,).
+        index: the positions of the images in the data set, shape (N,).
         embedding: z, shape (2, N, D).
         parameters: fields of the posterior by name, each (2, N, ...).
         latent: one posterior draw, shape (2, N, D).
-        scale: the likelihood's scale as float64 evaluates it from the other arrays, shape (2, N, D).
-        posterior_type: the class in torch that `parameters` and `modules` are fields of.
-        modules: fields that are torch modules, one for all views and images, by name; with learned parameters.
-        asked: fields of the posterior that the prior requests, such as that of pseudo-embeddings, each (K, ...); empty
+        scale: the likelihood's scale, computed in float64 from the other arrays, shape (2, N, D).
+        posterior_type: the torch class of the posterior, with the fields `parameters` and `modules`.
+        modules: the fields that are torch modules with learned parameters, by name; the same for all views and images.
+        asked: the fields of the posterior that the prior uses, such as that of pseudo-embeddings, each (K, ...); empty
             for a prior without `bind`.
     """
 
@@ -60,7 +60,7 @@ class Exported:
     asked: dict[str, np.ndarray] = field(default_factory=dict)
 
     def learned(self) -> dict[str, dict[str, np.ndarray]]:
-        """Return the modules' parameters by the field's name and their path in the module."""
+        """Return the parameters of the modules, by the name of the field and by their path in the module."""
         return {
             name: {path: _array(one) for path, one in part.named_parameters()} for name, part in self.modules.items()
         }
@@ -84,27 +84,27 @@ def certify(
 
     Args:
         folder: the run folder.
-        images: number of images, at most.
+        images: largest number of images.
         precisions: `float64`, `float32` or both, for the objective; the embeddings are float32.
-        seed: of the augmentation and the posterior draw.
-        device: torch's.
-        jax_device: JAX's.
+        seed: seed of the augmentation and the posterior draw.
+        device: torch's device.
+        jax_device: JAX's device.
 
     Raises:
-        UserError: if there is no run, or its method has no program, or a part has no twin.
+        UserError: if there is no run, its method has no program, or a part has no twin.
     """
     run = load(folder, device)
     exported = embed_views(run, images, seed)
     exported.save(folder / "crosscheck.npz")
     checks: dict[tuple[str, str], Check] = {}
     for precision in precisions:
-        said = {
+        results = {
             "Pyro": in_pyro(run, exported, precision, device),
             "NumPyro": in_numpyro(run, exported, precision, jax_device),
         }
-        reference, has_closed_form = oracle(run, exported, said["Pyro"])
+        reference, has_closed_form = oracle(run, exported, results["Pyro"])
         batch = Batch(exported.embedding.shape[-1], f"{len(exported.index)} images", precision)
-        compare(checks, batch, said, reference, has_closed_form)
+        compare(checks, batch, results, reference, has_closed_form)
     return list(checks.values())
 
 
@@ -114,9 +114,9 @@ def embed_views(run: TrainedRun, images: int, seed: int) -> Exported:
     config, guide = run.config, run.program.guide
     device = next(guide.parameters()).device
     data = load_data(config, trust_targets=False)
-    told = run.data_changes(data)
-    if told is not None:
-        print(f"warning: {told}", flush=True)
+    changes = run.data_changes(data)
+    if changes is not None:
+        print(f"warning: {changes}", flush=True)
     augment = build_augment(config, data.channels, data.image_size, trust_targets=False)
     held_out = data.train if data.test is None else data.test
     count = min(images, len(held_out))
@@ -145,7 +145,7 @@ def embed_views(run: TrainedRun, images: int, seed: int) -> Exported:
 
 @torch.no_grad()
 def in_pyro(run: TrainedRun, exported: Exported, precision: str, device: str) -> dict[str, np.ndarray]:
-    """Return the terms of the objective by Pyro."""
+    """Return the terms of the objective, computed by Pyro."""
     dtype = getattr(torch, precision)
 
     def tensors(array: np.ndarray) -> Tensor:
@@ -167,7 +167,7 @@ def in_pyro(run: TrainedRun, exported: Exported, precision: str, device: str) ->
 
 
 def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str) -> dict[str, np.ndarray]:
-    """Return the terms of the objective by NumPyro."""
+    """Return the terms of the objective, computed by NumPyro."""
     with jax.enable_x64(precision == "float64"), jax.default_device(jax.devices(device)[0]):
         model, values = build_model(run.config, exported.embedding.shape[-1], run.program.model)
         guide = twin(type(run.program.guide))()
@@ -197,9 +197,9 @@ def in_numpyro(run: TrainedRun, exported: Exported, precision: str, device: str)
 
 
 def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> tuple[dict[str, Rounded], bool]:
-    """Return the closed form, and whether this model has one; if not, only magnitudes.
+    """Return closed forms, and whether this model has them; without them, only the magnitudes count.
 
-    A magnitude is then estimated from below: the value itself and a term of order one per feature, of each part.
+    A magnitude is then estimated from below, as the absolute value of each part plus one per feature.
     """
     model, dim = run.program.model, exported.embedding.shape[-1]
     if (
@@ -232,7 +232,7 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
 
 
 def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str, str] | None:
-    """ν of both sites and the names of direction and radius scale; None for other parts than the closed form covers."""
+    """Return ν of both sites and the names of direction and radius scale; None if the closed form lacks such a part."""
     if type(likelihood.radius) is not StudentTRadius:
         return None
     names = []
@@ -248,7 +248,7 @@ def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str
 
 
 def _by_name(terms: Any) -> dict[str, Any]:
-    """Return the terms of either backend's objective by the names of the rows."""
+    """Return the terms of an objective, of either backend, under the names of the rows."""
     return {
         **{f"site {name}": term for name, term in terms.log_likelihood.items()},
         q.KL: terms.kl,

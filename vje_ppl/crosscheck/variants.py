@@ -1,4 +1,4 @@
-"""The compositions of the model that the certificate covers, named alike for both backends."""
+"""The compositions of the model that the certificate covers, under the same names in both backends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Variant:
         direction: `joint` or `factorized`, the density of the direction.
         radius_scale: `unit` or `projected`.
         scale: `tied`, `detached` (tied, but without gradient) or `free`.
-        widths: the widths at which it is checked; empty means all.
+        widths: the embedding widths D at which it is checked; empty: all.
         precisions: the precisions in which it is checked.
     """
 
@@ -24,16 +24,16 @@ class Variant:
     precisions: tuple[str, ...] = ("float64", "float32")
 
     def covers(self, dim: int, precision: str) -> bool:
-        """Return whether it is checked at a width in a precision."""
+        """Return whether the variant is checked at this width in this precision."""
         return (not self.widths or dim in self.widths) and precision in self.precisions
 
     @property
     def name(self) -> str:
-        """A description of its parts, for messages."""
+        """The parts by name, for messages."""
         return f"{self.direction}, {self.radius_scale}, {self.scale}"
 
 
-#: Widths for single evaluations of the factorized and univariate densities, which are sums over features.
+#: Widths at which the factorized and univariate densities are checked alone; they are sums over features, so few do.
 FEATURE_WISE_WIDTHS = (3, 2048)
 
 VARIANTS = (

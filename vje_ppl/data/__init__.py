@@ -9,8 +9,10 @@ Read in this order:
     augment.py        random views; transforms/ has the transforms that they consist of
     preprocess.py     the deterministic preparation of images for evaluation
     decode.py         image files to pixels; cut_files.py and file_loader.py do this in worker processes
-    hold_out.py, selection.py    fixed choices among images; fingerprint.py recognizes a changed data set
-    formats.py, image_files.py, conform.py, contrast.py, transfer.py    helpers of these
+    selection.py      fixed choices among images: subsets, classes, held-out images
+    fingerprint.py    recognizes a changed data set
+    formats.py        the image formats that are read
+    image_files.py, contrast.py, transfer.py    helpers of these
 """
 
 from vje_ppl.data.augment import Augment, ViewKey

@@ -75,9 +75,9 @@ def mean_cosine_rate(concentration: Float[Tensor, "*batch"], dim: int) -> Float[
 
 
 def _down(concentration: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Recur from order n down to v = D/2 − 1: the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
+    """Recur from order n down to v = D/2 − 1; return the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
 
-    Each factor is between 1 and n/(k+1), where ρ_k alone falls as 1/κ.
+    Each factor lies between 1 and n/(k+1), whereas ρ_k alone falls as 1/κ.
     """
     order, steps = 0.5 * dim - 1, _steps(dim)
     n = order + steps

@@ -24,7 +24,7 @@ INITIAL_OUTPUT = 0.05
 
 
 class CouplingFlow(nn.Module):
-    """Standardized noise ε to standardized draws, by affine couplings that know the image by a context vector c.
+    """Affine couplings from standardized noise ε to standardized draws, given a context vector c of the image.
 
     In each coupling one half of the features, `a`, moves the other, `b`, and the halves take turns:
 
@@ -114,7 +114,7 @@ class _Coupling(nn.Module):
 
 
 class FlowTransform(Transform):
-    """`s = loc + scale · f(ε; loc)`: standard normal noise to draws, with f a `CouplingFlow` whose context is loc.
+    """The transform of standard normal noise ε to draws `s = loc + scale · f(ε; loc)`, with f a `CouplingFlow`.
 
     Over the diagonal Normal `x = loc + scale · ε` that is `s = loc + scale · f((x − loc)/scale; loc)`. The flow sees
     noise of order one whatever the scale is, so its inverse keeps its digits in float32.
@@ -167,14 +167,14 @@ class FlowTransform(Transform):
         return known.noise
 
     def log_abs_det_jacobian(self, x: Float[Tensor, "*#draws D"], y: Float[Tensor, "*#draws D"]) -> Tensor:
-        """Log |det ∂s/∂ε| in nats, shape (...)."""
+        """Return log |det ∂s/∂ε| in nats, shape (...)."""
         known = self._scored
         if known is None or x is not known.noise or y is not known.value or known.state != self._state(y):
             return self.flow(x, self.loc)[1] + self.scale.log().sum(-1)
         return known.log_det + self.scale.log().sum(-1)
 
     def _state(self, value: Tensor) -> list[Any]:
-        """Return what differs once a draw, or anything that it depends on, has been changed in place or replaced."""
+        """Return values that differ after a draw, or a tensor that it depends on, is changed in place or replaced."""
         tensors = [value, self.loc, self.scale, *self.flow.parameters()]
         versions = [None if one.is_inference() else one._version for one in tensors]
         sums = [

@@ -95,13 +95,13 @@ class DiagonalStudentT(TorchDistribution):
         """
         shape = self._extended_shape(torch.Size(sample_shape))
         normal = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-        # A chi-squared with small ν underflows to zero, and 1/0 is no draw.
+        # A chi-squared with small ν can underflow to zero; avoid 1/0.
         df = finite_df(self.df)
         mixing = (Chi2(df).rsample(torch.Size(sample_shape)) / df).clamp_min(torch.finfo(df.dtype).tiny)
         return self.loc + self.scale * normal * mixing.rsqrt().unsqueeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number per event."""
+        """Return the log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         df, dim = self._unbroadcasted_df, self.event_shape[0]

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Normal, kl_divergence, register_kl
 
 
 def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
+    """Return KL(q ‖ p) in nats, one number per element of the batch shape; None if no closed form is registered.
 
     Masks and expansions are unwrapped; independent dimensions are matched by Pyro. Where masks of q and p differ, this
     is the divergence of what neither leaves out, which is not `E[log q − log p]` under masks. Registered are what torch
@@ -40,7 +40,7 @@ def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
 
 
 def without_masks(distribution: Distribution) -> tuple[Distribution, list[bool | Tensor]]:
-    """Return the distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
+    """Strip expansions and masks from a distribution; return it and the masks, which broadcast to its batch shape."""
     masks: list[bool | Tensor] = []
     while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
         if isinstance(distribution, MaskedDistribution):
@@ -72,11 +72,11 @@ def _same_masks_within(q: Distribution, p: Distribution) -> bool:
 
 @register_kl(LowRankMultivariateNormal, Independent)
 def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> Tensor:
-    """KL of a low-rank-plus-diagonal Normal from independent features p_j, wherever a Normal has one from a p_j:
+    """Return the KL of a low-rank-plus-diagonal Normal from independent features p_j, if KL(Normal ‖ p_j) is known:
 
         KL(q ‖ Π_j p_j) = Σ_j KL(q_j ‖ p_j) + ½ (Σ_j log v_j − log |Σ|)
 
-    with q_j = Normal(μ_j, v_j) the marginals of q; the rest is their total correlation under q.
+    with the marginals q_j = Normal(μ_j, v_j) of q; the second term is their total correlation under q.
     """
     if p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError

@@ -11,7 +11,7 @@ _STIRLING_FROM = 16.0
 
 
 def _stirling_remainder(x: Tensor) -> Tensor:
-    """`log Γ(x) − [(x − ½) log x − x + ½ log 2π]` for x ≥ 16: 1/(12x) − 1/(360x³) + ..."""
+    """Return `log Γ(x) − [(x − ½) log x − x + ½ log 2π]` for x ≥ 16: 1/(12x) − 1/(360x³) + ..."""
     inverse = x.reciprocal()
     square = inverse.square()
     series = 1 / 12 + square * (-1 / 360 + square * (1 / 1260 + square * (-1 / 1680 + square * (1 / 1188))))
@@ -76,7 +76,7 @@ def digamma_difference(x: Float[Tensor, "*#batch"], shift: Float[Tensor, "*#batc
 
 
 def _digamma_remainder(x: Tensor) -> Tensor:
-    """`log x − 1/(2x) − ψ(x)` for x ≥ 16: 1/(12x²) − 1/(120x⁴) + ..."""
+    """Return `log x − 1/(2x) − ψ(x)` for x ≥ 16: 1/(12x²) − 1/(120x⁴) + ..."""
     square = x.reciprocal().square()
     return square * (1 / 12 + square * (-1 / 120 + square * (1 / 252 + square * (-1 / 240 + square * (1 / 132)))))
 

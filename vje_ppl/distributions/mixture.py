@@ -71,7 +71,7 @@ class Mixture(TorchDistribution):
         return self.components.sample(shape).gather(-2, index).squeeze(-2)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number per event."""
+        """Return the log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         log_prob = torch.logsumexp(self.logits.log_softmax(-1) + _component_log_prob(self.components, value), -1)

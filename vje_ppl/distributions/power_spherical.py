@@ -27,8 +27,8 @@ class PowerSpherical(ZonalDistribution):
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
-            that at a right angle.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x
+            is that at a right angle to a location.
         concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
@@ -40,7 +40,7 @@ class PowerSpherical(ZonalDistribution):
     has_rsample = True
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         beta = 0.5 * (self.event_shape[0] - 1)
@@ -62,11 +62,11 @@ class PowerSpherical(ZonalDistribution):
         return from_versine(self.loc.expand(shape), 2 * far / (far + near))
 
     def _mean_cosine(self) -> Tensor:
-        """κ/(κ + D − 1)."""
+        """Return κ/(κ + D − 1)."""
         return self.concentration / (self.concentration + self.event_shape[0] - 1)
 
     def _variances(self) -> tuple[Tensor, Tensor]:
-        """4αβ/((α+β)²(α+β+1)) of the cosine, and 2α/((α+β)(α+β+1)) of one feature across."""
+        """Return the variance 4αβ/((α+β)²(α+β+1)) of the cosine, and 2α/((α+β)(α+β+1)) perpendicular to `loc`."""
         beta = 0.5 * (self.event_shape[0] - 1)
         alpha = self.concentration + beta
         across = 2 * alpha / ((alpha + beta) * (alpha + beta + 1))
@@ -74,12 +74,12 @@ class PowerSpherical(ZonalDistribution):
 
 
 def _log_half_one_plus_cosine(loc: Tensor, value: Tensor) -> Tensor:
-    """`log((1 + μ·x)/2)`, from the distance to μ or to −μ, whichever is closer, so that no digits are lost."""
+    """Return `log((1 + μ·x)/2)` without cancellation, from the distance to μ or to −μ, whichever is closer."""
     value = value.to(torch.promote_types(loc.dtype, value.dtype))
     loc = loc.to(value.dtype)
     opposite = torch.linalg.vecdot(loc.detach(), value.detach()) < 0
     sign = torch.where(opposite, -1.0, 1.0).to(loc.dtype)
     closer = 0.5 * versine(sign.unsqueeze(-1) * loc, value)
     floor = torch.finfo(closer.dtype).eps ** 2
-    # Either branch is finite where the other is taken: the closer of the two is at most ½.
+    # Each branch is finite where the other is used: the distance to the closer of the two is at most ½.
     return torch.where(opposite, closer.clamp_min(floor).log(), torch.log1p(-closer))

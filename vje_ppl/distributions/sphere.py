@@ -1,4 +1,4 @@
-"""Shared parts of densities on the unit sphere: a base class, distances that keep their digits, area, tangents."""
+"""Shared parts of densities on the unit sphere: a base class, distances without cancellation, area, tangents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT = 1e-3
 
 
 class _UnitBall(constraints.Constraint):
-    """Vectors of norm at most one, up to rounding: directions, and zero for no direction."""
+    """Vectors of norm at most one, up to rounding: unit vectors, and shorter vectors such as zero (no direction)."""
 
     event_dim = 1
 
@@ -46,7 +46,7 @@ finite_nonnegative = _FiniteNonnegative()
 
 
 class ZonalDistribution(TorchDistribution):
-    """A density on the unit sphere of R^D that depends on the angle from `loc` alone, and is uniform for κ = 0.
+    """A density on the unit sphere of R^D that depends only on the angle from `loc`, and is uniform for κ = 0.
 
     A subclass gives `log_prob`, `sample` or `rsample`, and the moments of the cosine from `loc`.
 
@@ -115,12 +115,12 @@ class ZonalDistribution(TorchDistribution):
         raise NotImplementedError
 
     def _variances(self) -> tuple[Tensor, Tensor]:
-        """Return the variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
+        """Return the variance v of the cosine, and s along any direction perpendicular to `loc`; shapes as above."""
         raise NotImplementedError
 
 
 def log_sphere_area(dim: int) -> float:
-    """Log of the area of the unit sphere of R^D, `log 2 + D/2 log π − log Γ(D/2)`; log 2, two points, for D = 1."""
+    """Return the log area of the unit sphere of R^D, `log 2 + D/2 log π − log Γ(D/2)`; for D = 1, two points, log 2."""
     return math.log(2) + 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim)
 
 

@@ -24,8 +24,8 @@ class SphericalCauchy(ZonalDistribution):
     Base measure: the surface measure of the unit sphere, over which it integrates to one.
 
     Args:
-        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x is
-            that at a right angle.
+        loc: unit vectors μ, shape (..., D), D ≥ 2. For the zero vector, which has no direction, the density at any x
+            is that at a right angle to a location.
         concentration: finite κ ≥ 0, a number or a tensor of shape (...).
 
     Raises:
@@ -38,7 +38,7 @@ class SphericalCauchy(ZonalDistribution):
     has_rsample = True
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         dim = self.event_shape[0]
@@ -47,7 +47,7 @@ class SphericalCauchy(ZonalDistribution):
         return (dim - 1) * log_ratio - log_sphere_area(dim)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw unit vectors, shape sample_shape + (..., D): the Möbius map of uniform ones. Gradients reach loc and κ.
+        """Draw unit vectors, shape sample_shape + (..., D): the Möbius map of uniform draws. Gradients reach loc and κ.
 
         Around the location the map takes (1 − cosine)/2 from z to z / (1 + 4κ (1 − z)) and keeps the tangent. For a loc
         of zero the draws are uniform on the sphere, as the density is.

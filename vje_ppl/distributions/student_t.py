@@ -59,7 +59,7 @@ class StudentT(dist.StudentT):
         return self.loc + self.scale * normal * mixing.rsqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of `value`, shape (...), over Lebesgue measure on R."""
+        """Return the log density in nats of `value`, shape (...), over Lebesgue measure on R."""
         if self._validate_args:
             self._validate_sample(value)
         df = finite_df(self.df)

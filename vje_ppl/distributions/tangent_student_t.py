@@ -1,4 +1,4 @@
-"""The diagonal Student-t of a tangent plane of the unit sphere, taken to the sphere by the exponential map."""
+"""The diagonal Student-t of a tangent plane of the unit sphere, mapped to the sphere by the exponential map."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class TangentStudentT(TorchDistribution):
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         df, scale, dim = self._unbroadcasted_df, self._unbroadcasted_scale, self.event_shape[0]
@@ -175,7 +175,7 @@ class TangentStudentT(TorchDistribution):
 
 
 def _angle_over_sine(share: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """θ/sin θ from sin²(θ/2), for θ up to a right angle."""
+    """Return θ/sin θ from sin²(θ/2), for θ up to π/2."""
     is_small = share < _SERIES_BELOW
     small = torch.where(is_small, share, _SERIES_BELOW)
     series = torch.zeros_like(small)

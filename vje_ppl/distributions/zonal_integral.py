@@ -1,19 +1,20 @@
 """The kernel (1 + c u)^(−a) on the unit sphere of R^D, with u = (1 − cosine)/2: its integral, moments and draws.
 
-It is the Student-t's and the spherical Cauchy's. With h = (D−1)/2, its integral over the sphere is
+The Student-t and the spherical Cauchy have this kernel. With h = (D−1)/2, its integral over the sphere is
 
     ∫ (1 + c u)^(−a) dx = |S^(D−2)| 2^(D−2) ∫ u^(h−1) (1−u)^(h−1) (1 + c u)^(−a) du        over 0 < u < 1
                         = |S^(D−2)| 2^(D−2) B(h, h) ₂F₁(a, h; 2h; −c).
 
 In t = log(u/(1−u)) the integrand, u^h (1−u)^h (1 + c u)^(−a), is analytic for |Im t| < π, has one mode and falls
 exponentially on either side, so the trapezoidal rule converges exponentially. Mode, curvature and the slopes of the
-tails are known in closed form, and place a fixed number of nodes. All values are taken relative to the mode, where
-large terms would cancel: with u₀ the mode, x = t − t₀ and E = exp(x) − 1,
+tails have closed forms, which determine where a fixed number of nodes is placed. All values are computed relative to
+those at the mode, because large terms would cancel otherwise: with u₀ the mode, x = t − t₀ and E = exp(x) − 1,
 
     u − u₀ = u₀ (1 − u₀) E / (1 + u₀ E)
     log of the integrand − log at the mode = h (x − 2 log(1 + u₀ E)) − a log(1 + c (u − u₀) / (1 + c u₀)).
 
-The nodes are constants to autograd. It differentiates the integrand at the nodes, which is exact, to any order.
+The nodes are constants to autograd, which differentiates the integrand at the nodes. These derivatives are exact, to
+any order.
 
 Source: the integral is NIST DLMF 15.6.1; the quadrature is ours.
 """
@@ -29,12 +30,12 @@ from torch import Tensor
 
 from vje_ppl.distributions.sphere import log_sphere_area
 
-#: Cells of the grid that draws are made on, a power of two.
+#: The number of cells of the grid for drawing; a power of two.
 _CELLS = 1024
 
 
 class ZonalNodes(NamedTuple):
-    """Where the mass of the kernel is on the sphere.
+    """Nodes and weights of the kernel's integral over the sphere.
 
     Attributes:
         mode: u₀, where the integrand in t is largest, between 0 and 1, shape (...). A constant to autograd.
@@ -53,7 +54,7 @@ class ZonalNodes(NamedTuple):
 def zonal_nodes(
     power: Float[Tensor, "*#batch"], rate: Float[Tensor, "*#batch"], dim: int, count: int | None = None
 ) -> ZonalNodes:
-    """Place nodes where the kernel's mass is, and weigh them.
+    """Place nodes where the kernel's mass is, and return them with their weights.
 
     Args:
         power: a > (D−1)/2, any shape.
@@ -73,8 +74,9 @@ def zonal_nodes(
         mode = 2 * half / (2 * half + excess + torch.hypot(excess, 2 * half * (1 + rate).sqrt()))
         falling = power * mode * (1 - mode) * rate / (1 + rate * mode)
         curvature = 2 * half * mode * (1 - mode) + falling * ((1 - mode) / (1 + rate * mode) - mode).clamp_min(0)
-        # Out to where the integrand has fallen by the rounding: as a Normal, then with slope h on the left and at the
-        # far right; from the mode to u = 1/2, which for small ν and σ is far, the slope is a − h.
+        # The nodes reach to where the integrand has fallen to rounding. It falls like a Normal at first, then with
+        # slope h on the left and at the far right; from the mode to u = 1/2, which is far for small ν and σ, with slope
+        # a − h.
         left = (2 * depth / curvature).sqrt() + depth / half
         centre = mode.log() - (-mode).log1p()
         right = left + torch.minimum(depth / (power - half), -centre)
@@ -92,9 +94,9 @@ def zonal_nodes(
 def log_zonal_integral(
     power: Float[Tensor, "*#batch"], rate: Float[Tensor, "*#batch"], dim: int
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """`log ∫ ((1 + c u)/(1 + c u₀))^(−a) dx` over the unit sphere of R^D, and u₀.
+    """Return `log ∫ ((1 + c u)/(1 + c u₀))^(−a) dx` over the unit sphere of R^D, and u₀.
 
-    Subtracted from `log_kernel` at the same u₀ it gives a density that integrates to one.
+    `log_kernel` at the same u₀, minus this integral, is a log density that integrates to one.
 
     Args:
         power: a > (D−1)/2, any shape.
@@ -116,7 +118,7 @@ def log_kernel(
 ) -> Float[Tensor, "*all"]:
     """Return `−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
     beyond = share >= mode
-    # A ratio of at least one, above or below, keeps its digits.
+    # The ratio of the larger to the smaller loses no digits.
     far, near = torch.where(beyond, share, mode), torch.where(beyond, mode, share)
     log_ratio = ((far - near) * (rate / (1 + rate * near))).log1p()
     return power * torch.where(beyond, -log_ratio, log_ratio)
@@ -133,8 +135,8 @@ def zonal_moments(
         dim: D ≥ 2.
 
     Returns:
-        The mean cosine, the variance of the cosine, and the variance along any direction across the axis; each in the
-        broadcast shape.
+        The mean cosine, the variance of the cosine, and the variance along any direction perpendicular to the axis;
+        each in the broadcast shape.
     """
     nodes = zonal_nodes(power, rate, dim)
     weight, share = nodes.log_weight.softmax(-1), nodes.log_odds.sigmoid()
@@ -149,14 +151,14 @@ def draw_share(
 ) -> Float[Tensor, "*draws"]:
     """Draw u = (1 − cosine)/2 of points on the unit sphere of R^D whose density is proportional to the kernel.
 
-    The distribution function in t is inverted on a grid of 1024 cells, within each of which the density is taken as
-    constant. Draws find their cells by halving, all at once, so that nothing waits for a device.
+    The distribution function of t is inverted on a grid of 1024 cells, with a constant density in each cell. The cells
+    of all draws are found together, by bisection, so no step waits for a device.
 
     Args:
         power: a > (D−1)/2, any shape.
         rate: c ≥ 0, broadcastable with a.
         dim: D ≥ 2.
-        shape: of the draws, to which a and c broadcast.
+        shape: the shape of the draws, to which a and c broadcast.
 
     Returns:
         Shares from 0 to 1, in the requested shape, without gradients.

@@ -68,7 +68,7 @@ def _evaluate(evaluated: OpenedRun, kind: str) -> list[str]:
     outcome = KINDS[kind](evaluated)
     if not evaluated.shards.is_first:
         return []
-    told = [] if evaluated.changes is None else [evaluated.changes]
+    changes = [] if evaluated.changes is None else [evaluated.changes]
     result = {
         "epoch": evaluated.run.epoch,
         "epochs": evaluated.run.config.trainer.epochs,
@@ -76,20 +76,20 @@ def _evaluate(evaluated: OpenedRun, kind: str) -> list[str]:
         "device": evaluated.device.type,
         "seconds": time.perf_counter() - start,
         "versions": versions("scikit-learn", "numpy", "python"),
-        "notes": [*outcome.notes, *told],
+        "notes": [*outcome.notes, *changes],
         **outcome.facts,
         "rows": outcome.rows,
     }
     report = write_report(evaluated.folder, _facts(evaluated), kind, result)
     table = f"{kind}.md"
-    text = "\n".join([markdown_table(outcome.shown()), "", *outcome.notes, *told, ""])
+    text = "\n".join([markdown_table(outcome.shown()), "", *outcome.notes, *changes, ""])
     write_atomically(evaluated.folder / table, text.encode())
     pictures = dict(outcome.pictures)
     if kind in ACCURACIES:
         pictures["accuracy.png"] = accuracy_figure(report, evaluated.folder.name)
     for name, figure in pictures.items():
         save(figure, evaluated.folder / name)
-    print("\n".join(["", format_table(outcome.shown()), *outcome.notes, *told]), flush=True)
+    print("\n".join(["", format_table(outcome.shown()), *outcome.notes, *changes]), flush=True)
     return [table, *pictures]
 
 

@@ -64,13 +64,13 @@ def _facts(run: TrainedRun) -> dict[str, Any]:
 
 
 def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
-    """Test images of the run's data; noise if there are none in memory."""
+    """Return test images of the run's data, or noise if they are not in memory."""
     changes = {} if config.data.root is None else {"root": config.data.root}
     try:
         data = load_data(run.config, config.trust_targets, **changes)
-        told = run.data_changes(data, config.data.root)
-        if told is not None:
-            warnings.warn(told, stacklevel=1)
+        differences = run.data_changes(data, config.data.root)
+        if differences is not None:
+            warnings.warn(differences, stacklevel=1)
         images = data.train if data.test is None else data.test
         if isinstance(images, InMemoryImages):
             return images.images[: config.images]

@@ -104,8 +104,8 @@ def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[
         rows = _rows(metrics, evaluation)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
-            "metrics.json or evaluation.json of the run does not hold figures that vje_ppl wrote; move it out of the "
-            "run folder."
+            "metrics.json or evaluation.json of the run contains values that vje_ppl does not write; move that file "
+            "out of the run folder."
         ) from error
     if not rows:
         return ["None were measured."]

@@ -123,8 +123,8 @@ def stored_rows(count: int, dim: int, memory_mb: float, folder: Path) -> Float32
     except (OSError, RuntimeError) as error:
         reason = explain(error) if isinstance(error, OSError) else str(error).splitlines()[0]
         raise UserError(
-            f"Features of {count} images need {4 * count * dim / 1e9:.1f} GB in {folder}, or in memory with a larger "
-            f"features_mb: {reason}."
+            f"The features of {count} images need {4 * count * dim / 1e9:.1f} GB, which {folder} cannot hold "
+            f"({reason}); free space there, or keep them in memory with a larger features_mb."
         ) from error
 
 

@@ -121,7 +121,8 @@ class OpenedRun:
             )
         if bank is None or bank.labels is None or test is None or test.labels is None:
             raise UserError(
-                f"eval={kind} needs labels for training and test images, but those of {self.data.name} have none."
+                f"eval={kind} needs labels for training and test images, but those of {self.data.name} have none; sort "
+                "the images into a folder per class."
             )
         for encoder in ("trained", "untrained", "none"):
             yield from self._representations(encoder)
@@ -164,7 +165,7 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
     run = load(folder, str(device), options.trust_targets)
     changes = _moved(options)
     if changes and "root" not in run.config.data:
-        raise UserError(f"data.root does not apply: the run's data set, {run.config.data._target_}, has no folder.")
+        raise UserError(f"The run's data set, {run.config.data._target_}, has no folder; leave out data.root.")
     data = load_data(run.config, options.trust_targets, **changes)
     augment = build_augment(run.config, data.channels, data.image_size, options.trust_targets)
     trained_on, found = (
@@ -172,7 +173,10 @@ def open_run(options: DictConfig, device: torch.device | None = None, shards: Sh
         _shape(augment.evaluation.normalize.mean, augment.size),
     )
     if trained_on != found:
-        raise UserError(f"The run was trained on images of {trained_on}, but its data set now has images of {found}.")
+        raise UserError(
+            f"The run was trained on images of {trained_on}, but its data set now has images of {found}; give the "
+            "folder of the training's images as data.root."
+        )
     changed = run.data_changes(data, options.data.root) if shards.is_first else None
     return OpenedRun(folder, options, run, data, augment, device, Embedder.of(run.module), shards, changed)
 

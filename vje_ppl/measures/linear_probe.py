@@ -28,7 +28,7 @@ class LinearRecipe:
     Attributes:
         learning_rates: the grid, each positive.
         epochs: passes over the training features, at least 1.
-        batch_size: rows a step, at least 1.
+        batch_size: rows per step, at least 1.
         hold_out: share of the training features of each class on which the learning rate is chosen, in (0, 1).
         seed: of the order of the rows.
     """

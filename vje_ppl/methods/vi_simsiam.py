@@ -13,6 +13,9 @@ from torch.nn.functional import normalize, softplus
 from vje_ppl.distributions.power_spherical import PowerSpherical
 from vje_ppl.methods.baseline import Baseline, Branch, mlp_head
 
+#: Below it, softplus(u) is exp(u) to nine digits.
+_EXPONENTIAL_BELOW = -20.0
+
 
 class VISimSiam(Baseline):
     """The symmetric negative log density of the other view's direction, which is held fixed:
@@ -76,7 +79,11 @@ class VISimSiam(Baseline):
 
     def uncertainty(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """−log κ."""
-        return -self.density(self.predictor(self.projector(z))).concentration.log()
+        prediction = self.predictor(self.projector(z))
+        raw, concentration = prediction[..., -1], self.density(prediction).concentration
+        # Far below zero, softplus(u) is exp(u), which may be too small for a float.
+        smallest = -raw - math.log(prediction.shape[-1] - 2)
+        return torch.where(raw < _EXPONENTIAL_BELOW, smallest, -concentration.log())
 
     def density(self, prediction: Float[Tensor, "*batch outputs"]) -> PowerSpherical:
         """Return the density of the other view's direction that the predictor's output stands for."""

@@ -2,7 +2,8 @@
 
 Each file is the twin of a file in Pyro, with the same names and the same order of lines. Read the original first:
 
-    models/*                                      vje.py, scales.py, radius.py, ...
+    models/*                                      vje.py, scales.py, isotropic.py, radius.py, radius_scales.py,
+                                                  degrees_of_freedom.py
     models/priors/*, models/likelihoods/*         priors/*, likelihoods/*
     guides/*                                      guides/*
     vje_ppl/distributions/*                       distributions/*

@@ -11,7 +11,7 @@ import numpy as np
 import numpyro
 from jaxtyping import Array, Float
 
-#: Bounds of learned degrees of freedom: below, the tail is uselessly heavy; above, the density is Gaussian. Ours.
+#: Bounds of learned degrees of freedom; below, the tail is uselessly heavy, and above, the density is Gaussian. Ours.
 LOWEST, HIGHEST = 0.1, 1e4
 _MIDDLE, _HALF_WIDTH = 0.5 * math.log(LOWEST * HIGHEST), 0.5 * math.log(HIGHEST / LOWEST)
 
@@ -21,7 +21,7 @@ class DegreesOfFreedom:
 
         log ν = m + h tanh((x − m) / h),    m the middle of the interval of log ν, h half its width.
 
-    Learned, they take the name of their path in the Pyro model: the parameter x is "<name>.raw".
+    The parameter of learned degrees of freedom, x, is named after its path in the Pyro model: "<name>.raw".
     """
 
     value: np.ndarray | jax.Array
@@ -45,7 +45,7 @@ class DegreesOfFreedom:
             self.value = np.asarray(float(value))
 
     def __call__(self, dtype: Any) -> Float[Array, "*shape"]:
-        """Return ν, positive, shape (), in a dtype, that of the latents."""
+        """Return ν, positive, shape (), in the given dtype, which is that of the latents."""
         if not self.learned:
             return jnp.asarray(self.value, dtype)
         raw = jnp.asarray(numpyro.param(f"{self.name}.raw", jnp.asarray(self.init, dtype)), dtype)

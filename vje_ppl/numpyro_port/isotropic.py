@@ -7,5 +7,5 @@ from jaxtyping import Array, Float
 
 
 def geometric_mean(scale: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-    """Return the isotropic scale of the same determinant: `σ̄ = exp(1/D Σ_j log σ_j)`, shape (...), of σ (..., D)."""
+    """Return the isotropic scale with the same determinant: `σ̄ = exp(1/D Σ_j log σ_j)`, shape (...), of σ (..., D)."""
     return jnp.exp(jnp.log(scale).mean(-1))

@@ -1,4 +1,4 @@
-"""The symmetric conditional ELBO: every view explains every other. Twin of `vje_ppl.program.objective`."""
+"""The symmetric conditional ELBO: each view predicts every other view. Twin of `vje_ppl.program.objective`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from numpyro.infer.elbo import ELBO
 
 from vje_ppl.numpyro_port.sites import site_terms
 
-#: Batch dimensions of a site, from the right: images (declared by the programs), then those declared here.
+#: Batch dimensions of a site, from the right: images (declared by the programs), then the two declared here.
 _PAIRS, _PARTICLES = -2, -3
 
 
 class ObjectiveTerms(NamedTuple):
-    """The loss and its terms per ordered pair and image, shape (pairs, N), in nats, higher is better; `kl` excepted.
+    """The loss, and its terms for each ordered pair and image, shape (pairs, N), in nats.
 
-    The latent has shape ([particles,] pairs, N, D).
+    For `objective`, `elbo` and `log_likelihood`, higher is better. The latent has shape ([particles,] pairs, N, D).
     """
 
     loss: Float[Array, ""]
@@ -42,10 +42,10 @@ class SymmetricConditionalELBO(ELBO):
 
         E_{q_a}[log p(z_b | s, σ_a)] − β KL(q_a ‖ prior)
 
-    with z_b a detached, fixed observation. All pairs and particles go through one vectorized trace of guide and model.
-    The KL is in closed form if one is registered, Monte Carlo otherwise.
+    with z_b a detached, fixed observation. One vectorized trace of guide and model covers all pairs and particles. The
+    KL is in closed form if one is registered, and a Monte Carlo estimate otherwise.
 
-    Works as NumPyro's own do, as `loss(rng_key, params, model, guide, posteriors, embeddings)`, and through `terms`.
+    Use it like NumPyro's own ELBOs, as `loss(rng_key, params, model, guide, posteriors, embeddings)`, or call `terms`.
 
     Args:
         beta: weight β ≥ 0 of the KL.
@@ -75,11 +75,11 @@ class SymmetricConditionalELBO(ELBO):
         """Return the loss and its parts on one batch.
 
         Args:
-            rng_key: for the posterior draws.
+            rng_key: random key for the posterior draws.
             model: `model(posterior, target)`.
             guide: `guide(posterior, target)`.
-            posteriors: one a view: a pytree of arrays (N, ...), with a `scale` (N, D).
-            embeddings: one a view, (N, D).
+            posteriors: for each view, a pytree of arrays (N, ...) with a `scale` (N, D).
+            embeddings: for each view, shape (N, D).
 
         Returns:
             `ObjectiveTerms`.
@@ -116,16 +116,16 @@ class SymmetricConditionalELBO(ELBO):
     def loss_with_mutable_state(
         self, rng_key: jax.Array, param_map: dict[str, Any], model: Callable, guide: Callable, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """Return the loss, in nats per dimension, under the given parameters; what `loss` returns."""
+        """Return the loss, in nats per dimension, under the given parameters, as NumPyro's `loss` expects it."""
         model, guide = (handlers.substitute(program, data=param_map) for program in (model, guide))
         return {"loss": self.terms(rng_key, model, guide, *args, **kwargs).loss, "mutable_state": None}
 
     def _particle_mean(self, term: jax.Array) -> jax.Array:
-        """Average over particles, of (particles, pairs, N) or of a term that does not depend on them."""
+        """Average a term (particles, pairs, N) over particles; return a term without particles unchanged."""
         return term.mean(0) if term.ndim > -_PAIRS else term
 
     def _get_trace(self, rng_key: jax.Array, model: Callable, guide: Callable, args: tuple) -> tuple[Any, Any]:
-        """Trace the guide, and the model replayed against it, with the pairs of views in a plate of their own."""
+        """Trace the guide, and the model replayed against it, in a plate over the pairs of views."""
         key_model, key_guide = random.split(rng_key)
 
         def vectorized(program: Callable) -> Callable:

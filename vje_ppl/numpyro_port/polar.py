@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-#: Radii below this are treated as this when dividing, so that a latent at the origin has a direction (zero, not on the
-#: sphere) and a finite gradient. Ours.
+#: The smallest radius to divide by. A latent at the origin then has the direction zero, which is not on the sphere, and
+#: a finite gradient. Ours.
 SMALLEST_RADIUS = 1e-12
 
 
@@ -28,6 +28,6 @@ def to_polar(vector: Float[Array, "*batch D"]) -> Polar:
 def vector_norm(vector: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
     """Return the norm over the last dimension, with gradient 0 at the origin, like `torch.linalg.vector_norm`."""
     squared = jnp.square(vector).sum(-1)
-    # Two `where`: the untaken branch of one would still send NaN through the gradient.
+    # Two `where`: with one alone, the branch that is not taken would make the gradient NaN.
     nonzero = jnp.where(squared > 0, squared, 1.0)
     return jnp.where(squared > 0, jnp.sqrt(nonzero), 0.0)

@@ -9,13 +9,13 @@ import jax
 
 
 def as_pytree[T](dataclass: type[T]) -> type[T]:
-    """Register a frozen dataclass, all of whose fields are arrays, as a JAX pytree.
+    """Register a frozen dataclass, all of whose fields are arrays, as a JAX pytree. Use it as a decorator.
 
-    Unlike `jax.tree_util.register_dataclass` it rebuilds an instance without calling `__init__`, since JAX puts things
-    that are no arrays into the leaves' places, which a check of the fields' types would refuse.
+    Unlike `jax.tree_util.register_dataclass`, it rebuilds an instance without calling `__init__`, because JAX sometimes
+    puts objects other than arrays in place of the leaves, which a check of the fields' types would refuse.
 
     Args:
-        dataclass: the class; to be used as a decorator.
+        dataclass: the class.
 
     Returns:
         The class itself.

@@ -19,14 +19,14 @@ from vje_ppl.numpyro_port.distributions import StudentT
 from vje_ppl.numpyro_port.polar import SMALLEST_RADIUS, Polar
 from vje_ppl.numpyro_port.radius_scales import unit
 
-#: The radius's scale, shape (...), from the latent's direction ŝ and the shared scale, both (..., D).
+#: A function from the latent's direction ŝ and the shared scale, both (..., D), to the radius's scale, shape (...).
 RadiusScale = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class StudentTRadius:
     """`r_b ~ StudentT_ν(‖s‖, scale²)`, that is, on the residual Δr = r_b − ‖s‖. Site "radius".
 
-    Where ν is learned, its parameter is "likelihood.radius.df.raw", its path in the Pyro model.
+    If ν is learned, its parameter is "likelihood.radius.df.raw", after its path in the Pyro model.
     """
 
     def __init__(self, df: float = 1.0, learn_df: bool = False, scale: RadiusScale = unit) -> None:
@@ -44,8 +44,8 @@ class StudentTRadius:
 class LogStudentTRadius:
     """`log r_b ~ StudentT_ν(log ‖s‖, scale²)`, so that all radii are positive. Site "radius".
 
-    Where ν is learned, its parameter is "likelihood.radius.df.raw", its path in the Pyro model. Differs from its twin
-    in that draws may overflow.
+    If ν is learned, its parameter is "likelihood.radius.df.raw", after its path in the Pyro model. In contrast to
+    its twin, draws may overflow.
     """
 
     def __init__(self, df: float = 1.0, learn_df: bool = False, scale: RadiusScale = unit) -> None:
@@ -78,7 +78,7 @@ class NormalRadius:
 
 
 class NoRadius:
-    """No radial site: the likelihood explains directions alone."""
+    """No radial site: the likelihood describes directions only."""
 
     def __call__(
         self, location: Polar, scale: Float[Array, "*batch N D"], observed: Float[Array, "*batch N"] | None = None
@@ -87,14 +87,14 @@ class NoRadius:
 
 
 def base_measure_with(radius: object, of_direction: str) -> str:
-    """Return a likelihood's `base_measure`: that of its direction, changed by its radial site."""
+    """Return a likelihood's `base_measure`: the name for its direction, completed by its radial site."""
     if isinstance(radius, NoRadius):
         return f"{of_direction}, direction only"
     return f"{of_direction}, positive radius" if isinstance(radius, LogStudentTRadius) else of_direction
 
 
 def checked_radius[R](radius: R, likelihood: str) -> R:
-    """Return the radial part as given to a likelihood; a `ValueError` if it cannot be called."""
+    """Return the radial part that a likelihood was given; raise a `ValueError` if it is not callable."""
     if not callable(radius):
         raise ValueError(
             f"{likelihood} expects a program as radius, such as StudentTRadius, got {radius!r}; choose one with "

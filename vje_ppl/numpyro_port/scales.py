@@ -24,17 +24,17 @@ class Tied:
 
 
 class Isotropic:
-    """One scale an image, the geometric mean of the posterior's: `scale_j = exp(1/D Σ_k log σ_k)`."""
+    """One scale per image, the geometric mean of the posterior's: `scale_j = exp(1/D Σ_k log σ_k)`."""
 
     def __call__(self, posterior_scale: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-        """Return the mean of the posterior's scale, shape (..., D) and the same in all features, in its unit."""
+        """Return the geometric mean of the posterior's scale, the same for all features; shape (..., D)."""
         return jnp.broadcast_to(geometric_mean(posterior_scale)[..., None], posterior_scale.shape)
 
 
 class Free:
     """The likelihood has its own scale: one learned number per feature, the same for all images.
 
-    The parameter is "scale.log_value", its path in the Pyro model.
+    The parameter is "scale.log_value", after its path in the Pyro model.
     """
 
     def __init__(self, dim: int, init: float = 1.0) -> None:

@@ -15,7 +15,7 @@ from vje_ppl.numpyro_port.distributions.kl import closed_form_kl, same_masks, wi
 
 
 def site_terms(model_trace: Any, guide_trace: Any) -> tuple[dict[str, jax.Array], jax.Array, jax.Array]:
-    """Return the log-likelihood per observed site, summed KL and first latent; errors name the faulty site."""
+    """Return the log-likelihood of each observed site, the summed KL and the first latent; errors name the site."""
     model_sites = _stochastic_sites(model_trace)
     guide_sites = _stochastic_sites(guide_trace)
     latents = {name: site for name, site in model_sites.items() if not site["is_observed"]}
@@ -42,7 +42,7 @@ def site_terms(model_trace: Any, guide_trace: Any) -> tuple[dict[str, jax.Array]
 
 
 def _stochastic_sites(trace: Any) -> dict[str, Any]:
-    """Sample sites; NumPyro keeps plates and deterministic values apart."""
+    """Return the sample sites; NumPyro gives plates and deterministic values another type."""
     return {name: site for name, site in trace.items() if site["type"] == "sample"}
 
 
@@ -56,10 +56,11 @@ def _check_site(name: str, site: Any, program: str) -> None:
 
 
 def _kl(guide_site: Any, model_site: Any) -> jax.Array:
-    """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
+    """Return w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks.
 
-    In closed form if there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
-    w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
+    This is KL(q ‖ p) if both weights are 1. If the KL has a closed form, the result is w_p KL + (w_p − w_q) H[q], or,
+    if the entropy H is unknown, w_q KL + E_q[(w_q − w_p) log p] with the mean over the draws. Without a closed form, it
+    is estimated from the draws.
     """
     (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
     kl = closed_form_kl(q, p)
@@ -79,7 +80,7 @@ def _kl(guide_site: Any, model_site: Any) -> jax.Array:
 
 
 def _weighted(term: jax.Array, site: Any, masks: list[Any]) -> jax.Array:
-    """Return a term per image, scaled as handlers scale a site; NumPyro's distributions hold all masks."""
+    """Return a term per image, masked and scaled like the site; NumPyro keeps all masks in the distributions."""
     for mask in masks:
         term = scale_and_mask(term, mask=mask)
     return scale_and_mask(term, scale=site["scale"])
@@ -87,6 +88,6 @@ def _weighted(term: jax.Array, site: Any, masks: list[Any]) -> jax.Array:
 
 def _log_prob(site: Any) -> jax.Array:
     """Return a site's log-probability per image, scaled and masked."""
-    intermediates = site["intermediates"]  # what a flow remembers of its draw
+    intermediates = site["intermediates"]  # the log-determinant that a flow computed with its draw
     log_prob = site["fn"].log_prob(site["value"], *([intermediates] if intermediates else []))
     return scale_and_mask(log_prob, scale=site["scale"])

@@ -189,11 +189,11 @@ class SymmetricConditionalELBO(ELBO):
         return torch.Size([self.num_particles] if self.num_particles > 1 else [])
 
     def _particle_mean(self, term: Tensor, shape: torch.Size) -> Tensor:
-        """Average over particles, of (particles, pairs, N) or of a term that does not depend on them."""
+        """Average a term (particles, pairs, N) over particles; return a term without particles unchanged."""
         return term.mean(0) if term.dim() > len(shape) else term
 
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> tuple[Trace, Trace]:
-        """Trace the guide, and the model replayed against it, with the pairs of views in a plate of their own."""
+        """Trace the guide, and the model replayed against it, in a plate over the pairs of views."""
         pairs = pyro.plate("pairs", len(args[1]), dim=_PAIRS)
         try:
             guide_trace = poutine.trace(pairs(guide)).get_trace(*args, **kwargs)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-#: Radii below this are treated as this when dividing, so that a latent at the origin has a direction (zero, not on the
-#: sphere) and a finite gradient. Ours.
+#: The smallest radius to divide by. A latent at the origin then has the direction zero, which is not on the sphere, and
+#: a finite gradient. Ours.
 SMALLEST_RADIUS = 1e-12
 
 

@@ -14,7 +14,7 @@ from vje_ppl.distributions.kl import closed_form_kl, same_masks, without_masks
 
 
 def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Return the log-likelihood per observed site, summed KL and first latent; errors name the faulty site."""
+    """Return the log-likelihood of each observed site, the summed KL and the first latent; errors name the site."""
     model_sites = _stochastic_sites(model_trace)
     guide_sites = _stochastic_sites(guide_trace)
     latents = {name: site for name, site in model_sites.items() if not site["is_observed"]}
@@ -78,10 +78,11 @@ def _check_site(name: str, site: Any, program: str, shape: torch.Size) -> None:
 
 
 def _kl(guide_site: Any, model_site: Any) -> Tensor:
-    """w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks: KL(q ‖ p) where both are 1.
+    """Return w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks.
 
-    In closed form if there is one: w_p KL + (w_p − w_q) H[q], or, where the entropy H is not known either,
-    w_q KL + E_q[(w_q − w_p) log p], with that mean from the draws. Without a closed form, all comes from the draws.
+    This is KL(q ‖ p) if both weights are 1. If the KL has a closed form, the result is w_p KL + (w_p − w_q) H[q], or,
+    if the entropy H is unknown, w_q KL + E_q[(w_q − w_p) log p] with the mean over the draws. Without a closed form, it
+    is estimated from the draws.
     """
     (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
     kl = closed_form_kl(q, p)

@@ -109,7 +109,10 @@ class TrainedRun:
             raise ValueError(f"embed expects images of shape (N, C, H, W), got {tuple(images.shape)}.")
         if images.is_floating_point():
             if len(images) and not (images.min() >= 0 and images.max() <= 1):
-                raise ValueError("embed expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
+                raise ValueError(
+                    f"embed expects floats in [0, 1], or bytes in 0..255, got {images.dtype} from "
+                    f"{images.min().item():g} to {images.max().item():g}; divide by 255, or convert to torch.uint8."
+                )
             images = (images * 255).round().to(torch.uint8)
         elif images.dtype != torch.uint8:
             wide = images.long()  # torch has no extremes of unsigned integers
@@ -173,5 +176,5 @@ def _state(path: Path) -> dict[str, Any]:
         return read_model(exported)
     latest = checkpoint.load_latest(path / "checkpoints")
     if latest is None:
-        raise UserError(f"load expects a run folder with checkpoints/last.pt, but found none in {path}.")
+        raise UserError(f"load expects a run folder, but {path} has no checkpoints/last.pt.")
     return latest.state

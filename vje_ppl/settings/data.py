@@ -36,8 +36,8 @@ def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any
     wanted = left_out_classes(config)
     if not wanted:
         raise UserError(
-            "ood.data=left_out compares with the classes that training left out, and this run has seen all of its "
-            "classes; train one with without_class=[<class>]."
+            "ood.data=left_out needs a run whose training left out classes, but this run was trained on all classes; "
+            "train a run with without_class=[<class>]."
         )
     data = _load(config, trust_targets, **changes)
     return only_classes(data.train if data.test is None else data.test, wanted)

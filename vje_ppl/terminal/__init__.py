@@ -4,7 +4,9 @@ Read in this order:
 
     command.py        the entry point of all commands: Hydra, and errors as one sentence
     mistyped.py       errors for arguments that cannot be parsed
+    unknown_keys.py   errors for unknown keys and options
     text_keys.py      names and paths, which keep the text as typed
     progress.py       lines of progress
     table.py          tables as text and Markdown
+    versions.py       versions of the packages behind a result
 """

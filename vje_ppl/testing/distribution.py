@@ -62,7 +62,7 @@ def check_distribution(build: Callable[..., Any], parameters: Mapping[str, Any],
         shapes = {name: tuple(one.shape) for name, one in tensors.items()}
         raise ValueError(
             f"check_distribution expects parameters of shape (N, ...), with N >= 2 settings, got {shapes}; stack "
-            "several settings, or say batched=False."
+            "several settings, or pass batched=False."
         )
     name = getattr(build, "__name__", "").removeprefix("<lambda>") or "The distribution"
     return report(DISTRIBUTION_CHECKS, Density(build, tensors, batched, name))
@@ -152,7 +152,10 @@ def expands(density: Density) -> None:
         )
     _expect_equal(wide.log_prob(value), made.log_prob(value).expand(wide.batch_shape), "log-probabilities after expand")
     if wide.has_rsample != made.has_rsample:
-        raise Failed(f"expected has_rsample to stay {made.has_rsample} after expand, got another; keep it.")
+        raise Failed(
+            f"expected has_rsample = {made.has_rsample} after expand, as before, got {wide.has_rsample}; copy it to "
+            "the expanded distribution."
+        )
     for name in ("mean", "variance"):
         with suppress(NotImplementedError):
             once = getattr(made, name)

@@ -218,9 +218,9 @@ def gradient_through_draws_is_right(density: Density) -> None:
         off = difference.mean(0).abs() > 1.2 * ERRORS * error + 1e-9  # the tails of 39 degrees of freedom
         if off.any():
             raise Failed(
-                f"expected the gradient through draws with respect to {name} to be that of the score function ± "
-                f"{error[off][0].item():.2g} in the mean, got {difference.mean(0)[off][0].item():.2g} more; look for a "
-                "detach, or a parameter that rsample leaves out."
+                f"expected the gradient through draws with respect to {name} to be that of the score function "
+                f"on average, got a difference of {difference.mean(0)[off][0].item():.2g} ± "
+                f"{error[off][0].item():.2g}; look for a detach, or a parameter that rsample leaves out."
             )
 
 

@@ -95,7 +95,7 @@ def observes_every_site(subject: Subject) -> None:
     for name, site in observed_sites(subject).items():
         if not site["is_observed"]:
             raise Failed(
-                f"expected site '{name}' to be observed where there is a target, got a draw; give pyro.sample an obs=."
+                f"expected site '{name}' to be observed where there is a target, got a draw; pass obs= to pyro.sample."
             )
 
 

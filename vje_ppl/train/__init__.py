@@ -2,6 +2,7 @@
 
 Read in this order:
 
+    __main__.py       the command
     run.py            one run, from its configuration or its saved state to its end
     session.py        the objects that a run needs: data, module, devices, folder
     summary.py        the first lines, the closing table, and the final figures

@@ -75,7 +75,9 @@ def saved_state(session: Session) -> dict[str, Any] | None:
         path = Path(resume)
         latest = checkpoint.load_latest(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
         if latest is None:
-            raise UserError(f"resume expects auto, never, a run folder or a checkpoint, but found none at {resume}.")
+            raise UserError(
+                f"resume expects auto, never, or the path of a run folder or a checkpoint, but {resume} is neither."
+            )
     if latest is None:
         return None
     check_state(latest.state, latest.path, TRAINING)

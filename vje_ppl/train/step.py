@@ -25,7 +25,7 @@ class TrainingStep:
 
     With `trainer.accumulate` above 1, the batch goes through the network in that many parts, whose gradients add up to
     the gradient of the batch's mean. Only the activations of a single part are in memory, processes exchange gradients
-    once a step, and batch statistics are per part.
+    once per step, and batch statistics are per part.
 
     Args:
         fabric: a launched Fabric; module and optimizer are moved to its device here.

@@ -77,7 +77,7 @@ def test_amortization_has_a_share_of_a_gap_beyond_its_error(total, share):
 def test_a_gap_without_a_number_is_bad(amortization):
     verdict = amortization_verdict(BAYESIAN, replace(gap(1.0, amortization), log_evidence=np.full(50, NAN)), 8)
     assert verdict.level == Level.BAD
-    assert "no number" in verdict.sentence
+    assert "not a finite number" in verdict.sentence
 
 
 def test_amortization_that_is_not_small_beside_an_unknown_gap_is_bad():

@@ -127,8 +127,8 @@ def test_predictive_says_that_directions_off_the_sphere_are_projected(sections):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        pytest.param("predictive.images=1", "at least 2 images", id="one image"),
-        pytest.param("predictive.samples=0", "1 sample", id="no sample"),
+        pytest.param("predictive.images=1", "predictive.images expects at least 2", id="one image"),
+        pytest.param("predictive.samples=0", "predictive.samples at least 1", id="no sample"),
     ],
 )
 def test_predictive_refuses_too_little_to_compare(folder, options, said):

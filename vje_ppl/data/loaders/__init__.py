@@ -8,7 +8,8 @@ Read in this order:
     image_folder.py   your own images, from folders
     imagenet.py, tiny_imagenet.py, dtd.py, places365.py    data sets of files
     webdataset.py, hf_dataset.py    data sets in shards and tables, which are read image by image
+    shard_index.py    the places of images in shards
     scan.py, splits.py    finding image files, and the folders of training and test images
-    files.py          an image set from the files that were found
-    labels.py, left_out.py, bit_depth.py    labels, files that are not read, and 16-bit images
+    files.py          an image set from the files that were found; 16-bit images
+    labels.py, left_out.py    labels, and files that are not read
 """

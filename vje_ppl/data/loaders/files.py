@@ -145,11 +145,11 @@ def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
     if not reached or max(reached) >= 1 << 14:
         return
     likely = next(bits for bits in _USUAL if max(reached) < 1 << bits)
-    told = f"the 16-bit images of {name} reach {max(reached)} of 65535 in the {len(reached)} that were checked"
+    finding = f"the 16-bit images of {name} reach {max(reached)} of 65535 in the {len(reached)} that were checked"
     remedy = f"give data.bits={likely} if their values have {likely} bits, or data.bits=16 to read them as they are"
     if max(reached) < 1 << 12:
-        raise UserError(f"{told} and would be read as nearly black; {remedy}.")
-    say_once(f"{told} and are read as dark; {remedy}")
+        raise UserError(f"{finding} and would be read as nearly black; {remedy}.")
+    say_once(f"{finding} and are read as dark; {remedy}")
 
 
 def _largest(found: FoundImages, place: int) -> int | None:

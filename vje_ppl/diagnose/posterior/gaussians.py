@@ -15,8 +15,8 @@ from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap
 from vje_ppl.diagnose.posterior.ported_program import Observed, PortedProgram
 from vje_ppl.diagnose.posterior.problem import log_joint
 
-#: Steps of Adam, its learning rate at the start (a cosine takes it to zero), pairs of antithetic draws a step, and how
-#: many of the last steps are averaged.
+#: Steps of Adam, its initial learning rate (which falls to zero along a cosine), pairs of antithetic draws per step,
+#: and the number of last steps that are averaged.
 STEPS, LEARNING_RATE, PAIRS, AVERAGED = 300, 0.1, 6, 120
 
 #: The most that a direction is stretched beyond the diagonal.

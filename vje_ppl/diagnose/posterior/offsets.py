@@ -15,10 +15,10 @@ from vje_ppl.measures.anomaly.conditional_densities import map_posterior, pair_t
 from vje_ppl.program.moments import moments
 from vje_ppl.randomness import Stream, stream_seed
 
-#: A feature is odd whose scale is off by this factor beside the others', or its mean by so many standard deviations.
+#: A feature is odd if it differs from the others by this factor in scale, or by so many standard deviations in mean.
 ODD_FACTOR, ODD_SHIFT = 3.0, 2.0
 
-#: Images at most, steps of Adam, its learning rate, and draws of each posterior a step.
+#: The largest number of images, steps of Adam, its learning rate, and draws of each posterior per step.
 IMAGES, _STEPS, _LEARNING_RATE, _DRAWS = 256, 150, 0.06, 4
 
 

@@ -13,10 +13,10 @@ from jaxtyping import Array, Float
 
 from vje_ppl.diagnose.posterior.ported_program import Observed, PortedProgram
 
-#: Numbers in the largest array of draws × targets × images × features that is made at a time.
+#: The most numbers in an array of draws × targets × images × features that is computed at once.
 _LARGEST = 2**21
 
-#: Means and scales, each (M, D), of a guide that is shown M observations under scales (M, D).
+#: A guide that sees the observation: from M observations and scales (M, D) to means and scales, each (M, D).
 GuideOf = Callable[[Observed, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -26,8 +26,8 @@ class Power:
 
     Attributes:
         name: its key in results.
-        power: 1 for the Bayesian posterior, 1/β for the posterior that a run with weight β of the KL fits.
-        label: in words.
+        power: 1 for the Bayesian posterior; 1/β for the posterior that a run with KL weight β fits.
+        label: a description in words.
     """
 
     name: str
@@ -39,13 +39,13 @@ BAYESIAN = Power("bayesian", 1.0, "the Bayesian posterior")
 
 
 def powers(beta: float) -> list[Power]:
-    """Return the target densities of a run: first the density it fits, then the Bayesian posterior if different.
+    """Return a run's target densities: first the posterior that it fits, then the Bayesian posterior if it differs.
 
-    E_q[log p(z|s)] − β KL(q ‖ p) is β times the ELBO of p(s) p(z|s)^(1/β), so the latter's posterior is the target of a
-    guide with weight β. At β = 0 there is none.
+    E_q[log p(z|s)] − β KL(q ‖ p) is β times the ELBO of p(s) p(z|s)^(1/β). A guide that is trained with weight β
+    therefore fits the posterior of that tempered program. At β = 0 it fits no posterior.
 
     Args:
-        beta: the run's.
+        beta: the run's weight of the KL.
     """
     if beta == 1 or beta == 0:
         return [BAYESIAN]
@@ -68,8 +68,9 @@ class PosteriorProblem:
         guide_is_diagonal: whether the guide is a diagonal Normal with these moments.
         beta: the weight of the KL that the guide was trained with.
         seed: seed of all further draws.
-        sampler_scale: the scale with which calibration's sampler evaluates the likelihood; `scale` but for a fault.
-        sampler_power: the power to which it raises the likelihood; 1 but for a fault.
+        sampler_scale: the scale with which calibration's sampler evaluates the likelihood; differs from `scale` only
+            under a planted fault.
+        sampler_power: the power to which that sampler raises the likelihood; differs from 1 only under a planted fault.
         guide_of: the guide, if it sees the observation; None if it sees only the source, as in a run.
     """
 
@@ -104,10 +105,10 @@ class PosteriorProblem:
         return len(self.start)
 
     def terms(self, latent: Float[np.ndarray, "S T2 N D"], targets: int | None = None) -> LatentTerms:
-        """Return prior and likelihood at latents, for the first `targets` targets.
+        """Return the log densities of prior and likelihood at latents, for the first `targets` targets.
 
         Args:
-            latent: S draws; T2 is 1 for draws that all targets share, or one set a target.
+            latent: S draws for each of T2 targets; T2 = 1 if all targets share them.
             targets: number of targets; None: all.
 
         Returns:
@@ -121,8 +122,10 @@ class PosteriorProblem:
             evaluate(jnp.asarray(latent[start : start + at_once]), jnp.asarray(self.scale), observed)
             for start in range(0, len(latent), at_once)
         ]
-        prior = np.concatenate([np.asarray(one[0], np.float64) for one in parts])
-        sites = {name: np.concatenate([np.asarray(one[1][name], np.float64) for one in parts]) for name in parts[0][1]}
+        prior = np.concatenate([np.asarray(part[0], np.float64) for part in parts])
+        sites = {
+            name: np.concatenate([np.asarray(part[1][name], np.float64) for part in parts]) for name in parts[0][1]
+        }
         return LatentTerms(prior, sites)
 
 
@@ -140,28 +143,28 @@ class LatentTerms:
 
     @property
     def likelihood(self) -> Float[np.ndarray, "S T N"]:
-        """All sites together."""
+        """The log-likelihood: the sum over the sites."""
         return np.sum(list(self.sites.values()), axis=0)
 
     def joint(self, power: Power) -> Float[np.ndarray, "S T N"]:
-        """Log p(s) + power · log p(z | s)."""
+        """Return log p(s) + power · log p(z | s)."""
         return self.prior + power.power * self.likelihood
 
 
 def log_joint(
     program: PortedProgram, power: Array, latent: Array, scale: Array, observed: Observed
 ) -> Float[Array, "*batch"]:
-    """Log p(s) + power · log p(z | s) in JAX, for anything that broadcasts."""
+    """Return log p(s) + power · log p(z | s) in JAX; the arguments broadcast."""
     if latent.ndim == 1:  # likelihoods expect a dimension of images
-        one = jax.tree.map(lambda value: value[None], (latent, scale, observed))
-        return log_joint(program, power, *one)[0]
+        single = jax.tree.map(lambda value: value[None], (latent, scale, observed))
+        return log_joint(program, power, *single)[0]
     likelihood = sum(program.log_likelihood(latent, scale, observed).values())
     return program.log_prior(latent) + power * likelihood
 
 
 @lru_cache(maxsize=4)
 def _jitted_terms(program: PortedProgram) -> Callable:
-    """Return one compiled function a program, also where several problems share it."""
+    """Return the compiled function of a program, which several problems can share."""
     return jax.jit(partial(_terms, program))
 
 

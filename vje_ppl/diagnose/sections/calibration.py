@@ -30,8 +30,8 @@ def calibration_section(reference: Reference) -> Section:
     ]
     notes = [
         f"{found.simulations} simulations: the likelihood's scale is that of one of the images, s is drawn from the "
-        "prior, what is observed from the likelihood as it is, and s is ranked among draws of its posterior at β = 1. "
-        "Ranks of a right program and sampler are uniform.",
+        "prior, the observation is drawn from the likelihood and used as drawn, and s is ranked among draws of its "
+        "posterior at β = 1. If program and sampler are right, the ranks are uniform.",
     ]
     if found.off_sphere is not None and found.off_sphere > 1e-3:
         notes.append(
@@ -40,7 +40,8 @@ def calibration_section(reference: Reference) -> Section:
         )
     if reference.problem.guide_of is None:
         notes.append(
-            "The guide is not ranked: it sees the source view and not what is simulated. case=conjugate ranks one."
+            "The guide is not ranked: it sees the source view, not the simulated observation. To rank a guide, give "
+            "case=conjugate."
         )
     return Section(
         "calibration",

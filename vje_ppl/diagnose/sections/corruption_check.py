@@ -82,7 +82,7 @@ def trend_verdict(name: str, values: Float64[np.ndarray, "levels N"]) -> Verdict
     lost = ~np.isfinite(values).all(0)
     if lost.any():
         said = f"The scale under {name} is not a finite positive number for {lost.sum()} of {len(lost)} images."
-        return Verdict(f"Posterior scale under {name}", Level.BAD, said, f"{threshold}, bad where it is no number")
+        return Verdict(f"Posterior scale under {name}", Level.BAD, said, f"{threshold}, bad where it is not a number")
     correlation = float(severity_correlation(values).mean())
     levels = np.exp(values.mean(1))
     grows = correlation >= GROWS

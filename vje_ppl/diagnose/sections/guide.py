@@ -46,24 +46,24 @@ def _pictures(
             "offsets",
             guide_pictures.offsets_figure(offsets),
             "Dots lie in the shaded bands: scale at 1, mean at 0. Few images scatter the means.",
-            f"Here the scale is {offsets.overall_scale:.2f} times the wanted one, the mean "
-            f"{offsets.overall_shift:.2f} standard "
-            f"deviations off, and {'no feature stands out' if not odd else f'{len(odd)} ringed feature(s) stand out'}.",
+            f"Here the scale is {offsets.overall_scale:.2f} times the best scale, the mean is "
+            f"{offsets.overall_shift:.2f} standard deviations off, and "
+            f"{'no feature stands out' if not odd else f'{len(odd)} ringed feature(s) stand out'}.",
             "Two panels of dots over features: scale ratio around one, and shift of the mean around zero.",
         ),
         Picture(
             "gap",
             guide_pictures.gap_figure(comparisons),
-            "Most of a bar is information, which a guide of the source view cannot have; amortization is what "
-            "it could.",
+            "Most of a bar is information, which a guide of the source view cannot have; a better guide "
+            "could gain amortization.",
             f"Here amortization takes {gap.amortization.mean():z.1f} nats ({share(gap)}) of the gap to {own.label}.",
-            "Stacked bars of information, amortization and family in nats, one bar an image, for each target density.",
+            "Stacked bars of information, amortization and family in nats, one bar per image, for each target density.",
         ),
         Picture(
             "bounds",
             guide_pictures.bounds_figure(comparisons),
-            "Both fall towards 0 as K grows; the best diagonal Gaussian is almost there, the guide as far as it lacks "
-            "the target.",
+            "Both fall towards 0 as K grows; the best diagonal Gaussian is almost there; the guide stays lower, "
+            "because it does not know the target.",
             f"At K = 1, the ELBO, the guide lies {gap.total.mean():.1f} and the best diagonal Gaussian "
             f"{gap.family.mean():z.1f} nats below.",
             "Curves of the distance of importance-weighted bounds from the log evidence over the number of draws.",
@@ -81,15 +81,15 @@ def _pictures(
             "moments",
             guide_pictures.moments_figure(reference),
             "The best diagonal Gaussian follows the diagonal in means, and lies below it in scales where features are "
-            "correlated; the guide's means scatter by what it does not know.",
+            "correlated; the guide's means scatter, because the guide does not know the target.",
             moments_verdict(reference, own).sentence,
             "Scatter plots of means and standard deviations of guide and best Gaussian against those of NUTS.",
         ),
         Picture(
             "marginals",
             marginals,
-            "The blue curve lies on the grey histogram; the guide's has to do for all views of the image, and so is "
-            "wider and lies beside it.",
+            "The blue curve lies on the grey histogram; the guide's curve must fit all views of the image, so it is "
+            "wider and shifted.",
             "Shown are the images with the smallest, the middle and the largest gap, in features from the narrowest "
             "to the widest of the guide's.",
             "Histograms of NUTS draws of three images and four features, with densities of the guide and the "
@@ -98,8 +98,8 @@ def _pictures(
         Picture(
             "pairs",
             pairs,
-            "The blue ellipses, half and 95 % of the mass, lie on the grey cloud; an oblique cloud is what no diagonal "
-            "Gaussian can follow.",
+            "The blue ellipses, half and 95 % of the mass, lie on the grey cloud; no diagonal Gaussian can follow an "
+            "oblique cloud.",
             "Shown are the same images, each in the two features most correlated in its posterior.",
             "Clouds of NUTS draws in two features with ellipses of the guide and the best Gaussian, for three images.",
         ),
@@ -133,24 +133,24 @@ def _notes(reference: Reference, offsets: Offsets) -> list[str]:
         "image, over diagonal Gaussians q: information = mean_b max_q ELBO_b(q) − max_q mean_b ELBO_b(q); "
         "amortization = max_q mean_b ELBO_b(q) − mean_b ELBO_b(guide); family = mean_b log evidence_b − mean_b max_q "
         "ELBO_b(q). They add up to the mean KL from the guide to the posteriors.",
-        "The shared Gaussian is fitted to these targets where the guide answers for all there could be, so about one "
-        f"part in {problem.targets} of the information counts as amortization.",
-        "The log evidence comes from importance sampling with a mixture around the best Gaussians; such an estimate "
-        "is low on average, and family with it.",
+        "The shared Gaussian is fitted to these targets only, but the guide must fit all possible targets, so about "
+        f"1/{problem.targets} of the information is counted as amortization.",
+        "The log evidence comes from importance sampling with a mixture around the best Gaussians; this estimate "
+        "is too low on average, and so is family.",
         bound_note(problem.program.base_measure),
     ]
     if len(reference.powers) > 1:
         notes.append(
             f"The run weighs the KL with β = {problem.beta:g}. Its objective is β times the ELBO of prior · "
-            "likelihood^(1/β), so that tempered posterior is what the guide is judged by; the Bayesian one, at β = 1, "
-            "it was not asked for."
+            "likelihood^(1/β), so the guide is judged by that tempered posterior. It was not trained to fit the "
+            "Bayesian posterior, at β = 1."
         )
     if problem.beta == 0:
-        notes.append("At β = 0 there is no prior in the objective and so no posterior that the guide was asked for.")
+        notes.append("At β = 0 the objective has no prior, so there is no posterior that the guide was trained to fit.")
     if reference.problem.guide_of is None:
         notes.append(
-            f"Scale, mean and features are judged on {offsets.images} images by the one correction, common to all of "
-            "them, that the run's own objective asks for. In that check alone the likelihood's scale follows the "
-            "guide's, as in training."
+            f"Scale, mean and features are judged on {offsets.images} images by the single correction, common to all "
+            "of them, that would most improve the run's own objective. Only in that check does the likelihood's scale "
+            "follow the guide's, as in training."
         )
     return notes

@@ -18,7 +18,7 @@ DOUBTED_SCALE, REFUSED_SCALE = 1.25, 1.5
 DOUBTED_SHIFT, REFUSED_SHIFT = 0.3, 0.6
 
 #: The reason of a bad verdict without a number.
-NOT_FINITE = "densities, or what they want, are not finite"
+NOT_FINITE = "a density or the reference is not finite"
 
 #: Amortization in nats per feature that is always accepted, and its shares of the gap that are doubted and refused.
 SMALL_GAP, DOUBTED_SHARE, REFUSED_SHARE = 0.1, 0.5, 0.8
@@ -67,7 +67,7 @@ def _shift_verdict(offsets: Offsets) -> Verdict:
     what = "is not shifted" if level == Level.GOOD else "is shifted"
     said = (
         f"The guide's mean {what}: it lies {shift:.2f} of its standard deviations from what {offsets.want}, "
-        f"chance taken off."
+        f"beyond what chance explains."
     )
     return Verdict(
         "Mean of the guide",
@@ -87,16 +87,17 @@ def _feature_verdict(offsets: Offsets) -> Verdict:
         )
         more = f" and {len(odd) - 4} more" if len(odd) > 4 else ""
         sentence = (
-            f"{len(odd)} of {len(offsets.shift)} features are off by themselves, as a collapsed one is: {worst}{more}."
+            f"{len(odd)} of {len(offsets.shift)} features differ from the others, as a collapsed feature does: "
+            f"{worst}{more}."
         )
     else:
-        sentence = f"None of the {len(offsets.shift)} features is off by itself; none has collapsed beside the others."
+        sentence = f"None of the {len(offsets.shift)} features differs much from the others; none has collapsed."
     return Verdict(
         "Features of the guide",
         Level.BAD if odd else Level.GOOD,
         sentence,
-        f"none beside the others by more than a factor {ODD_FACTOR:g} in scale, {ODD_SHIFT:g} standard deviations in "
-        f"mean, or means {ODD_FACTOR:g} times closer together over images",
+        f"no feature differs from the others by more than a factor of {ODD_FACTOR:g} in scale or {ODD_SHIFT:g} "
+        f"standard deviations in mean, or has means {ODD_FACTOR:g} times closer together over images",
     )
 
 
@@ -112,20 +113,20 @@ def amortization_verdict(power: Power, gap: Gap, dim: int) -> Verdict:
     small = np.isfinite(total) and amortization < SMALL_GAP * dim
     level = Level.GOOD if small else level_of(gap.amortization_share, DOUBTED_SHARE, REFUSED_SHARE)
     said = (
-        f"Of a gap of {total:z.1f} nats to {power.label}, {amortization:z.1f} ({share(gap)}) could be had by a better "
-        f"guide of the same view: {amortization / dim:.2g} nats a feature."
+        f"A better guide of the same view could gain {amortization:z.1f} of the {total:z.1f} nats ({share(gap)}) "
+        f"between this guide and {power.label}: {amortization / dim:.2g} nats per feature."
     )
     return Verdict(
         "Amortization",
         level,
         said if np.isfinite(total) else _no_gap(power),
-        f"below {SMALL_GAP:g} nats a feature, or at most {DOUBTED_SHARE:.0%} of the gap; bad beyond "
+        f"below {SMALL_GAP:g} nats per feature, or at most {DOUBTED_SHARE:.0%} of the gap; bad beyond "
         f"{REFUSED_SHARE:.0%}",
     )
 
 
 def _no_gap(power: Power) -> str:
-    return f"The gap to {power.label} is no number: {NOT_FINITE}."
+    return f"The gap to {power.label} is not a finite number: {NOT_FINITE}."
 
 
 def share(gap: Gap) -> str:
@@ -138,7 +139,7 @@ def _khat_verdict(power: Power, found: Comparison, reference: Reference) -> Verd
     guide, best = (float((~is_reliable(one)).mean()) for one in (found.guide_khat, found.best_khat))
     sees = reference.problem.guide_of is not None
     level = Level.INFORMATION if not sees else Level.GOOD if guide <= 0.1 else Level.BAD
-    why = "" if sees else " The guide has not seen the target, so this alone does not condemn it."
+    why = "" if sees else " The guide has not seen the target, so this alone does not make it a bad guide."
     return Verdict(
         f"k-hat, {power.name}",
         level,
@@ -157,12 +158,12 @@ def _gap_verdict(power: Power, gap: Gap) -> Verdict:
         Level.INFORMATION,
         f"The guide's ELBO lies {gap.total.mean():z.1f} nats below the log evidence of {power.label}: information "
         f"{gap.information.mean():z.1f}, amortization {gap.amortization.mean():z.1f}, family {gap.family.mean():z.1f} "
-        f"(± {gap.log_evidence_error.mean():.2f} an image from the log evidence).",
+        f"(± {gap.log_evidence_error.mean():.2f} per image from the log evidence).",
     )
 
 
 def moments_verdict(reference: Reference, power: Power) -> Verdict:
-    """Return the mean and scale of the guide beside those of NUTS; not judged."""
+    """Return the mean and scale of the guide beside those of NUTS, without a judgement."""
     sampled, problem = reference.sampled(power), reference.problem
     moved = sampled.scale > 0  # chains that never moved give no scale
     if not moved.any():
@@ -174,6 +175,6 @@ def moments_verdict(reference: Reference, power: Power) -> Verdict:
     return Verdict(
         "Guide beside NUTS",
         Level.INFORMATION,
-        f"Given the target, {power.label} has another centre, {off:.1f} of its standard deviations from the guide's "
-        f"mean, and the guide's scale is {ratio:.2f} times its own.",
+        f"The mean of {power.label}, which knows the target, lies {off:.1f} of its standard deviations from the "
+        f"guide's mean, and the guide's scale is {ratio:.2f} times its scale.",
     )

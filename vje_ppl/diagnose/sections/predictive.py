@@ -27,8 +27,8 @@ CENTRAL, MATTERS = 0.99, 0.1
 NOTES = (
     "For one pair of random views a and b of each image, s is drawn from the guide given a, and a target from the "
     "run's own likelihood given s. The observed target is ranked among these draws: cross-view PIT. Ranks are uniform "
-    "where the program is calibrated across views. The guide has never seen the target, and each latent has this one "
-    "alone, so there is nothing to leave out: it is no leave-one-out PIT.",
+    "where the program is calibrated across views. The guide has never seen the target, and each latent has only this "
+    "one observed pair, so this is not a leave-one-out PIT.",
     "The direction cosine is that of the angle between a target and the mean of the guide given a; the radius is the "
     "target's length.",
     "Replicated data sets hold one draw for each image.",
@@ -53,7 +53,8 @@ def predictive_section(diagnosed: DiagnosedRun) -> Section:
     options = diagnosed.options.predictive
     if options.images < 2 or options.samples < 1:
         raise UserError(
-            f"predictive expects at least 2 images and 1 sample, got {options.images} and {options.samples}."
+            f"predictive.images expects at least 2 and predictive.samples at least 1, got {options.images} and "
+            f"{options.samples}."
         )
     found = _draws(diagnosed)
     count = len(next(iter(found.statistics.values())).observed)
@@ -121,7 +122,7 @@ def pit_verdict(name: str, found: Uniformity, count: int) -> Verdict:
         f"{said}: the ranks of {count} targets are {found.distance:.2f} from uniform, and central 90 % intervals cover "
         f"{100 * found.covered:.0f} % of them.",
         f"caution where PIT values are further than {near:.2g} from uniform (Kolmogorov–Smirnov), bad above "
-        f"{max(TOO_FAR, found.chance):.2g} unless the program allows for too much",
+        f"{max(TOO_FAR, found.chance):.2g} unless the predictions are too wide",
     )
 
 

@@ -19,9 +19,9 @@ from vje_ppl.diagnose.statistics.posterior_scale import pixels_of, scale_of_imag
 
 NOTES = (
     "An image's posterior scale is the geometric mean over features of σ, the standard deviations of its posterior; "
-    "its logarithm is what is compared. It is computed on the image without augmentation.",
+    "its logarithm is compared. It is computed on the image without augmentation.",
     "Corruptions act on pixels between 0 and 1 at the size that the network sees; noise and the place of an occlusion "
-    "belong to (seed, image) and are the same at every severity.",
+    "depend only on the seed and the image, so they are the same at every severity.",
     "Risk at a coverage is the share of k-NN errors among that share of images, the most certain first. AURC is its "
     "mean over all coverages. Oracle: all errors last. Random: the error rate. Gain: (random − AURC) / (random − "
     "oracle).",

@@ -7,6 +7,5 @@ The files are independent of each other; this is the order in which the sections
     risk_coverage.py      risk–coverage curves and their area
     predictive_draws.py   target views drawn from a program, beside the observed targets
     pit.py                probability integral transforms by rank, and their distance from uniform
-    activity.py           active features and effective rank
-    feature_kl.py         the KL of each feature
+    activity.py           active features, effective rank, and the KL of each feature
 """

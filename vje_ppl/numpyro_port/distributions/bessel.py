@@ -1,6 +1,6 @@
 """The modified Bessel function of order D/2 − 1, in the two forms that densities on the sphere of R^D need.
 
-Twin of `vje_ppl.distributions.bessel`, which has the derivation; the downward recurrence is a scan.
+Twin of `vje_ppl.distributions.bessel`, which derives the formulas. Here the downward recurrence is a scan.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def mean_cosine_rate(concentration: Float[Array, "*batch"], dim: int) -> Float[A
 
 
 def _down(concentration: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
-    """Recur from order n down to v = D/2 − 1: the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
+    """Recur from order n down to v = D/2 − 1; return the product of 2n/(n+r) / ρ_k over k = v, ..., n−1, and ρ_v.
 
-    Each factor is between 1 and n/(k+1), where ρ_k alone falls as 1/κ.
+    Each factor lies between 1 and n/(k+1), whereas ρ_k alone falls as 1/κ.
     """
     order, steps = 0.5 * dim - 1, _steps(dim)
     n = order + steps

@@ -20,16 +20,16 @@ LARGEST_LOG_SCALE = 1.0
 @as_pytree
 @dataclass(frozen=True)
 class CouplingFlow:
-    """Standardized noise ε to standardized draws, by affine couplings that know the image by a context vector c.
+    """Affine couplings from standardized noise ε to standardized draws, given a context vector c of the image.
 
         h = tanh(A a + C c + α)
         (t, r) = B h + γ
         b' = b exp(l) + t,    l = m tanh(r / m),    m = LARGEST_LOG_SCALE
         log |det| = Σ l, summed over all couplings
 
-    Differs from its twin in being a pytree of its parameters, by their path in the torch module, such as
-    "layers.0.of_half.weight". They may have leading dimensions in front, which then stand left of the images, as the
-    objective gives them when it stacks posteriors.
+    Differs from its twin: it is a pytree of its parameters, by their paths in the torch module, such as
+    "layers.0.of_half.weight". The parameters may have additional leading dimensions, as when the objective stacks
+    posteriors; in the results, these are to the left of the dimension of the images.
     """
 
     parameters: dict[str, Float[Array, ...]]
@@ -77,7 +77,7 @@ class CouplingFlow:
 
 
 class FlowTransform(Transform):
-    """`s = loc + scale · f(ε; loc)`: standard normal noise to draws, with f a `CouplingFlow` whose context is loc.
+    """The transform of standard normal noise ε to draws `s = loc + scale · f(ε; loc)`, with f a `CouplingFlow`.
 
     Differs from its twin in that it does not cache draws, since NumPyro passes on the result of
     `call_with_intermediates`.
@@ -94,7 +94,7 @@ class FlowTransform(Transform):
         return self.call_with_intermediates(x)[0]
 
     def call_with_intermediates(self, x: Array) -> tuple[Array, Array]:
-        """Return draws, and log |det| of the flow there, which `log_prob` of the same draws then takes."""
+        """Return draws, and log |det| of the flow there, which `log_prob` of the same draws then uses."""
         standardized, log_det = self.flow(x, self.loc)
         return self.loc + self.scale * standardized, log_det
 
@@ -102,7 +102,7 @@ class FlowTransform(Transform):
         return self.flow.inverse((y - self.loc) / self.scale, self.loc)[0]
 
     def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: Array | None = None) -> Array:
-        """Log |det ∂s/∂ε| in nats, shape (...)."""
+        """Return log |det ∂s/∂ε| in nats, shape (...)."""
         log_det = self.flow(x, self.loc)[1] if intermediates is None else intermediates
         return log_det + jnp.log(self.scale).sum(-1)
 

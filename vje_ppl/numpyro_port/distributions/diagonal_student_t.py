@@ -62,13 +62,13 @@ class DiagonalStudentT(Distribution):
         shape = sample_shape + self.batch_shape + self.event_shape
         dtype = jnp.result_type(self.df, self.loc, self.scale, float)
         normal = random.normal(key_normal, shape, dtype)
-        # A chi-squared with small ν underflows to zero, and 1/0 is no draw.
+        # A chi-squared with small ν can underflow to zero; avoid 1/0.
         df = jnp.broadcast_to(finite_df(self.df, dtype), self.batch_shape)
         mixing = jnp.maximum(Chi2(df).sample(key_mixing, sample_shape) / df, jnp.finfo(dtype).tiny)
         return self.loc + self.scale * normal * lax.rsqrt(mixing)[..., None]
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; one number per event."""
+        """Return the log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         df, dim = self._finite_df(), self.event_shape[0]

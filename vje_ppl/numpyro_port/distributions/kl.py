@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergences in closed form, looked up by registration. Twin of `vje_ppl.distributions.kl`."""
+"""Kullback-Leibler divergences in closed form, found in a registry. Twin of `vje_ppl.distributions.kl`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from numpyro.distributions import (
 
 
 def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
-    """KL(q ‖ p) in nats, one number per element of the batch shape, or None where no closed form is registered.
+    """Return KL(q ‖ p) in nats, one number per element of the batch shape; None if no closed form is registered.
 
-    Differs from its twin in the registry: `numpyro.distributions.kl.kl_divergence.register`.
+    Differs from its twin: closed forms are registered with `numpyro.distributions.kl.kl_divergence.register`.
     """
     batch_shape = jnp.broadcast_shapes(q.batch_shape, p.batch_shape)
     q, q_mask = without_masks(q)
@@ -42,7 +42,7 @@ def closed_form_kl(q: Distribution, p: Distribution) -> jax.Array | None:
 
 
 def without_masks(distribution: Distribution) -> tuple[Distribution, list[Any]]:
-    """Return the distribution under any expansions and masks, and those masks, which broadcast to its batch shape."""
+    """Strip expansions and masks from a distribution; return it and the masks, which broadcast to its batch shape."""
     masks: list[Any] = []
     while isinstance(distribution, MaskedDistribution | ExpandedDistribution):
         if isinstance(distribution, MaskedDistribution):
@@ -52,7 +52,7 @@ def without_masks(distribution: Distribution) -> tuple[Distribution, list[Any]]:
 
 
 def same_masks(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Return whether masks are known to be the same; under a transformation of JAX, only identical objects are."""
+    """Return whether masks are known to be equal; under a transformation of JAX, only identical objects are."""
     return len(one) == len(other) and all(map(_same_mask, one, other))
 
 
@@ -63,7 +63,7 @@ def _same_mask(one: Any, other: Any) -> bool:
 
 
 def _same_masks_within(q: Distribution, p: Distribution) -> bool:
-    """Return whether masks of single features are the same, since NumPyro's divergence covers what both keep."""
+    """Return whether the masks of single features are equal; NumPyro's divergence covers what both keep."""
     masks: list[list[Any]] = []
     for distribution in (q, p):
         while isinstance(distribution, Independent):
@@ -74,11 +74,11 @@ def _same_masks_within(q: Distribution, p: Distribution) -> bool:
 
 @kl_divergence.register(LowRankMultivariateNormal, Independent)
 def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> jax.Array:
-    """KL of a low-rank-plus-diagonal Normal from independent features p_j, wherever a Normal has one from a p_j:
+    """Return the KL of a low-rank-plus-diagonal Normal from independent features p_j, if KL(Normal ‖ p_j) is known:
 
         KL(q ‖ Π_j p_j) = Σ_j KL(q_j ‖ p_j) + ½ (Σ_j log v_j − log |Σ|)
 
-    with q_j = Normal(μ_j, v_j) the marginals of q; the rest is their total correlation under q.
+    with the marginals q_j = Normal(μ_j, v_j) of q; the second term is their total correlation under q.
     """
     if p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError
@@ -92,7 +92,7 @@ def _kl_low_rank_independent(q: LowRankMultivariateNormal, p: Independent) -> ja
 
 @kl_divergence.register(Normal, Laplace)
 def _kl_normal_laplace(q: Normal, p: Laplace) -> jax.Array:
-    """KL of a Normal from a Laplace, which torch has and NumPyro lacks.
+    """Return the KL of a Normal from a Laplace, which torch has and NumPyro lacks.
 
         log(b/σ) + [σ sqrt(2/π) exp(−t²/2) + d erf(t/√2)] / b − ½ (1 + log(π/2)),    d = μ − loc, t = d/σ
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Float
 
-#: From here on, Stirling's series with five terms is exact to below 1e-16.
+#: The smallest x for which Stirling's series with five terms is exact to below 1e-16.
 _STIRLING_FROM = 16.0
 
 
 def _stirling_remainder(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """`log Γ(x) − [(x − ½) log x − x + ½ log 2π]` for x ≥ 16: 1/(12x) − 1/(360x³) + ..."""
+    """Return `log Γ(x) − [(x − ½) log x − x + ½ log 2π]` for x ≥ 16: 1/(12x) − 1/(360x³) + ..."""
     inverse = 1 / x
     square = jnp.square(inverse)
     series = 1 / 12 + square * (-1 / 360 + square * (1 / 1260 + square * (-1 / 1680 + square * (1 / 1188))))
@@ -21,7 +21,7 @@ def _stirling_remainder(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 
 def log_gamma_ratio(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*batch"]:
-    """`log Γ(x + a) − log Γ(x) − a log x` in nats, for x > 0 and a ≥ 0; it tends to 0 as x grows."""
+    """Return `log Γ(x + a) − log Γ(x) − a log x` in nats, for x > 0 and a ≥ 0; it tends to 0 as x grows."""
     small = jnp.minimum(x, _STIRLING_FROM)
     direct = gammaln(small + shift) - gammaln(small) - shift * jnp.log(small)
     large = jnp.maximum(x, _STIRLING_FROM)
@@ -35,7 +35,7 @@ def log_gamma_ratio(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*b
 
 
 def digamma_difference(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*batch"]:
-    """`ψ(x + a) − ψ(x)` for x > 0 and a ≥ 0, which falls as a/x, with the digits of a number of that size."""
+    """Return `ψ(x + a) − ψ(x)` for x > 0 and a ≥ 0, with few rounding errors even where it falls as a/x."""
     small = jnp.minimum(x, _STIRLING_FROM)
     direct = digamma(small + shift) - digamma(small)
     large = jnp.maximum(x, _STIRLING_FROM)
@@ -49,11 +49,11 @@ def digamma_difference(x: Float[Array, "*batch"], shift: float) -> Float[Array, 
 
 
 def _digamma_remainder(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """`log x − 1/(2x) − ψ(x)` for x ≥ 16: 1/(12x²) − 1/(120x⁴) + ..."""
+    """Return `log x − 1/(2x) − ψ(x)` for x ≥ 16: 1/(12x²) − 1/(120x⁴) + ..."""
     square = jnp.square(1 / x)
     return square * (1 / 12 + square * (-1 / 120 + square * (1 / 252 + square * (-1 / 240 + square * (1 / 132)))))
 
 
 def finite_df(df: Any, dtype: Any) -> Float[Array, "*batch"]:
-    """Return degrees of freedom ν in a floating-point type, at most 1/ε⁴, where no digit differs from infinity's."""
+    """Return degrees of freedom ν in a floating-point type, at most 1/ε⁴, where the density equals the Normal's."""
     return jnp.minimum(jnp.asarray(df, dtype), float(jnp.finfo(dtype).eps) ** -4)

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 class Mixture(dist.MixtureSameFamily):
     """K components of one family on R^D, with weights w = softmax(logits): `log p(x) = log Σ_k w_k p_k(x)`.
 
-    Differs from its twin in being NumPyro's own: plates expand nothing, and XLA fuses the sum over features.
+    Differs from its twin: it is NumPyro's own mixture, since plates expand nothing and XLA fuses the sum over features.
     """
 
     def __init__(self, logits: Any, components: dist.Distribution, *, validate_args: bool | None = None) -> None:

@@ -37,7 +37,7 @@ class PowerSpherical(ZonalDistribution):
         return from_versine(key_tangent, loc, 2 * far / (far + near))
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         beta = 0.5 * (self.event_shape[0] - 1)
@@ -47,12 +47,12 @@ class PowerSpherical(ZonalDistribution):
         return self.concentration * closeness + log_normalizer
 
     def _mean_cosine(self) -> jax.Array:
-        """κ/(κ + D − 1)."""
+        """Return κ/(κ + D − 1)."""
         concentration = jnp.asarray(self.concentration)
         return concentration / (concentration + self.event_shape[0] - 1)
 
     def _variances(self) -> tuple[jax.Array, jax.Array]:
-        """4αβ/((α+β)²(α+β+1)) of the cosine, and 2α/((α+β)(α+β+1)) of one feature across."""
+        """Return the variance 4αβ/((α+β)²(α+β+1)) of the cosine, and 2α/((α+β)(α+β+1)) perpendicular to `loc`."""
         beta = 0.5 * (self.event_shape[0] - 1)
         alpha = jnp.asarray(self.concentration) + beta
         across = 2 * alpha / ((alpha + beta) * (alpha + beta + 1))
@@ -60,9 +60,9 @@ class PowerSpherical(ZonalDistribution):
 
 
 def _log_half_one_plus_cosine(loc: jax.Array, value: jax.Array) -> jax.Array:
-    """`log((1 + μ·x)/2)`, from the distance to μ or to −μ, whichever is closer, so that no digits are lost."""
+    """Return `log((1 + μ·x)/2)` without cancellation, from the distance to μ or to −μ, whichever is closer."""
     opposite = lax.stop_gradient((loc * value).sum(-1)) < 0
     closer = 0.5 * versine(jnp.where(opposite[..., None], -loc, loc), value)
     floor = jnp.finfo(closer.dtype).eps ** 2
-    # Either branch is finite where the other is taken: the closer of the two is at most ½.
+    # Each branch is finite where the other is used: the distance to the closer of the two is at most ½.
     return jnp.where(opposite, jnp.log(jnp.maximum(closer, floor)), jnp.log1p(-closer))

@@ -1,4 +1,4 @@
-"""Shared parts of densities on the unit sphere: a base class, distances that keep their digits, area, tangents.
+"""Shared parts of densities on the unit sphere: a base class, distances without cancellation, area, tangents.
 
 Twin of `vje_ppl.distributions.sphere`.
 """
@@ -21,7 +21,7 @@ _SHORT = 1e-3
 
 
 class _UnitBall(constraints.ParameterFreeConstraint):
-    """Vectors of norm at most one, up to rounding: directions, and zero for no direction."""
+    """Vectors of norm at most one, up to rounding: unit vectors, and shorter vectors such as zero (no direction)."""
 
     event_dim = 1
 
@@ -40,10 +40,10 @@ unit_ball = _UnitBall()
 
 
 class ZonalDistribution(Distribution):
-    """A density on the unit sphere of R^D that depends on the angle from `loc` alone, and is uniform for κ = 0.
+    """A density on the unit sphere of R^D that depends only on the angle from `loc`, and is uniform for κ = 0.
 
-    Differs from its twin in that parameters keep their shapes, up to leading dimensions of 1, as everywhere in NumPyro,
-    and in that it refuses any κ that is known not to be finite.
+    Differs from its twin in two ways: parameters keep their shapes, up to leading dimensions of 1, as everywhere in
+    NumPyro, and any κ that is known not to be finite is refused.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"loc": unit_ball, "concentration": constraints.nonnegative}
@@ -89,12 +89,12 @@ class ZonalDistribution(Distribution):
         raise NotImplementedError
 
     def _variances(self) -> tuple[jax.Array, jax.Array]:
-        """Return the variance v of the cosine, and s along any direction across `loc`; as `_mean_cosine`."""
+        """Return the variance v of the cosine, and s along any direction perpendicular to `loc`; shapes as above."""
         raise NotImplementedError
 
 
 def log_sphere_area(dim: int) -> float:
-    """Log of the area of the unit sphere of R^D, `log 2 + D/2 log π − log Γ(D/2)`; log 2, two points, for D = 1."""
+    """Return the log area of the unit sphere of R^D, `log 2 + D/2 log π − log Γ(D/2)`; for D = 1, two points, log 2."""
     return math.log(2) + 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim)
 
 
@@ -113,7 +113,7 @@ def from_versine(
 ) -> Float[Array, "*batch D"]:
     """Draw the point at a given angle from a location, in a uniformly random tangent direction.
 
-    Differs from its twin in the key, which is for the tangent.
+    Differs from its twin in the argument `key`, the random key for the tangent.
     """
     normal = random.normal(key, loc.shape, loc.dtype)
     tangent = normal[..., 1:] / jnp.linalg.norm(normal[..., 1:], axis=-1, keepdims=True)

@@ -24,7 +24,7 @@ class SphericalCauchy(ZonalDistribution):
     reparametrized_params: ClassVar[list[str]] = ["loc", "concentration"]
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draw unit vectors, shape sample_shape + (..., D): the Möbius map of uniform ones."""
+        """Draw unit vectors, shape sample_shape + (..., D): the Möbius map of uniform draws."""
         assert key is not None
         key_share, key_tangent = random.split(key)
         shape = sample_shape + self.batch_shape + self.event_shape
@@ -34,7 +34,7 @@ class SphericalCauchy(ZonalDistribution):
         return from_versine(key_tangent, jnp.broadcast_to(jnp.asarray(self.loc, dtype), shape), 2 * share)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         dim = self.event_shape[0]

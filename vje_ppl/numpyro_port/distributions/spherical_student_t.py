@@ -62,7 +62,7 @@ class SphericalStudentT(Distribution):
         return lax.stop_gradient(from_versine(key_tangent, loc, 2 * share))
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         power, rate = self._power_and_rate()

@@ -16,8 +16,8 @@ from jax.scipy.special import betainc, ndtr, ndtri
 
 from vje_ppl.numpyro_port.distributions.log_gamma import digamma_difference, finite_df, log_gamma_ratio
 
-#: Degrees of freedom from which the distribution function is the Normal's of a transformed value, which is exact to
-#: rounding by then; the incomplete beta function has lost digits. By the bits of the floating-point type. Ours.
+#: The ν, by floating-point type, above which the distribution function is computed as the Normal's of a transformed
+#: value. This is exact to rounding there, whereas the incomplete beta function loses digits. Ours.
 _MANY = {32: 30.0, 64: 1000.0}
 
 
@@ -26,7 +26,8 @@ class StudentT(dist.StudentT):
 
         log p(x) = log Γ((ν+1)/2) − log Γ(ν/2) − ½ log(νπ) − log scale − (ν+1)/2 log(1 + ((x − loc)/scale)²/ν)
 
-    Differs from its twin in the distribution function and its inverse, which NumPyro has: they keep their digits too.
+    Differs from its twin: NumPyro's Student-t also has a distribution function and its inverse. Both are replaced here
+    by versions without cancellation.
     """
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -41,7 +42,7 @@ class StudentT(dist.StudentT):
         return self.loc + self.scale * normal * jax.lax.rsqrt(mixing)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of `value`, shape (...), over Lebesgue measure on R."""
+        """Return the log density in nats of `value`, shape (...), over Lebesgue measure on R."""
         if self._validate_args:
             self._validate_sample(value)
         df = self._finite_df()
@@ -70,9 +71,9 @@ class StudentT(dist.StudentT):
     def cdf(self, value: Any) -> jax.Array:
         """Return the probability of at most `value`, shape (...).
 
-        For ν up to 1000 (30 in float32) from the incomplete beta function, of s²/(ν+s²) or its complement, whichever is
-        smaller, with s the standardized value. Beyond, from the Normal, by a transformation that is exact to rounding
-        there.
+        For ν up to 1000 (30 in float32), it is computed from the incomplete beta function of s²/(ν+s²) or of its
+        complement, whichever is smaller, where s is the standardized value. For larger ν it is computed from the Normal
+        by a transformation that is exact to rounding there.
 
         Source: Hill, Algorithm 395: Student's t-Distribution (1970), for large ν.
         """
@@ -90,10 +91,10 @@ class StudentT(dist.StudentT):
         return jnp.where(df < bound, exact, normal)
 
     def icdf(self, q: Any) -> jax.Array:
-        """Return the value that is not exceeded with probability q, from 0 to 1, shape (...).
+        """Return the quantile: the value at which `cdf` is q, from 0 to 1, shape (...); without gradients.
 
-        For ν up to 1000 (30 in float32) by halving, on the logarithm of the distance from the location. Beyond, from
-        the Normal, the inverse of what `cdf` does. Without gradients.
+        For ν up to 1000 (30 in float32), it is found by bisection of the logarithm of the distance from the location.
+        For larger ν, it is computed from the Normal by the inverse of the transformation of `cdf`.
         """
         df, q = self._finite_df(), jnp.asarray(q)
         bound = _MANY[jnp.finfo(df.dtype).bits]
@@ -122,13 +123,13 @@ class StudentT(dist.StudentT):
 
 
 def _to_normal(df: jax.Array, squared: jax.Array) -> jax.Array:
-    """Return the absolute standard normal deviate that is as likely to be exceeded as sqrt(squared), for large ν."""
+    """Return the absolute standard normal deviate with the same tail probability as sqrt(squared), for large ν."""
     y = (df - 0.5) * jnp.log1p(squared / df)
     return jnp.sqrt(y) * _stretch(df, y)
 
 
 def _from_normal(df: jax.Array, deviate: jax.Array) -> jax.Array:
-    """Return the inverse of `_to_normal`: y of the deviate, by iterations that each gain a factor of 4ν."""
+    """Return the inverse of `_to_normal`, by iterations that each reduce the error by a factor of 4ν."""
     y = jnp.square(deviate)
     for _ in range(6):
         y = jnp.square(deviate / _stretch(df, y))

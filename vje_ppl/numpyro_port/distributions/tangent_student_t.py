@@ -1,4 +1,4 @@
-"""The diagonal Student-t of a tangent plane of the unit sphere, taken to the sphere by the exponential map."""
+"""The diagonal Student-t of a tangent plane of the unit sphere, mapped to the sphere by the exponential map."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TangentStudentT(Distribution):
         log t(x) = log Γ((ν+k)/2) − log Γ(ν/2) − k/2 log(νπ) − Σ_j log scale_j + ½ log Σ_j μ_j² scale_j²
                    − (ν+k)/2 log(1 + Σ_j (v_j/scale_j)²/ν),    v = θ (x − cos θ μ)/sin θ,    k = D − 1
 
-    and, with `reference`, (D−2) log(θ/sin θ) more.
+    If `reference` is true, (D−2) log(θ/sin θ) is added.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {
@@ -81,7 +81,7 @@ class TangentStudentT(Distribution):
         return lax.stop_gradient(point / jnp.linalg.norm(point, axis=-1, keepdims=True))
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         dtype, dim = jnp.result_type(self.df, self.loc, self.scale, float), self.event_shape[0]
@@ -100,7 +100,7 @@ class TangentStudentT(Distribution):
         return (jnp.square(loc) * squared).sum(-1) + missing_length(loc) * squared.mean(-1)
 
     def _mahalanobis(self, value: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Σ_j (v_j/scale_j)², and log(θ/sin θ)."""
+        """Return Σ_j (v_j/scale_j)², and log(θ/sin θ)."""
         loc, scale = jnp.asarray(self.loc), jnp.asarray(self.scale)
         difference, total = value - loc, value + loc
         near, far = jnp.square(difference).sum(-1), jnp.square(total).sum(-1)
@@ -119,7 +119,7 @@ class TangentStudentT(Distribution):
 
 
 def _angle_over_sine(share: jax.Array) -> jax.Array:
-    """θ/sin θ from sin²(θ/2), for θ up to a right angle."""
+    """Return θ/sin θ from sin²(θ/2), for θ up to π/2."""
     is_small = share < _SERIES_BELOW
     small = jnp.where(is_small, share, _SERIES_BELOW)
     series = jnp.zeros_like(small)

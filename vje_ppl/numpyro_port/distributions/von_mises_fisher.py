@@ -14,13 +14,13 @@ from jax import lax, random
 from vje_ppl.numpyro_port.distributions.bessel import log_exponential_integral, mean_cosine_rate
 from vje_ppl.numpyro_port.distributions.sphere import ZonalDistribution, from_versine, versine
 
-#: Proposals of Wood's sampler per draw. It rejects at most 0.35 of them, at D = 2 and large κ; that all are rejected,
-#: and the last one is returned, has a probability of about 1e-11.
+#: Proposals of Wood's sampler per draw. At most a share of 0.35 is rejected, at D = 2 and large κ. If all are rejected,
+#: which has a probability of about 1e-11, the last proposal is returned.
 _PROPOSALS = 24
 
 
 class VonMisesFisher(ZonalDistribution):
-    """The density on the unit sphere of R^D that falls off with the cosine of the angle from `loc`.
+    """The density on the unit sphere of R^D whose logarithm is linear in the cosine of the angle from `loc`.
 
     log p(x) = κ (μ·x − 1) − log ∫ exp(κ (μ·y − 1)) dy,
     log ∫ exp(κ (μ·y − 1)) dy = D/2 log 2π − (D/2−1) log κ + log I_{D/2−1}(κ) − κ
@@ -38,7 +38,7 @@ class VonMisesFisher(ZonalDistribution):
         return lax.stop_gradient(draw)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Log density in nats of unit vectors, shape (..., D), over the area of the sphere; one number per vector."""
+        """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
         concentration = jnp.asarray(self.concentration, jnp.result_type(self.loc, self.concentration, float))
@@ -46,25 +46,25 @@ class VonMisesFisher(ZonalDistribution):
         return -concentration * versine(jnp.asarray(self.loc), jnp.asarray(value)) - integral
 
     def _mean_cosine(self) -> jax.Array:
-        """A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)."""
+        """Return A(κ) = I_{D/2}(κ) / I_{D/2−1}(κ)."""
         concentration = jnp.asarray(self.concentration, float)
         return concentration * mean_cosine_rate(concentration, self.event_shape[0])
 
     def _variances(self) -> tuple[jax.Array, jax.Array]:
-        """A'(κ) of the cosine, and A(κ)/κ of one feature across."""
+        """Return A'(κ), the variance of the cosine, and A(κ)/κ, the variance along a perpendicular direction."""
         concentration, dim = jnp.asarray(self.concentration, float), self.event_shape[0]
         one = jnp.ones_like(concentration)
 
         def slope(kappa: jax.Array) -> jax.Array:
             return jax.jvp(lambda kappa: log_exponential_integral(kappa, dim), (kappa,), (one,))[1]
 
-        # A' = 1 − A² − (D−1) A/κ cancels for large κ; the second derivative of the normalizer does not.
+        # A' = 1 − A² − (D−1) A/κ loses digits for large κ; the second derivative of the normalizer does not.
         _, along = jax.jvp(slope, (concentration,), (one,))
         return along, mean_cosine_rate(concentration, dim)
 
 
 def _draw_versine(key: jax.Array, concentration: jax.Array, dim: int) -> jax.Array:
-    """Draw one minus the cosine of the angle from the location, once per element of κ.
+    """Draw one minus the cosine of the angle from the location, for each element of κ.
 
     A proposal is v₀ (1 + b) g / (h + b g), for g, h ~ Gamma((D−1)/2), accepted at
     κ (v₀ − v) + (D−1) log[(1 + (1−v₀) v/v₀) / (2−v₀)] ≥ log u.
@@ -79,5 +79,5 @@ def _draw_versine(key: jax.Array, concentration: jax.Array, dim: int) -> jax.Arr
         (1 - start) * (relative - 1) / (2 - start)
     )
     accepted = log_ratio >= jnp.log(random.uniform(key_accepted, proposals, dtype))
-    chosen = jnp.argmax(accepted.at[-1].set(True), 0, keepdims=True)  # the first of them
+    chosen = jnp.argmax(accepted.at[-1].set(True), 0, keepdims=True)  # the first accepted proposal
     return jnp.clip(start * jnp.take_along_axis(relative, chosen, 0)[0], 0, 2)

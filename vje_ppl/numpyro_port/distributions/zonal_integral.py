@@ -16,12 +16,12 @@ from jaxtyping import Array, Float
 
 from vje_ppl.numpyro_port.distributions.sphere import log_sphere_area
 
-#: Cells of the grid that draws are made on, a power of two.
+#: The number of cells of the grid for drawing; a power of two.
 _CELLS = 1024
 
 
 class ZonalNodes(NamedTuple):
-    """Where the mass of the kernel is on the sphere; `mode` and `log_odds` are constants to `jax.grad`."""
+    """Nodes and weights of the kernel's integral over the sphere; `mode` and `log_odds` are constants to `jax.grad`."""
 
     mode: Float[Array, "*batch"]
     log_odds: Float[Array, "*batch K"]
@@ -32,7 +32,7 @@ class ZonalNodes(NamedTuple):
 def zonal_nodes(
     power: Float[Array, "*#batch"], rate: Float[Array, "*#batch"], dim: int, count: int | None = None
 ) -> ZonalNodes:
-    """Place nodes where the kernel's mass is, and weigh them."""
+    """Place nodes where the kernel's mass is, and return them with their weights."""
     power, rate = jnp.broadcast_arrays(power, rate)
     half, depth = 0.5 * (dim - 1), -math.log(jnp.finfo(power.dtype).eps)
     count = math.ceil(depth * (4 + 0.2 * depth / half)) if count is None else count
@@ -42,8 +42,8 @@ def zonal_nodes(
     at_mode = 1 + known_rate * mode
     falling = known_power * mode * (1 - mode) * known_rate / at_mode
     curvature = 2 * half * mode * (1 - mode) + falling * jnp.maximum((1 - mode) / at_mode - mode, 0)
-    # Out to where the integrand has fallen by the rounding: as a Normal, then with slope h on the left and at the
-    # far right; from the mode to u = 1/2, which for small ν and σ is far, the slope is a − h.
+    # The nodes reach to where the integrand has fallen to rounding. It falls like a Normal at first, then with slope h
+    # on the left and at the far right; from the mode to u = 1/2, which is far for small ν and σ, with slope a − h.
     left = jnp.sqrt(2 * depth / curvature) + depth / half
     centre = jnp.log(mode) - jnp.log1p(-mode)
     right = left + jnp.minimum(depth / (known_power - half), -centre)
@@ -61,7 +61,7 @@ def zonal_nodes(
 def log_zonal_integral(
     power: Float[Array, "*#batch"], rate: Float[Array, "*#batch"], dim: int
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """`log ∫ ((1 + c u)/(1 + c u₀))^(−a) dx` over the unit sphere of R^D, in nats, and u₀."""
+    """Return `log ∫ ((1 + c u)/(1 + c u₀))^(−a) dx` over the unit sphere of R^D, in nats, and u₀."""
     nodes = zonal_nodes(power, rate, dim)
     return nodes.log_unit + logsumexp(nodes.log_weight, -1), nodes.mode
 
@@ -74,7 +74,7 @@ def log_kernel(
 ) -> Float[Array, "*all"]:
     """Return `−a log((1 + c u)/(1 + c u₀))`, in nats, of shares u from 0 to 1; gradients reach a, c and u."""
     beyond = share >= mode
-    # A ratio of at least one, above or below, keeps its digits.
+    # The ratio of the larger to the smaller loses no digits.
     far, near = jnp.where(beyond, share, mode), jnp.where(beyond, mode, share)
     log_ratio = jnp.log1p((far - near) * (rate / (1 + rate * near)))
     return power * jnp.where(beyond, -log_ratio, log_ratio)
@@ -83,7 +83,7 @@ def log_kernel(
 def zonal_moments(
     power: Float[Array, "*#batch"], rate: Float[Array, "*#batch"], dim: int
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Return the mean cosine, the variance of the cosine, and the variance along any direction across the axis."""
+    """Return the mean and variance of the cosine, and the variance along any direction perpendicular to the axis."""
     nodes = zonal_nodes(power, rate, dim)
     weight, share = nn.softmax(nodes.log_weight), nn.sigmoid(nodes.log_odds)
     mean = (weight * share).sum(-1)

@@ -17,7 +17,7 @@ class CartesianStudentT:
 
         z_b ~ StudentT_ν(s, diag(scale²))         site "embedding"
 
-    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
+    If ν is learned, its parameter is "likelihood.df.raw", after its path in the Pyro model.
     """
 
     base_measure = "cartesian"

@@ -27,7 +27,7 @@ class PolarNormal:
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; likelihoods compare only under the same measure."""
+        """The measure that its densities refer to; ELBOs can be compared only under the same measure."""
         return base_measure_with(self.radius, "polar")
 
     def __call__(

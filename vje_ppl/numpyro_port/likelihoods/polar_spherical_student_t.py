@@ -23,7 +23,7 @@ class PolarSphericalStudentT:
         ẑ_b ~ SphericalStudentT_ν(ŝ, σ̄)           site "direction"
         r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
 
-    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
+    If ν is learned, its parameter is "likelihood.df.raw", after its path in the Pyro model.
     """
 
     def __init__(self, df: float = 1.0, learn_df: bool = False, radius: Callable[..., None] | None = None) -> None:
@@ -34,7 +34,7 @@ class PolarSphericalStudentT:
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; likelihoods compare only under the same measure."""
+        """The measure that its densities refer to; ELBOs can be compared only under the same measure."""
         return base_measure_with(self.radius, "sphere")
 
     def __call__(

@@ -19,7 +19,7 @@ from vje_ppl.numpyro_port.radius import StudentTRadius, base_measure_with, check
 
 
 def factorized(df: jax.Array, loc: jax.Array, scale: jax.Array) -> Distribution:
-    """Return an independent Student-t per feature, instead of one joint Mahalanobis term. Event shape (D,). Ours."""
+    """Return independent Student-ts for the features, instead of one joint term; event shape (D,). Ours."""
     return StudentT(df[..., None], loc, scale).to_event(1)
 
 
@@ -29,7 +29,7 @@ class PolarStudentT:
         ẑ_b ~ StudentT_ν(ŝ, diag(scale²))         site "direction"
         r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
 
-    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
+    If ν is learned, its parameter is "likelihood.df.raw", after its path in the Pyro model.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class PolarStudentT:
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; likelihoods compare only under the same measure."""
+        """The measure that its densities refer to; ELBOs can be compared only under the same measure."""
         return base_measure_with(self.radius, "polar")
 
     def __call__(

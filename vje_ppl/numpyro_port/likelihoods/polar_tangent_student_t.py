@@ -19,7 +19,7 @@ class PolarTangentStudentT:
         ẑ_b ~ TangentStudentT_ν(ŝ, scale)         site "direction"
         r_b ~ StudentT_ν'(‖s‖, radius_scale²)     site "radius", that is, on the residual Δr = r_b − ‖s‖
 
-    Where ν is learned, its parameter is "likelihood.df.raw", its path in the Pyro model.
+    If ν is learned, its parameter is "likelihood.df.raw", after its path in the Pyro model.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PolarTangentStudentT:
 
     @property
     def base_measure(self) -> str:
-        """The measure that its densities refer to; likelihoods compare only under the same measure."""
+        """The measure that its densities refer to; ELBOs can be compared only under the same measure."""
         return base_measure_with(self.radius, "sphere, at most one")
 
     def __call__(

@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 class ARDNormal:
     """`p(s) = Normal(0, diag(scale²))` on R^D, with a learned scale for each feature.
 
-    The parameter is "prior.log_scale", its path in the Pyro model.
+    The parameter is "prior.log_scale", after its path in the Pyro model.
     """
 
     def __init__(self, dim: int, init: float = 1.0) -> None:

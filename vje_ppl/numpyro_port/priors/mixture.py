@@ -15,7 +15,7 @@ from vje_ppl.numpyro_port.distributions import Mixture
 class NormalMixture:
     """`p(s) = Σ_k w_k Normal(s; m_k, diag(c_k²))` on R^D, with learned weights, means and scales.
 
-    The parameters are "prior.logits", "prior.loc" and "prior.log_scale", their paths in the Pyro model.
+    The parameters are "prior.logits", "prior.loc" and "prior.log_scale", after their paths in the Pyro model.
     """
 
     def __init__(self, dim: int, components: int = 10, spread: float = 1.0) -> None:

@@ -21,9 +21,9 @@ from vje_ppl.numpyro_port.distributions import Mixture
 class VampPrior:
     """`p(s) = 1/K Σ_k q(s | u_k)` on R^D: the guide's posterior q of K learned pseudo-embeddings u_k, of equal weights.
 
-    Differs from its twin in `bind`: the inference network stays in torch, so it takes a function that knows the
-    posteriors of the pseudo-embeddings as arrays, or a network in JAX. The parameter is "prior.pseudo_embeddings", its
-    path in the Pyro model.
+    Differs from its twin in `bind`: the inference network stays in torch, so `bind` takes a function that returns the
+    posteriors of the pseudo-embeddings as arrays, or a network in JAX. The parameter is "prior.pseudo_embeddings",
+    after its path in the Pyro model.
     """
 
     def __init__(self, dim: int, components: int = 32, init_scale: float = 0.5) -> None:
