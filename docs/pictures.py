@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from vje_ppl.distributions import DiagonalStudentT
+from vje_ppl.distributions import TangentStudentT
 from vje_ppl.pictures.style import FAINT, INK, frame, head, legend, new_figure, png
 from vje_ppl.program.polar import to_polar
 
@@ -73,25 +73,28 @@ def _draw_plane(axes: Axes) -> None:
     axes.set_aspect("equal")
     axes.set(xlim=(-0.25, 2.0), ylim=(-0.25, 2.0))
     axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor="#999999", linewidth=1))
-    grid = np.linspace(-0.25, 2.0, 201)
-    points = torch.tensor(np.stack(np.meshgrid(grid, grid), -1))
     locations = {name: to_polar(torch.tensor(vector)) for name, vector in (("s", latent), ("z", target))}
     at = locations["s"].direction
-    density = DiagonalStudentT(torch.tensor(1.0, dtype=torch.float64), at, torch.tensor(spread, dtype=torch.float64))
-    levels = density.log_prob(points).numpy()
-    heights = levels.max() - np.array([6.0, 4.5, 3.0, 1.5])
-    axes.contour(grid, grid, levels, levels=heights, colors=SOURCE, linewidths=0.6, linestyles="solid")
+    angle = np.linspace(-0.2, np.pi / 2 + 0.2, 401)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    density = TangentStudentT(torch.tensor(1.0, dtype=torch.float64), at, torch.tensor(spread, dtype=torch.float64))
+    height = density.log_prob(torch.tensor(circle)).exp().numpy()
+    outer = circle * (1 + 0.3 * height / height.max())[:, None]
+    axes.fill(*np.concatenate([outer, circle[::-1]]).T, color=SOURCE, alpha=0.15, linewidth=0)
+    axes.plot(*outer.T, color=SOURCE, linewidth=1)
     for vector, color, name in ((latent, SOURCE, "s"), (target, TARGET, "z_b")):
         axes.annotate("", vector, (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0})
         axes.text(*(vector + 0.05), name, color=color, fontsize=11)
-    for name, color, label, shift in (("s", SOURCE, "ŝ", (0.09, -0.07)), ("z", TARGET, "ẑ_b", (-0.25, 0.03))):
+    for name, color, label, shift in (("s", SOURCE, "ŝ", (-0.12, 0.02)), ("z", TARGET, "ẑ_b", (-0.24, -0.16))):
         point = locations[name].direction.numpy()
         axes.plot(*point, "o", color=color, markersize=5)
         axes.text(*(point + shift), label, color=color, fontsize=11)
-    axes.plot(*np.stack([at.numpy(), locations["z"].direction.numpy()], 1), color=INK, linewidth=1, linestyle=":")
+    arc = np.linspace(*(np.arctan2(vector[1], vector[0]) for vector in (latent, target)), 50)
+    axes.plot(0.3 * np.cos(arc), 0.3 * np.sin(arc), color=INK, linewidth=1, linestyle=":")
+    axes.text(0.25, 0.26, "θ", color=INK, fontsize=11)
     axes.plot(0, 0, "o", color=INK, markersize=3)
     head(axes, "An embedding is compared twice")
-    said = "the unit circle; contours, 1.5 nats apart: the direction's density, ν = 1"
+    said = "the unit circle; shaded: the direction's density along it, ν = 1"
     axes.text(0, -0.06, said, transform=axes.transAxes, fontsize=8, color=FAINT)
     axes.axis("off")
 

@@ -14,7 +14,7 @@ from tests.helpers.commands import one_sentence
     [
         pytest.param(["trainer.epoch=3"], "did you mean epochs?", id="unknown key"),
         pytest.param(["likelihood=polar_student"], "did you mean polar_student_t?", id="unknown option"),
-        pytest.param(["likelihood/direction=both"], "factorized, joint", id="unknown nested option"),
+        pytest.param(["likelihood/radius=both"], "log_student_t, none, normal, student_t", id="unknown nested option"),
         pytest.param(["likelihood.df=0"], "positive degrees of freedom", id="degrees of freedom of zero"),
         pytest.param(["batch_size=300"], "256", id="batch larger than the data set"),
         pytest.param(["batch_size=1"], "norm=group", id="batch of one with batch normalization"),

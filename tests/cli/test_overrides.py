@@ -144,7 +144,7 @@ def test_text_of_every_command(composed, command, overrides, key, value):
 #: Words that take a word from a list that the command prints where it is none of it.
 CHOICES = {
     *("norm", "scale", "seeds", "case", "device", "jax_device", "jobs", "threads", "devices", "precision", "figure"),
-    *("table", "on_error", "train_split", "arch", "stem"),
+    *("table", "on_error", "split", "train_split", "arch", "stem"),
 }
 
 
@@ -263,6 +263,10 @@ def test_what_cannot_be_read_gets_one_sentence_that_mends_it(line, said):
         ("train encoder=mpl", "did you mean mlp?"),
         ("train encoder@x=mlp", "type encoder=... without @."),
         ("evaluate run=a data=digits", "evaluate has no such group; leave it out."),
+        (
+            "train likelihood/direction=factorized",
+            "the chosen likelihood has no part direction; add likelihood=polar_student_t, or leave it out.",
+        ),
         ("train \"run.name=' '\"", "run.name is empty; give it a value"),
         ("train run.root=null", "run.root expects text, got null"),
         ("train 'run.name=${nope}'", "run.name refers to ${nope}, but there is no such key"),

@@ -10,10 +10,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-import vje_ppl.numpyro_port.distributions.diagonal_student_t as twin
 from tests.helpers.commands import command, train_in
 from vje_ppl.crosscheck.__main__ import crosscheck, main
 from vje_ppl.errors import UserError
+from vje_ppl.numpyro_port.distributions.tangent_student_t import TangentStudentT
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_a_trained_run_agrees_on_real_images(run, run_in):
 
 @pytest.mark.slow
 def test_a_mistake_in_one_backend_fails_the_trained_run(run, run_in, monkeypatch, tmp_path):
-    original = twin.DiagonalStudentT.log_prob
+    original = TangentStudentT.log_prob
     planted = lambda self, value, *rest: original(self, value, *rest) + 1e-3  # noqa: E731
-    monkeypatch.setattr(twin.DiagonalStudentT, "log_prob", planted)
+    monkeypatch.setattr(TangentStudentT, "log_prob", planted)
     jax.clear_caches()  # of functions traced before the mistake
     found = run_in(tmp_path, f"run={run}", "images=64", "precision=[float64]")
     assert found.returncode == 1

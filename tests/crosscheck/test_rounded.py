@@ -43,3 +43,14 @@ def test_shapes_are_kept():
     assert rows.only(1).value.tolist() == [[0, 0], [3, 4]]
     assert Rounded(np.zeros((2, 3)), 1.0).transpose().shape == (3, 2)
     assert as_rounded([0.5, 2.0]).clip(1.0).value.tolist() == [1, 2]
+
+
+def test_angle_over_sine_is_the_ratio_with_its_slope():
+    angle = np.array([0.0, 1e-4, 0.5, 1.5, 3.0])
+    share = np.sin(angle / 2) ** 2
+    found = Rounded(share, 1.0).angle_over_sine()
+    ratio = np.append(1.0, angle[1:] / np.sin(angle[1:]))
+    np.testing.assert_allclose(found.value.astype(float), ratio, rtol=1e-12)
+    # d(θ/sin θ)/dx with x = sin²(θ/2), dx/dθ = sin θ / 2.
+    slope = np.append(2 / 3, 2 * (np.sin(angle[1:]) - angle[1:] * np.cos(angle[1:])) / np.sin(angle[1:]) ** 3)
+    np.testing.assert_allclose((found.magnitude - found.value).astype(float), slope, rtol=1e-6)

@@ -108,7 +108,7 @@ def test_the_card_tells_configuration_metrics_and_limits(exported):
     card = (folder / "export/README.md").read_text(encoding="utf-8")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert f"| weighted k-NN accuracy on z | {metrics['knn/z']:.4g} | k = {metrics['knn/k']}, T = 0.1 |" in card
-    for part in ("digits (256 images) for 2 epochs", "## Limits", "seed: 0", "PolarStudentT", "(N, 1, 8, 8)"):
+    for part in ("digits (256 images) for 2 epochs", "## Limits", "seed: 0", "PolarTangentStudentT", "(N, 1, 8, 8)"):
         assert part in card
     assert str(folder.parent) not in card  # nobody else's folders
 

@@ -125,7 +125,7 @@ def test_sweep_runs_every_cell(train, tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        pytest.param(["likelihood/direction=factorized"], id="factorized"),
+        pytest.param(["likelihood=polar_student_t", "likelihood/direction=factorized"], id="factorized"),
         pytest.param(["likelihood/radius/scale=projected"], id="projected"),
         pytest.param(["likelihood/radius=none"], id="no radius"),
         pytest.param(["likelihood=cartesian_student_t", "likelihood.learn_df=true"], id="raw embedding, learned tails"),

@@ -139,7 +139,7 @@ def measure(config: DictConfig, fabric: Fabric, seconds: float) -> dict[str, flo
 def fused_loss(
     mean: Float[Tensor, "2 N D"], scale: Float[Tensor, "2 N D"], target: Float[Tensor, "2 N D"], beta: float, df: float
 ) -> Float[Tensor, ""]:
-    """Build the standard normal prior and the joint polar Student-t likelihood; one particle, two views.
+    """Build the standard normal prior and the polar tangent Student-t likelihood; one particle, two views.
 
     Both directions go through in one batch; the sum of log-scales is shared by likelihood and KL; each square is a dot
     product.
@@ -158,12 +158,19 @@ def fused_loss(
     latent = mean + scale * torch.randn_like(mean)
     radius = torch.linalg.vector_norm(latent, dim=-1)
     target_radius = torch.linalg.vector_norm(target, dim=-1)
-    residual = (latent / radius.unsqueeze(-1) - target / target_radius.unsqueeze(-1)) / scale
+    source = latent / radius.unsqueeze(-1)
+    chord = target / target_radius.unsqueeze(-1) - source
+    squared_chord = torch.linalg.vecdot(chord, chord)
+    standardized = torch.addcmul(chord, 0.5 * squared_chord.unsqueeze(-1), source) / scale
+    share = (squared_chord / 4).clamp(1e-6, 1 - 1e-6)  # sin²(θ/2)
+    angle_over_sine = share.sqrt().asin() / (share * (1 - share)).sqrt()
+    distance = angle_over_sine.square() * torch.linalg.vecdot(standardized, standardized)
     log_scale = scale.log().sum(-1)
     direction = (
-        _log_normalizer(df, dim)
+        _log_normalizer(df, dim - 1)
         - log_scale
-        - 0.5 * (df + dim) * torch.log1p(torch.linalg.vecdot(residual, residual) / df)
+        + 0.5 * torch.linalg.vecdot(source.square(), scale.square()).log()
+        - 0.5 * (df + dim - 1) * torch.log1p(distance / df)
     )
     on_radius = _log_normalizer(df, 1) - 0.5 * (df + 1) * torch.log1p((target_radius - radius).square() / df)
     kl = 0.5 * (torch.linalg.vecdot(scale, scale) + torch.linalg.vecdot(mean, mean) - dim) - log_scale

@@ -13,7 +13,12 @@ import numpy as np
 
 from vje_ppl.crosscheck import quantities as q
 from vje_ppl.crosscheck.cases import BETA, Cases
-from vje_ppl.crosscheck.closed_form_student_t import diagonal_student_t, factorized_student_t, student_t
+from vje_ppl.crosscheck.closed_form_student_t import (
+    diagonal_student_t,
+    factorized_student_t,
+    student_t,
+    tangent_student_t,
+)
 from vje_ppl.crosscheck.rounded import Rounded, as_rounded, stack
 from vje_ppl.crosscheck.variants import FEATURE_WISE_WIDTHS, Variant
 
@@ -85,6 +90,27 @@ def program(cases: Cases, variant: Variant) -> dict[str, Rounded]:
     return results | _objective(cases, variant, mean + posterior_scale * noise, scale, vector)
 
 
+def tangent_likelihood(
+    df: np.ndarray, radius_df: np.ndarray, radius_scale_form: str, latent: Rounded, scale: Rounded, vector: Rounded
+) -> tuple[Rounded, Rounded]:
+    """Return the values of the polar tangent Student-t likelihood's sites.
+
+    Arguments are as for `polar_likelihood`.
+    """
+    df, radius_df = (np.broadcast_to(one, latent.shape[:-1]) for one in (df, radius_df))
+    location, observed = to_polar(latent), to_polar(vector)
+    radius_scale = _radius_scale(radius_scale_form, location.direction * scale)
+    direction = tangent_student_t(df, location.direction, scale, observed.direction)
+    return direction, student_t(radius_df, location.radius, radius_scale, observed.radius).value
+
+
+def _radius_scale(form: str, along: Rounded) -> Rounded:
+    """Return the scale of the radius, (2, N), from the scales along the latent's direction, (2, N, D)."""
+    if form == "projected":
+        return along.square().sum().sqrt().clip(_SMALLEST_RADIUS)
+    return Rounded(np.ones(along.shape[:-1]))
+
+
 class SiteTerm(NamedTuple):
     """A site's log density and its gradients; those by `latent` and `target` are by the vectors themselves."""
 
@@ -141,11 +167,7 @@ def polar_likelihood(
     )
     flat = Rounded(np.zeros(latent.shape))
     along = location.direction * scale
-    if radius_scale_form == "projected":
-        norm = along.square().sum().sqrt()
-        radius_scale = norm.clip(_SMALLEST_RADIUS)
-    else:
-        radius_scale = Rounded(np.ones(location.radius.shape))
+    radius_scale = _radius_scale(radius_scale_form, along)
     radius = student_t(radius_df, location.radius, radius_scale, observed.radius)
     by_direction, by_scale = flat, flat
     if radius_scale_form == "projected":

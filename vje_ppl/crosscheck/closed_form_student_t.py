@@ -44,6 +44,18 @@ def diagonal_student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rou
     return Density(value, _by_df(df, dim, squared, weight), pull, by_scale, -pull)
 
 
+def tangent_student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rounded) -> Rounded:
+    """Return the log density of the tangent Student-t, without its gradients."""
+    plane = target.shape[-1] - 1
+    chord = target - loc
+    share = chord.square().sum() * 0.25  # sin²(θ/2)
+    vector = share.angle_over_sine()[..., None] * (chord + loc * (share * 2.0)[..., None])
+    squared = (vector / scale).square().sum()
+    along = (loc.square() * scale.square()).sum()
+    kernel = (squared / df).log1p() * (0.5 * (df + plane))
+    return _log_normalizer(df, plane) - scale.log().sum() + along.log() * 0.5 - kernel
+
+
 def factorized_student_t(df: np.ndarray, loc: Rounded, scale: Rounded, target: Rounded) -> Density:
     """Return the product of univariate Student-t over features."""
     each = student_t(np.broadcast_to(df[..., None], target.shape), loc, scale, target)

@@ -87,6 +87,14 @@ class Rounded:
         value = np.exp(self.value)
         return Rounded(value, value * self.magnitude + value)
 
+    def angle_over_sine(self) -> Rounded:
+        """`asin(√x) / √(x (1 − x))` for x from 0 to below 1: θ/sin θ at x = sin²(θ/2); 1 at 0."""
+        share = np.where(self.value > 0, self.value, 1e-30)
+        value = np.arcsin(np.sqrt(share)) / np.sqrt(share * (1 - share))
+        # Below 1e-6 the slope's numerator cancels; its limit is 2/3, from which it differs by less than 1e-6.
+        slope = np.where(share > 1e-6, (1 - value * (1 - 2 * share)) / (2 * share * (1 - share)), 2 / 3)
+        return Rounded(value, abs(slope) * self.magnitude + value)
+
     def clip(self, low: float) -> Rounded:
         """Return the number, or exactly `low` if the number is smaller."""
         return Rounded(np.maximum(self.value, low), np.where(self.value < low, 0, self.magnitude))

@@ -24,6 +24,7 @@ from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.files import write_atomically
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
+from vje_ppl.models.likelihoods.polar_tangent_student_t import PolarTangentStudentT
 from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
@@ -203,15 +204,11 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
     """
     model, dim = run.program.model, exported.embedding.shape[-1]
     if (
-        type(model.likelihood) is PolarStudentT
-        and type(model.prior) is StandardNormal
+        type(model.prior) is StandardNormal
         and exported.posterior_type is DiagonalNormalPosterior
-        and (parts := _polar_parts(model.likelihood)) is not None
+        and (sites := _closed_sites(model.likelihood, exported)) is not None
     ):
-        latent, scale = as_rounded(exported.latent), as_rounded(exported.scale)
-        vector = as_rounded(exported.embedding[::-1])
-        sites = closed_form.polar_likelihood(*parts, latent, scale, vector)
-        terms = {"site direction": sites.direction.value, "site radius": sites.radius.value}
+        terms = dict(zip(("site direction", "site radius"), sites, strict=True))
         mean, posterior_scale = (as_rounded(exported.parameters[name]) for name in ("mean", "scale"))
         kl = closed_form.diagonal_normal_kl(mean, posterior_scale)
         known = True
@@ -231,20 +228,31 @@ def oracle(run: TrainedRun, exported: Exported, pyro: dict[str, np.ndarray]) -> 
     return found, known
 
 
-def _polar_parts(likelihood: PolarStudentT) -> tuple[np.ndarray, np.ndarray, str, str] | None:
-    """Return ν of both sites and the names of direction and radius scale; None if the closed form lacks such a part."""
-    if type(likelihood.radius) is not StudentTRadius:
-        return None
-    names = []
-    for part in (likelihood.direction, likelihood.radius.scale):
-        while hasattr(part, "func"):  # Hydra's partials
-            part = part.func
-        names.append(getattr(part, "__name__", ""))
-    direction = {"DiagonalStudentT": "joint", "factorized": "factorized"}.get(names[0])
-    if direction is None or names[1] not in ("unit", "projected"):
+def _closed_sites(likelihood: Any, exported: Exported) -> tuple[Rounded, Rounded] | None:
+    """Return the closed forms of direction and radius; None for other parts than they cover."""
+    if type(likelihood) not in (PolarStudentT, PolarTangentStudentT) or type(likelihood.radius) is not StudentTRadius:
         return None
     df, radius_df = (one(torch.float64).detach().cpu().numpy() for one in (likelihood.df, likelihood.radius.df))
-    return df, radius_df, direction, names[1]
+    radius_scale = _name(likelihood.radius.scale)
+    latent, scale = as_rounded(exported.latent), as_rounded(exported.scale)
+    vector = as_rounded(exported.embedding[::-1])
+    if radius_scale not in ("unit", "projected"):
+        return None
+    if type(likelihood) is PolarTangentStudentT:
+        found = closed_form.tangent_likelihood(df, radius_df, radius_scale, latent, scale, vector)
+        return None if likelihood.reference else found
+    direction = {"DiagonalStudentT": "joint", "factorized": "factorized"}.get(_name(likelihood.direction))
+    if direction is None:
+        return None
+    sites = closed_form.polar_likelihood(df, radius_df, direction, radius_scale, latent, scale, vector)
+    return sites.direction.value, sites.radius.value
+
+
+def _name(part: Any) -> str:
+    """Return the name of a function or class, without Hydra's partials."""
+    while hasattr(part, "func"):
+        part = part.func
+    return getattr(part, "__name__", "")
 
 
 def _by_name(terms: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class _UnitBall(constraints.Constraint):
     def check(self, value: Any) -> Any:
         """Return whether each vector, shape (..., D), lies in the ball; shape (...)."""
         rounding = 10 * torch.finfo(value.dtype).eps * value.shape[-1] ** 0.5
-        return torch.linalg.vector_norm(value, dim=-1) < 1 + rounding
+        return torch.linalg.vector_norm(value.detach(), dim=-1) < 1 + rounding
 
 
 #: The constraint of locations on the sphere. The constraint of observations is `pyro`'s `constraints.sphere`.

@@ -162,10 +162,24 @@ def composition_sentence(error: Exception, lines: Sequence[str], arguments: Sequ
     return " ".join(lines)
 
 
+def _why_no_group(group: str, command: str) -> str:
+    """Say why a command's configuration lacks a group that exists."""
+    whole, _, part = group.rpartition("/")
+    owners = [
+        name
+        for name, option in options(whole).items()
+        if any(isinstance(one, DictConfig) and part in one for one in option.get("defaults", []))
+    ]
+    if not owners:
+        return f"{command} has no such group; leave it out"
+    add = " or ".join(f"{whole}={one}" for one in owners)
+    return f"the chosen {whole} has no part {part}; add {add}, or leave it out"
+
+
 def _unknown_key(key: str, cause: BaseException | None, arguments: Sequence[str], command: str) -> str:
     group = key.partition("@")[0]
     if group in groups():
-        what = f"{command} has no such group; leave it out" if group == key else f"type {group}=... without @"
+        what = _why_no_group(group, command) if group == key else f"type {group}=... without @"
         return f"Could not override '{key}': {what}."
     text = f"Could not override '{key}': there is no such key"
     parent = getattr(cause, "parent_node", None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,14 @@ from vje_ppl.diagnose.posterior.ported_program import Observed
 from vje_ppl.diagnose.posterior.problem import PosteriorProblem
 from vje_ppl.diagnose.posterior.reference import Reference
 from vje_ppl.diagnose.statistics.pit import rank_with_ties
+from vje_ppl.errors import UserError
 from vje_ppl.randomness import Stream, stream_seed
 
 #: Most features whose ranks are checked, beside the latent's norm and the log-likelihood.
 FEATURES = 6
+
+#: Draws for each simulation, at most, where only some of them follow the density.
+MOST_DRAWN = 100
 
 #: Number of draws to rank among.
 RANKED = 99
@@ -81,11 +86,15 @@ class Calibration:
         ranks: of the sampler first.
         simulations: M.
         off_sphere: mean distance from 1 of the norms of simulated directions; None for a likelihood without them.
+        left_out: share of simulated pairs that were left out, because the observation does not follow the density.
+        is_reference: whether the reference density was used in place of the subdensity that training maximizes.
     """
 
     ranks: list[Ranks]
     simulations: int
     off_sphere: float | None
+    left_out: float = 0.0
+    is_reference: bool = False
 
 
 def calibrate(reference: Reference) -> Calibration:
@@ -96,14 +105,21 @@ def calibrate(reference: Reference) -> Calibration:
     then samples the Bayesian posterior, and s is ranked among its draws: uniformly, if program and sampler agree. A
     guide is ranked only if it sees the observations, which a run's guide does not.
 
+    Draws do not follow a subdensity such as that of `polar_tangent_student_t`, but its reference density. So
+    calibration uses the reference. Where the reference integrates to less than one, a pair of s and a draw beyond the
+    antipode is left out: the other pairs have the joint density p(s) p(z | s), up to a constant.
+
     Args:
         reference: the problem and how chains run; one chain per simulation, as many as all images have chains.
 
     Source: Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian Inference Algorithms with
     Simulation-Based Calibration (2018).
     """
-    problem = reference.problem
-    truth, observed, image = _simulate(problem, reference.block)
+    program = reference.problem.program.with_reference()
+    is_reference = program is not reference.problem.program
+    problem = replace(reference.problem, program=program)
+    reference = reference.beside(problem)
+    truth, observed, image, left_out = _simulate(problem, reference.block)
     lanes = Lanes(
         np.full(len(truth), problem.sampler_power, np.float32),
         problem.sampler_scale[image],
@@ -125,16 +141,29 @@ def calibrate(reference: Reference) -> Calibration:
         ranks.append(_rank("the guide", truth, draws, quantities, ties))
     directions = observed.get("direction")
     off = None if directions is None else float(np.abs(np.linalg.norm(directions, axis=-1) - 1).mean())
-    return Calibration(ranks, len(truth), off)
+    return Calibration(ranks, len(truth), off, left_out, is_reference)
 
 
-def _simulate(problem: PosteriorProblem, count: int) -> tuple[np.ndarray, Observed, np.ndarray]:
-    """Return latents, their observations, and the image whose scale was used."""
-    image = np.arange(count) % problem.images
-    key_latent, key_observed = random.split(random.key(stream_seed(problem.seed, Stream.SIMULATION) % 2**32))
-    latent = problem.program.prior().sample(key_latent, (count,))
-    observed = problem.program.draw_observed(key_observed, latent, jnp.asarray(problem.scale[image]))
-    return np.asarray(latent), {name: np.asarray(value) for name, value in observed.items()}, image
+def _simulate(problem: PosteriorProblem, count: int) -> tuple[np.ndarray, Observed, np.ndarray, float]:
+    """Return latents, their observations, the image whose scale was used, and the share of pairs that were left out."""
+    parts: list[tuple[Any, ...]] = []
+    kept = drawn = 0
+    while kept < count:
+        if drawn >= MOST_DRAWN * count:
+            raise UserError(
+                f"calibration needs {count} draws that follow the direction's density, and {kept} of {drawn} do: the "
+                "scales are too large for this likelihood; leave calibration out of sections=[...]."
+            )
+        image = np.arange(count) % problem.images
+        key = random.key(stream_seed(problem.seed, Stream.SIMULATION) % 2**32)
+        key_latent, key_observed = random.split(key if drawn == 0 else random.fold_in(key, drawn))
+        latent = problem.program.prior().sample(key_latent, (count,))
+        observed, within = problem.program.draw_within(key_observed, latent, jnp.asarray(problem.scale[image]))
+        chosen = np.flatnonzero(np.asarray(within))
+        parts.append(jax.tree.map(lambda one: np.asarray(one)[chosen], (latent, observed, image)))  # noqa: B023
+        kept, drawn = kept + len(chosen), drawn + count
+    latent, observed, image = jax.tree.map(lambda *same: np.concatenate(same)[:count], *parts)
+    return latent, observed, image, 1 - kept / drawn
 
 
 def _start(observed: Observed, scale: np.ndarray) -> np.ndarray:

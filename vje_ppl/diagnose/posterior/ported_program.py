@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import random
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from numpyro import handlers
 from torch import Tensor, nn
 
+from vje_ppl.numpyro_port.distributions.tangent_student_t import TangentStudentT
+from vje_ppl.numpyro_port.likelihoods.polar_tangent_student_t import PolarTangentStudentT
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 
@@ -80,6 +83,32 @@ class PortedProgram:
     ) -> Observed:
         """Draw the observed sites from their densities."""
         return {name: site["value"] for name, site in self._sites(latent, scale, None, {}, key).items()}
+
+    def draw_within(
+        self, key: jax.Array, latent: Float[Array, "*batch D"], scale: Float[Array, "*batch D"]
+    ) -> tuple[Observed, Bool[Array, "*batch"]]:
+        """Draw the observed sites, and return whether the draws follow their densities.
+
+        A density that integrates to less than one has no draw for the rest of its probability: see
+        `TangentStudentT.sample_within`.
+        """
+        observed, within = {}, jnp.ones(latent.shape[:-1], bool)
+        for place, (name, site) in enumerate(self._sites(latent, scale, None, {}, key).items()):
+            observed[name] = site["value"]
+            if isinstance(site["fn"], TangentStudentT):
+                observed[name], within = site["fn"].sample_within(random.fold_in(key, place))
+        return observed, within
+
+    def with_reference(self) -> PortedProgram:
+        """Return the program whose direction has the reference density, if it has a subdensity; or the program itself.
+
+        Draws follow the reference density, not the subdensity below it that training maximizes.
+        """
+        if not isinstance(self._likelihood, PolarTangentStudentT) or self._likelihood.reference:
+            return self
+        likelihood = copy(self._likelihood)
+        likelihood.reference = True
+        return PortedProgram(self._prior, likelihood, self._values)
 
     def _sites(
         self, latent: Any, scale: Any, target: Any, given: Observed, key: jax.Array | None = None

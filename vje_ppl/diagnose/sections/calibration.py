@@ -38,6 +38,12 @@ def calibration_section(reference: Reference) -> Section:
             "The direction's likelihood lives in R^D: simulated directions miss the unit sphere by "
             f"{found.off_sphere:.2g} on average and are observed as they are, not projected."
         )
+    if found.is_reference:
+        notes.append(
+            "Draws follow the reference density of the direction, not the subdensity below it that training maximizes, "
+            f"so the reference takes its place here. {found.left_out:.0%} of the simulated pairs were left out: "
+            "their direction was drawn beyond the antipode, where the reference has no density."
+        )
     if reference.problem.guide_of is None:
         notes.append(
             "The guide is not ranked: it sees the source view, not the simulated observation. To rank a guide, give "

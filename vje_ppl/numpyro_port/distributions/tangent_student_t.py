@@ -62,6 +62,13 @@ class TangentStudentT(Distribution):
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draw unit vectors, shape sample_shape + (..., D), without gradients."""
         assert key is not None
+        return self.sample_within(key, sample_shape)[0]
+
+    def sample_within(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> tuple[jax.Array, jax.Array]:
+        """Draw unit vectors, and whether each tangent vector is shorter than π.
+
+        With probability 1 − P(‖v‖ < π) a tangent vector passes the antipode. The others follow the reference density.
+        """
         key_normal, key_mixing = random.split(key)
         shape = sample_shape + self.batch_shape + self.event_shape
         dtype = jnp.result_type(self.df, self.loc, self.scale, float)
@@ -74,11 +81,13 @@ class TangentStudentT(Distribution):
         df = jnp.broadcast_to(finite_df(self.df, dtype), self.batch_shape)
         mixing = jnp.maximum(Chi2(df).sample(key_mixing, sample_shape) / df, jnp.finfo(dtype).tiny)
         length = jnp.linalg.norm(vector, axis=-1)
-        angle = jnp.mod(jnp.minimum(length * lax.rsqrt(mixing), 1 / jnp.finfo(dtype).eps), 2 * math.pi)[..., None]
+        distance = length * lax.rsqrt(mixing)
+        angle = jnp.mod(jnp.minimum(distance, 1 / jnp.finfo(dtype).eps), 2 * math.pi)[..., None]
         tiny = jnp.finfo(dtype).tiny
         point = jnp.cos(angle) * loc + jnp.sin(angle) * vector / jnp.maximum(length, tiny)[..., None]
         point = jnp.where(jnp.square(loc).sum(-1, keepdims=True) > 0.5, point, normal)
-        return lax.stop_gradient(point / jnp.linalg.norm(point, axis=-1, keepdims=True))
+        point = lax.stop_gradient(point / jnp.linalg.norm(point, axis=-1, keepdims=True))
+        return point, distance < math.pi
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
         """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
@@ -95,9 +104,8 @@ class TangentStudentT(Distribution):
         return log_prob + (dim - 2) * log_factor if self.reference else log_prob
 
     def _variance_along_loc(self) -> jax.Array:
-        squared = jnp.square(jnp.asarray(self.scale))
-        loc = jnp.asarray(self.loc)
-        return (jnp.square(loc) * squared).sum(-1) + missing_length(loc) * squared.mean(-1)
+        loc, scale = jnp.asarray(self.loc), jnp.asarray(self.scale)
+        return jnp.square(loc * scale).sum(-1) + missing_length(loc)
 
     def _mahalanobis(self, value: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return Σ_j (v_j/scale_j)², and log(θ/sin θ)."""
