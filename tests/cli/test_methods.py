@@ -140,7 +140,7 @@ def test_a_run_is_evaluated_as_one_of_vje_is(runs, evaluated, method):
     for kind in ("knn", "linear"):
         rows = [(row["encoder"], row["features"]) for row in found[kind]["rows"]]
         assert rows == [("trained", "z"), ("untrained", "z"), ("none", "pixels")]
-    scores = {"knn_distance", "nearest_cosine", "mahalanobis"}
+    scores = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
     scores |= {"surprise", "uncertainty"} if method == "vi_simsiam" else set()
     for kind in ("one_class", "ood"):
         rows = [row for row in found[kind]["rows"] if row["encoder"] == "trained"]

@@ -27,6 +27,10 @@ DEPENDS = {
     "ood": ("images", "scores", "ood", "seed"),
 }
 
+#: Options that were added after the first results were published, with their defaults. They add scores and change none,
+#: so at these values they are no part of the name of a result in `vje_ppl.reproduce`.
+ADDED = {"scores.only": None}
+
 _WHOLE, _SHARE = whole(1), number("a share between 0 and 1", lambda share: 0 < share < 1)
 
 OPTIONS = {

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from vje_ppl.measures.anomaly.distances import KNN_DISTANCE, MAHALANOBIS
 from vje_ppl.measures.anomaly.kinds import (
     AGGREGATE,
     CONDITIONAL,
     KL,
+    KNN_DISTANCE,
     LOG_PRECISION,
+    MAHALANOBIS,
     PREDICTIVE,
     SURPRISE,
     UNCERTAINTY,

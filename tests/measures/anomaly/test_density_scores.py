@@ -60,7 +60,7 @@ def test_a_method_brings_its_density_and_distances_of_z(method, has_density):
     training = embedder.features(augment.evaluation(pixels[:20]))
     index, scores = AnomalyScorer(embedder, augment, training, OPTIONS, torch.device("cpu"))(InMemoryImages(pixels))
     assert torch.equal(index, torch.arange(70))
-    distances = {"knn_distance", "nearest_cosine", "mahalanobis"}
+    distances = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
     assert {score.kind.name for score in scores} == distances | ({"surprise", "uncertainty"} if has_density else set())
     assert all(np.isfinite(score.values).all() for score in scores)
     assert {score.kind.features for score in scores if score.kind.name in distances} == {"z"}

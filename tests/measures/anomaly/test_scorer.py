@@ -20,9 +20,9 @@ from vje_ppl.settings.build import build
 
 CPU = torch.device("cpu")
 OPTIONS = ScoreOptions(samples=3, pairs=2, batch_size=64)
-PROGRAM = {"conditional", "conditional/direction", "conditional/radius", "predictive"}
+PROGRAM = {"conditional", "conditional/direction", "conditional/radius", "predictive", "joint"}
 SINGLE = {"kl", "log_precision"}
-DISTANCES = {"knn_distance", "nearest_cosine", "mahalanobis"}
+DISTANCES = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def embedder():
 
 def scorer(embedder, augment, options=OPTIONS):
     training = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return AnomalyScorer(embedder, augment, embedder.features(augment.evaluation(training)), options, CPU)
+    features = embedder.features(augment.evaluation(training))
+    augmented = features["z"].flip(0) + 0.1  # any that differ
+    return AnomalyScorer(embedder, augment, features, options, CPU, augmented=augmented)
 
 
 def values(scores):

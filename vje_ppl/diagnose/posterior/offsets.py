@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vje_ppl.diagnose.posterior.reference import Gaussians
 from vje_ppl.diagnose.run import FIRST_TARGET, SOURCE, DiagnosedRun
-from vje_ppl.measures.anomaly.conditional_densities import map_posterior, pair_terms
+from vje_ppl.measures.anomaly.conditional_densities import pair_terms
+from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.program.moments import moments
 from vje_ppl.randomness import Stream, stream_seed
 

@@ -21,12 +21,15 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.shards import WHOLE, Part, Shards
-from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
+from vje_ppl.measures.anomaly.conditional_densities import LARGEST
 from vje_ppl.measures.anomaly.distances import Distances
-from vje_ppl.measures.anomaly.kinds import Score, ScoreKind
-from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
+from vje_ppl.measures.anomaly.kinds import JOINT, NAMES, OF_PROGRAM, Score, ScoreKind
+from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores
+from vje_ppl.measures.anomaly.program_terms import Scores
+from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.measures.anomaly.view_pairs import CLEAN, ScoreOptions, single_views
 from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.settings.checks import as_list, check_names
 
 
 class AnomalyScorer:
@@ -41,6 +44,8 @@ class AnomalyScorer:
         options: numbers of views, draws and neighbours.
         device: the device.
         shards: the processes that share the images; only the first gets scores.
+        augmented: embeddings of one random view of each training image, (M, D); None: `joint` is reported for pairs of
+            views without augmentation alone.
     """
 
     def __init__(
@@ -51,14 +56,16 @@ class AnomalyScorer:
         options: ScoreOptions,
         device: torch.device,
         shards: Shards = WHOLE,
+        augmented: Float[Tensor, "M D"] | None = None,
     ) -> None:
         self._shards = shards
         self._embedder, self._augment, self._options, self._device = embedder, augment, options, device
         self._to_training = {name: Distances(one, options.neighbours, device) for name, one in training.items()}
         self._density = None if embedder.density is None else DensityScores(embedder.density, options)
         self._program = None
-        if embedder.program is not None:
-            self._program = ProgramScores(embedder.program, training["z"].to(device), options)
+        if embedder.program is not None and any(map(options.wants, OF_PROGRAM)):
+            augmented = None if augmented is None else augmented.to(device)
+            self._program = ProgramScores(embedder.program, training["z"].to(device), options, augmented)
 
     @torch.no_grad()
     def __call__(self, images: ImageSet) -> tuple[Int64[Tensor, " N"], list[Score]]:
@@ -84,7 +91,7 @@ class AnomalyScorer:
             scores = {} if self._program is None else self._program(z, posterior, index)
             scores |= {} if self._density is None else self._density(z)
             scores |= self._distances(z, posterior)
-            yield index, {kind: values.double() for kind, values in scores.items()}
+            yield index, {kind: values.double() for kind, values in scores.items() if self._options.wants(kind.family)}
 
     def _infer(self, z: Float[Tensor, "V N D"]) -> Any:
         posterior = self._embedder.infer(z.flatten(0, 1))
@@ -167,10 +174,13 @@ def score_options(options: DictConfig) -> ScoreOptions:
         aggregate_images=scores.aggregate.images,
         aggregate_samples=scores.aggregate.samples,
         neighbours=scores.neighbours,
+        only=None if scores.only is None else tuple(as_list(scores.only)),
         seed=options.seed,
         batch_size=options.batch_size,
     )
     made.kinds  # noqa: B018 (an unknown kind of views is an error)
+    if made.only is not None:
+        check_names("scores.only", made.only, NAMES)
     return made
 
 
@@ -189,7 +199,10 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
     pixels = evaluated.pixels(training).by_name["pixels"]
     shards = evaluated.shards
     bank = shards.everywhere(banks["trained"])
-    of_program = AnomalyScorer(evaluated.embedder, evaluated.augment, bank, options, evaluated.device, shards)
+    augmented = _augmented(evaluated, training, options)
+    of_program = AnomalyScorer(
+        evaluated.embedder, evaluated.augment, bank, options, evaluated.device, shards, augmented
+    )
 
     def score(images: ImageSet) -> Scored:
         index, scores = of_program(images)
@@ -200,6 +213,21 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
         compared = {"untrained": ("z", banks["untrained"]["z"]), "none": ("pixels", pixels)}
         for encoder, (features, bank) in compared.items():
             scores += distance_scores(bank, plain[encoder], features, encoder, options.neighbours, evaluated.device)
-        return index, scores
+        return index, [score for score in scores if options.wants(score.kind.family)]
 
     return score
+
+
+def _augmented(evaluated: OpenedRun, training: ImageSet, options: ScoreOptions) -> Tensor | None:
+    """Return embeddings of one random view of each training image; None if no score needs them."""
+    if evaluated.embedder.program is None or not options.augmentations or not options.wants(JOINT):
+        return None
+    shards, embed = evaluated.shards, evaluated.embedder.embed
+    seed = stream_seed(options.seed, Stream.TRAINING_VIEWS)
+    blocks = evaluation_views(
+        training, evaluated.augment, views=1, seed=seed, device=evaluated.device, share=shards.share()
+    )
+    with torch.no_grad():
+        parts = shards.gathered((index, {"z": embed(views[1]).float()}) for index, views in blocks)
+        found = [part["z"] for _, part in parts]
+    return shards.everywhere({"z": torch.cat(found)} if shards.is_first else None)["z"]
