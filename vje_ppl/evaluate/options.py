@@ -29,7 +29,7 @@ DEPENDS = {
 
 #: Options that were added after the first results were published, with their defaults. They add scores and change none,
 #: so at these values they are no part of the name of a result in `vje_ppl.reproduce`.
-ADDED = {"scores.only": None}
+ADDED = {"scores.only": None, "scores.evidence.samples": 4, "scores.rank_draws": 64}
 
 _WHOLE, _SHARE = whole(1), number("a share between 0 and 1", lambda share: 0 < share < 1)
 
@@ -52,6 +52,8 @@ OPTIONS = {
     "scores.bank": whole(2),
     "scores.aggregate.images": _WHOLE,
     "scores.aggregate.samples": _WHOLE,
+    "scores.evidence.samples": _WHOLE,
+    "scores.rank_draws": _WHOLE,
     "one_class.epochs": whole(0) | NULL,
     "one_class.batch_size": _WHOLE | NULL,
 }

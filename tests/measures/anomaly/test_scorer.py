@@ -20,7 +20,7 @@ from vje_ppl.settings.build import build
 
 CPU = torch.device("cpu")
 OPTIONS = ScoreOptions(samples=3, pairs=2, batch_size=64)
-PROGRAM = {"conditional", "conditional/direction", "conditional/radius", "predictive", "joint"}
+PROGRAM = {"conditional", "conditional/direction", "conditional/radius", "predictive", "joint", "surprise_rank"}
 SINGLE = {"kl", "log_precision"}
 DISTANCES = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
 
@@ -65,8 +65,16 @@ def test_every_image_once_and_every_score_says_how(embedder, augment, images):
         **dict.fromkeys(("clean-clean", "clean-augmented", "augmented-augmented"), PROGRAM),
         "clean": SINGLE | DISTANCES | {"aggregate"},
         "augmented": SINGLE | DISTANCES,
+        "all": {"evidence"},
     }
-    augmentations = {"clean": 0, "augmented": 4, "clean-clean": 0, "clean-augmented": 2, "augmented-augmented": 4}
+    augmentations = {
+        "clean": 0,
+        "augmented": 4,
+        "all": 4,
+        "clean-clean": 0,
+        "clean-augmented": 2,
+        "augmented-augmented": 4,
+    }
     assert all(row["augmentations"] == augmentations[row["views"]] for row in rows)
     assert all(row["S"] == 3 and row["pairs"] for row in rows if row["score"] in PROGRAM)
     assert {row["features"] for row in rows if row["score"] in DISTANCES} == {"z", "mu"}
@@ -118,7 +126,7 @@ def test_neither_images_nor_global_random_numbers_are_touched(embedder, augment,
 def test_some_kinds_of_views_score_as_all_do(embedder, augment, images, views):
     every = values(scorer(embedder, augment)(images)[1])
     some = values(scorer(embedder, augment, replace(OPTIONS, views=(views,)))(images)[1])
-    assert {kind.views for kind in some} - {"clean", "augmented"} == {views}
+    assert {kind.views for kind in some} - {"clean", "augmented", "all"} == {views}
     for kind, found in some.items():
         if kind.views in ("clean", views):
             np.testing.assert_allclose(found, every[kind], rtol=1e-5, atol=1e-6)

@@ -10,9 +10,21 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture
+from vje_ppl.measures.anomaly.evidence import Evidence
 from vje_ppl.measures.anomaly.joint import Joint
-from vje_ppl.measures.anomaly.kinds import AGGREGATE, JOINT, KL, LOG_PRECISION, SURPRISE, UNCERTAINTY, ScoreKind
+from vje_ppl.measures.anomaly.kinds import (
+    AGGREGATE,
+    EVIDENCE,
+    JOINT,
+    KL,
+    LOG_PRECISION,
+    SURPRISE,
+    SURPRISE_RANK,
+    UNCERTAINTY,
+    ScoreKind,
+)
 from vje_ppl.measures.anomaly.program_terms import ProgramTerms, Scores, program_terms
+from vje_ppl.measures.anomaly.surprise_rank import SurpriseRank
 from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
@@ -44,6 +56,8 @@ class ProgramScores:
         self._kinds = [*(view_pairs([CLEAN_CLEAN], 1) if missing else ()), *self._reported]
         self._aggregate = _Aggregate(program, training, options) if options.wants(AGGREGATE) else None
         self._joint = Joint(training, augmented, training.device)
+        self._evidence = Evidence(program, training, options.evidence_samples) if options.wants(EVIDENCE) else None
+        self._surprise_rank = SurpriseRank(program, options.rank_draws, options.seed)
 
     @torch.no_grad()
     def __call__(self, z: Float[Tensor, "V N D"], posterior: Any, images: Int64[Tensor, " N"]) -> Scores:
@@ -64,6 +78,10 @@ class ProgramScores:
             found |= self._aggregate(z[0])
         if self._options.wants(JOINT):
             found |= self._joint(terms, self._reported)
+        if self._evidence is not None:
+            found |= self._evidence(terms)
+        if self._options.wants(SURPRISE_RANK):
+            found |= self._surprise_rank(terms, self._reported)
         return found
 
     def _of_pairs(self, terms: ProgramTerms) -> Scores:

@@ -173,6 +173,8 @@ def score_options(options: DictConfig) -> ScoreOptions:
         views=tuple(scores.views),
         aggregate_images=scores.aggregate.images,
         aggregate_samples=scores.aggregate.samples,
+        evidence_samples=scores.evidence.samples,
+        rank_draws=scores.rank_draws,
         neighbours=scores.neighbours,
         only=None if scores.only is None else tuple(as_list(scores.only)),
         seed=options.seed,
