@@ -10,7 +10,7 @@ from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 
 D, N, M, PAIRS = 3, 5, 7, 2
 VIEWS = 1 + 2 * PAIRS
-OPTIONS = ScoreOptions(samples=4, pairs=PAIRS, aggregate_images=100, aggregate_samples=3)
+OPTIONS = ScoreOptions(samples=4, pairs=PAIRS, aggregate_images=100, aggregate_samples=3, regret_steps=2)
 DF = 1.5
 
 

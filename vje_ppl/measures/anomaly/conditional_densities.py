@@ -86,6 +86,7 @@ def pair_terms(
     posterior: Any,
     target: Float[Tensor, "P N D"],
     latents: dict[str, Tensor],
+    given: Any = None,
 ) -> PairTerms:
     """Return the log-likelihood of each observed site and KL, for P ordered pairs of views.
 
@@ -94,12 +95,13 @@ def pair_terms(
         posterior: posteriors q_a of the source views, tensors of shape (P, N, ...).
         target: embeddings z_b of the target views.
         latents: draws from q_a by site, (S, P, N, ...).
+        given: the posteriors whose scale the likelihood is given; `posterior` itself by default.
     """
     draws = len(next(iter(latents.values())))
     guide, model = (in_plates(one, draws, len(target)) for one in (program.guide, program.model))
     with Given(latents):
         guide_trace = poutine.trace(guide).get_trace(posterior, target)
-        model_trace = poutine.trace(model).get_trace(posterior, target)
+        model_trace = poutine.trace(model).get_trace(posterior if given is None else given, target)
     shape = torch.Size((draws, *target.shape[:2]))
     log_likelihood, kl, _ = site_terms(model_trace, guide_trace, shape)
     kl = kl.expand(shape).mean(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture
@@ -18,14 +18,18 @@ from vje_ppl.measures.anomaly.kinds import (
     JOINT,
     KL,
     LOG_PRECISION,
+    REGRET,
     SURPRISE,
     SURPRISE_RANK,
+    TYPICALITY,
     UNCERTAINTY,
     ScoreKind,
 )
 from vje_ppl.measures.anomaly.program_terms import ProgramTerms, Scores, program_terms
+from vje_ppl.measures.anomaly.regret import Regret
 from vje_ppl.measures.anomaly.surprise_rank import SurpriseRank
 from vje_ppl.measures.anomaly.traced import map_posterior
+from vje_ppl.measures.anomaly.typicality import Typicality, statistics
 from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.methods.method import PredictiveDensity
@@ -55,8 +59,12 @@ class ProgramScores:
         missing = not any(kind.kind == CLEAN_CLEAN for kind in self._reported)
         self._kinds = [*(view_pairs([CLEAN_CLEAN], 1) if missing else ()), *self._reported]
         self._aggregate = _Aggregate(program, training, options) if options.wants(AGGREGATE) else None
+        self._device = training.device
         self._joint = Joint(training, augmented, training.device)
         self._evidence = Evidence(program, training, options.evidence_samples) if options.wants(EVIDENCE) else None
+        has_regret = options.regret_steps > 0 and options.wants(REGRET)
+        self._regret = Regret(program, options.regret_steps, options.seed) if has_regret else None
+        self._typicality: Typicality | None = None
         self._surprise_rank = SurpriseRank(program, options.rank_draws, options.seed)
 
     @torch.no_grad()
@@ -82,7 +90,25 @@ class ProgramScores:
             found |= self._evidence(terms)
         if self._options.wants(SURPRISE_RANK):
             found |= self._surprise_rank(terms, self._reported)
+        if self._regret is not None:
+            found |= self._regret(terms)
+        if self._typicality is not None:
+            found |= self._typicality(statistics(terms, self._joint.clean))
         return found
+
+    @torch.no_grad()
+    def calibration_statistics(
+        self, z: Float[Tensor, "1 N D"], posterior: Any, images: Int64[Tensor, " N"]
+    ) -> dict[str, Float64[Tensor, " N"]]:
+        """Return the statistics of calibration images without augmentation, with draws of their own."""
+        kinds, seed = view_pairs([CLEAN_CLEAN], 1), stream_seed(self._options.seed, Stream.CALIBRATION_DRAWS)
+        terms = program_terms(self._program, z, posterior, images, kinds, self._options.samples, seed)
+        return statistics(terms, self._joint.clean)
+
+    def calibrate(self, found: dict[str, Float64[Tensor, " C"]]) -> None:
+        """Report `typicality` from here on, by the statistics of C calibration images."""
+        if self._options.wants(TYPICALITY):
+            self._typicality = Typicality(found, self._device)
 
     def _of_pairs(self, terms: ProgramTerms) -> Scores:
         return {

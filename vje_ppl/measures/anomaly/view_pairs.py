@@ -77,7 +77,7 @@ class ScoreOptions:
         rank_draws: draws of an image's views for `surprise_rank`, for each kind of pairs, at least.
         regret_steps: steps of the search for an image's own posterior, for `regret`; 0: not reported.
         neighbours: k of k-NN distances.
-        only: names of the scores to report; None: all.
+        only: names of the scores to report, beside `complexity`; None: all.
         seed: of random views and posterior draws.
         batch_size: images to embed at once, about.
     """
@@ -89,7 +89,7 @@ class ScoreOptions:
     aggregate_samples: int = 1
     evidence_samples: int = 4
     rank_draws: int = 64
-    regret_steps: int = 0
+    regret_steps: int = 50
     neighbours: int = 5
     only: tuple[str, ...] | None = None
     seed: int = 0
