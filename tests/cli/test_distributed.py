@@ -191,7 +191,9 @@ def test_evaluation_is_the_same_and_only_the_first_process_writes(train, tmp_pat
     (tmp_path / "watch" / "sitecustomize.py").write_text(f"WATCHED = {str(tmp_path)!r}\n{WATCH}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "watch"))
     quick = ("linear.epochs=2", "scores.samples=2", "scores.pairs=1", "scores.aggregate.images=40", "batch_size=96")
-    command = ("run=runs/a", "eval=[knn,linear,one_class,ood]", *quick, "one_class.classes=[3]", "one_class.epochs=1")
+    quick += ("scores.rank_draws=4", "scores.regret.steps=2")
+    quick += ("one_class.classes=[3]", "one_class.epochs=1")
+    command = ("run=runs/a", "eval=[knn,linear,one_class,ood,uncertainty]", *quick)
     evaluate = ("-m", "vje_ppl.evaluate", *command)
     output = finish(tmp_path, sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *evaluate)
     assert output.count("evaluation.json") == 1  # only the first process prints
@@ -203,7 +205,7 @@ def test_evaluation_is_the_same_and_only_the_first_process_writes(train, tmp_pat
 
     def rows():
         report = json.loads((tmp_path / "runs" / "a" / "evaluation.json").read_text())
-        return {kind: report[kind]["rows"] for kind in ("knn", "linear", "one_class", "ood")}
+        return {kind: report[kind]["rows"] for kind in ("knn", "linear", "one_class", "ood", "uncertainty")}
 
     together = rows()
     (tmp_path / "runs" / "a" / "evaluation.json").unlink()

@@ -140,12 +140,20 @@ def test_a_run_is_evaluated_as_one_of_vje_is(runs, evaluated, method):
     for kind in ("knn", "linear"):
         rows = [(row["encoder"], row["features"]) for row in found[kind]["rows"]]
         assert rows == [("trained", "z"), ("untrained", "z"), ("none", "pixels")]
-    scores = {"knn_distance", "nearest_cosine", "mahalanobis"}
+    scores = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
     scores |= {"surprise", "uncertainty"} if method == "vi_simsiam" else set()
     for kind in ("one_class", "ood"):
+        assert not any("not reported" in note for note in found[kind]["notes"])
         rows = [row for row in found[kind]["rows"] if row["encoder"] == "trained"]
         assert {row["score"] for row in rows} == scores
         assert not any(row["headline"] for row in rows)
+    asked = evaluate(f"run={runs / method}", "eval=uncertainty")
+    if method == "vi_simsiam":
+        assert asked.returncode == 0, asked.stderr
+        (row,) = report(runs / method)["uncertainty"]["rows"]
+        assert (row["features"], row["uncertainty"]) == ("z", "−log κ")
+    else:
+        assert f"such as vje or vi_simsiam, and the run's is {method}." in one_sentence(asked)
     nested = read_config(runs / method / "one_class" / "3" / "config.yaml")
     assert nested["method"] == read_config(runs / method / "config.yaml")["method"]
     assert nested["data"]["only_class"] == "3"

@@ -50,6 +50,7 @@ BUDGETS: dict[str, tuple[str, ...]] = {
     "train": ("trainer.epochs=1",),
     "evaluate": (
         *("linear.epochs=2", "scores.samples=2", "scores.pairs=1", "scores.aggregate.images=40", "images.test=60"),
+        *("scores.rank_draws=4", "scores.regret.steps=2"),
         *("one_class.classes=[3]", "one_class.epochs=1", "ood.data=[sample_photos]"),
     ),
     "diagnose": (

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+import vje_ppl
 from tests.helpers.commands import evaluate, one_sentence, report, train_in
 from vje_ppl.data.loaders.digits import digits
 
@@ -19,7 +20,7 @@ def run(tmp_path_factory):
     """A run of two epochs on all classes, evaluated in every way."""
     root = tmp_path_factory.mktemp("runs")
     train_in(root, "run.name=a", "data.subset=400", "knn.every=1")
-    result = evaluate(f"run={root / 'a'}", "eval=[knn,whitened_knn,linear,one_class,ood]")
+    result = evaluate(f"run={root / 'a'}", "eval=[knn,whitened_knn,linear,one_class,ood,uncertainty]")
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     return root / "a", result.stdout
@@ -27,8 +28,8 @@ def run(tmp_path_factory):
 
 def test_it_leaves_what_it_names(run):
     folder, said = run
-    pictures = ("accuracy.png", "one_class.png", "ood_sample_photos.png")
-    tables = ("knn.md", "whitened_knn.md", "linear.md", "one_class.md", "ood.md")
+    pictures = ("accuracy.png", "one_class.png", "ood_sample_photos.png", "uncertainty.png")
+    tables = ("knn.md", "whitened_knn.md", "linear.md", "one_class.md", "ood.md", "uncertainty.md")
     for name in ("evaluation.json", *tables, *pictures):
         assert name in said.splitlines()[-1]
         assert (folder / name).stat().st_size > 500
@@ -149,6 +150,48 @@ def test_ood_rows_say_what_was_compared(run):
     assert ood["notes"][0] in said
 
 
+def test_every_row_has_its_correlation_with_complexity(run):
+    folder, said = run
+    for kind in ("one_class", "ood"):
+        rows = report(folder)[kind]["rows"]
+        assert all(-1 <= row["complexity_correlation"] <= 1 for row in rows)
+        assert {row["complexity_correlation"] for row in rows if row["score"] == "complexity"} == {1.0}
+        notes = report(folder)[kind]["notes"]
+        assert any(note.startswith("ρ PNG: ") for note in notes)
+        assert "typicality is not reported: the run has no calibration images" in "\n".join(notes)
+    assert "ρ PNG" in said
+    means = {
+        tuple(row[key] for key in KEYS): row["complexity_correlation"]
+        for row in report(folder)["one_class"]["rows"]
+        if row["class"] == "mean"
+    }
+    for key, mean in means.items():
+        same = [row for row in report(folder)["one_class"]["rows"] if tuple(row[k] for k in KEYS) == key]
+        each = [row["complexity_correlation"] for row in same if row["class"] != "mean"]
+        assert mean == pytest.approx(sum(each) / len(each))
+
+
+def test_uncertainty_is_compared_with_errors_of_retrieval(run):
+    folder, _ = run
+    rows = report(folder)["uncertainty"]["rows"]
+    assert [(row["features"], row["uncertainty"], row["images"]) for row in rows] == [
+        ("z", "Σ log σ²", 359),
+        ("mu", "Σ log σ²", 359),
+    ]
+    opened = vje_ppl.load(folder)
+    test = digits().test
+    z, mean, scale = opened.embed(test.images)
+    uncertainty = 2 * scale.double().log().sum(1).numpy()
+    for row, features in zip(rows, (z, mean), strict=True):
+        unit = features / features.norm(dim=1, keepdim=True)
+        nearest = (unit @ unit.T - 3 * torch.eye(359)).argmax(1)
+        wrong = (test.labels[nearest] != test.labels).numpy()
+        assert row["recall_at_1"] == pytest.approx(1 - wrong.mean(), abs=0.01)  # near ties in float32
+        assert row["r_auroc"] == pytest.approx(roc_auc_score(wrong, uncertainty), abs=0.01)
+        assert row["aurc_oracle"] <= row["aurc"]
+        assert row["aurc_random"] == pytest.approx(1 - row["recall_at_1"])
+
+
 def test_several_data_sets_with_options(run, tmp_path):
     folder, _ = run
     rng = np.random.default_rng(0)
@@ -176,6 +219,9 @@ def test_several_data_sets_with_options(run, tmp_path):
         pytest.param(["linear.hold_out=1"], "linear.hold_out", id="everything held out"),
         pytest.param(["scores.samples=0"], "scores.samples", id="no draws"),
         pytest.param(["scores.views=[dirty]"], "scores.views", id="unknown views"),
+        pytest.param(["scores.only=[jiont]"], "did you mean joint?", id="unknown score"),
+        pytest.param(["scores.rank_draws=0"], "scores.rank_draws", id="no draws to rank among"),
+        pytest.param(["scores.regret.steps=-1"], "scores.regret.steps", id="fewer than no steps"),
         pytest.param(["images.test=0"], "images.test", id="no test images"),
         pytest.param(["device=tpu"], "device expects", id="unknown device"),
         pytest.param(["devices=0"], "devices expects auto or", id="no device"),
@@ -219,7 +265,7 @@ def test_images_without_labels(tmp_path):
     options = ("data=image_folder", f"data.root={tmp_path / 'images'}", "data.subset=null", "encoder=mlp")
     train_in(tmp_path, "run.name=a", *options, "batch_size=4", "encoder.dim=8")
     run = f"run={tmp_path / 'a'}"
-    for kind in ("knn", "linear", "one_class"):
+    for kind in ("knn", "linear", "one_class", "uncertainty"):
         assert f"eval={kind} needs labels" in one_sentence(evaluate(run, f"eval={kind}"))
     result = evaluate(run, "eval=ood")
     assert result.returncode == 0, result.stderr

@@ -77,7 +77,7 @@ def one_sentence(result: CompletedProcess) -> str:
 #: Everything that takes time, made small.
 QUICK = (
     *("linear.epochs=2", "scores.samples=2", "scores.pairs=1", "scores.aggregate.images=40"),
-    *("one_class.classes=[3,8]", "one_class.epochs=1"),
+    *("scores.rank_draws=4", "scores.regret.steps=2", "one_class.classes=[3,8]", "one_class.epochs=1"),
 )
 
 

@@ -15,6 +15,7 @@ from vje_ppl.evaluate.ood import evaluate_ood
 from vje_ppl.evaluate.options import DEPENDS, check_options
 from vje_ppl.evaluate.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluate.pictures import ACCURACIES, accuracy_figure
+from vje_ppl.evaluate.uncertainty import evaluate_uncertainty
 from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.features.shards import Shards
 from vje_ppl.files import write_atomically
@@ -33,6 +34,7 @@ KINDS: dict[str, Callable[[OpenedRun], Outcome]] = {
     "linear": evaluate_linear,
     "one_class": evaluate_one_class,
     "ood": evaluate_ood,
+    "uncertainty": evaluate_uncertainty,
 }
 
 

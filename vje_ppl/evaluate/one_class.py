@@ -23,8 +23,9 @@ from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.files import open_no_link
-from vje_ppl.measures.anomaly.scorer import scorer
-from vje_ppl.measures.anomaly.tables import one_class_table
+from vje_ppl.measures.anomaly.complexity import complexity_correlations
+from vje_ppl.measures.anomaly.scorer import score_options, scorer
+from vje_ppl.measures.anomaly.tables import notes, one_class_table
 from vje_ppl.measures.detection import auroc
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
@@ -85,7 +86,8 @@ def evaluate_one_class(evaluated: OpenedRun) -> Outcome:
         return Outcome([])
     rows += _means(rows)
     figure = one_class_figure(rows, evaluated.folder.resolve().name)
-    return Outcome(rows, table=one_class_table(rows), notes=(NOTE,), pictures={"one_class.png": figure})
+    said = notes(rows, score_options(evaluated.options).wants, evaluated.embedder.program is not None)
+    return Outcome(rows, table=one_class_table(rows), notes=(NOTE, *said), pictures={"one_class.png": figure})
 
 
 def folder_names(classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
@@ -192,8 +194,9 @@ def _rows(evaluated: OpenedRun, test: ImageSet, normal: list[int]) -> list[dict[
             "headline": score.kind.is_headline,
             **facts,
             "auroc": auroc(score.values[is_normal], score.values[~is_normal]),
+            "complexity_correlation": correlation,
         }
-        for score in scores
+        for score, correlation in zip(scores, complexity_correlations(scores), strict=True)
     ]
 
 
@@ -203,7 +206,13 @@ def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         by_score.setdefault(tuple(row[key] for key in ("score", "encoder", "features", "views")), []).append(row)
     return [
-        {key: value for key, value in same[0].items() if all(row[key] == value for row in same)}
+        {key: value for key, value in same[0].items() if all(row.get(key) == value for row in same)}
         | {"class": "mean", "classes": len(same), "auroc": float(np.mean([row["auroc"] for row in same]))}
+        | {"complexity_correlation": _mean([row["complexity_correlation"] for row in same])}
         for same in by_score.values()
     ]
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

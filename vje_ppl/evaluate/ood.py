@@ -11,8 +11,9 @@ from vje_ppl.evaluate.outcome import Outcome, read_report
 from vje_ppl.evaluate.pictures import ood_figure
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.other_data import open_other
-from vje_ppl.measures.anomaly.scorer import scorer
-from vje_ppl.measures.anomaly.tables import ood_table
+from vje_ppl.measures.anomaly.complexity import complexity_correlations
+from vje_ppl.measures.anomaly.scorer import score_options, scorer
+from vje_ppl.measures.anomaly.tables import notes, ood_table
 from vje_ppl.measures.detection import DEFINITIONS, detection
 from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.progress import progress
@@ -45,7 +46,8 @@ def evaluate_ood(evaluated: OpenedRun) -> Outcome:
         if not evaluated.shards.is_first:
             continue
         pictures[f"ood_{name}.png"] = ood_figure(inside, outside, evaluated.data.name, name)
-        for ours, theirs in zip(inside, outside, strict=True):
+        correlations = complexity_correlations(inside, outside)
+        for ours, theirs, correlation in zip(inside, outside, correlations, strict=True):
             assert ours.kind == theirs.kind
             rows.append(
                 {
@@ -55,9 +57,11 @@ def evaluate_ood(evaluated: OpenedRun) -> Outcome:
                     **ours.kind.row,
                     "headline": ours.kind.is_headline,
                     **asdict(detection(ours.values, theirs.values)),
+                    "complexity_correlation": correlation,
                 }
             )
-    return Outcome(rows, table=ood_table(rows), notes=(DEFINITIONS,), pictures=pictures, facts={"names": known})
+    said = notes(rows, score_options(evaluated.options).wants, evaluated.embedder.program is not None)
+    return Outcome(rows, table=ood_table(rows), notes=(DEFINITIONS, *said), pictures=pictures, facts={"names": known})
 
 
 def known_names(evaluated: OpenedRun) -> dict[str, str]:

@@ -25,7 +25,12 @@ DEPENDS = {
     "linear": ("images", "linear", "seed"),
     "one_class": ("images", "scores", "one_class", "seed"),
     "ood": ("images", "scores", "ood", "seed"),
+    "uncertainty": ("images",),
 }
+
+#: Options that were added after the first results were published, with their defaults. They add scores and change none,
+#: so at these values they are no part of the name of a result in `vje_ppl.reproduce`.
+ADDED = {"scores.only": None, "scores.evidence.samples": 4, "scores.rank_draws": 64, "scores.regret.steps": 50}
 
 _WHOLE, _SHARE = whole(1), number("a share between 0 and 1", lambda share: 0 < share < 1)
 
@@ -48,6 +53,9 @@ OPTIONS = {
     "scores.bank": whole(2),
     "scores.aggregate.images": _WHOLE,
     "scores.aggregate.samples": _WHOLE,
+    "scores.evidence.samples": _WHOLE,
+    "scores.rank_draws": _WHOLE,
+    "scores.regret.steps": whole(0),
     "one_class.epochs": whole(0) | NULL,
     "one_class.batch_size": _WHOLE | NULL,
 }

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: accuracy, one-class AUROC, and detection of another data set."""
+"""The pictures of an evaluation: accuracy, one-class AUROC, detection of another data set, risk and coverage."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from vje_ppl.measures.anomaly.distances import KNN_DISTANCE, MAHALANOBIS
 from vje_ppl.measures.anomaly.kinds import (
     AGGREGATE,
     CONDITIONAL,
+    EVIDENCE,
+    JOINT,
     KL,
+    KNN_DISTANCE,
     LOG_PRECISION,
+    MAHALANOBIS,
     PREDICTIVE,
     SURPRISE,
+    SURPRISE_RANK,
+    TYPICALITY,
     UNCERTAINTY,
     Score,
 )
 from vje_ppl.measures.anomaly.tables import MEAN, headline_first, label
-from vje_ppl.measures.anomaly.view_pairs import AUGMENTED_AUGMENTED, CLEAN
+from vje_ppl.measures.anomaly.view_pairs import ALL, AUGMENTED_AUGMENTED, CLEAN
 from vje_ppl.measures.detection import auroc, roc
-from vje_ppl.pictures.style import COLOURS, GREY, INK, frame, names, new_figure
+from vje_ppl.measures.risk_coverage import RiskCoverage
+from vje_ppl.pictures.style import COLOURS, GREY, INK, frame, legend, names, new_figure
 
 #: The kinds of evaluation that are k-NN, with their names; and all that the picture of accuracy shows.
 KNN = {"knn": "k-NN", "whitened_knn": "Whitened k-NN"}
@@ -50,6 +56,10 @@ SCORES_AT = 3.1  # inches left of the cells, where the names of scores start
 DRAWN = (
     (CONDITIONAL, AUGMENTED_AUGMENTED, None),
     (PREDICTIVE, AUGMENTED_AUGMENTED, None),
+    (JOINT, AUGMENTED_AUGMENTED, None),
+    (SURPRISE_RANK, AUGMENTED_AUGMENTED, None),
+    (EVIDENCE, ALL, None),
+    (TYPICALITY, CLEAN, None),
     (AGGREGATE, CLEAN, None),
     (KL, CLEAN, None),
     (LOG_PRECISION, CLEAN, None),
@@ -60,7 +70,14 @@ DRAWN = (
 )
 COLUMNS = 4
 BINS = 30
-SHADES = (*COLOURS, "#7A5195")  # as many as any method has scores in `DRAWN`
+SHADES = (
+    *COLOURS,
+    "#7A5195",
+    "#8C564B",
+    "#1B6B5A",
+    "#A6761D",
+    "#4D4D4D",
+)  # as many as any method has scores in `DRAWN`
 
 
 def accuracy_figure(report: Mapping[str, Any], title: str) -> Figure:
@@ -153,6 +170,36 @@ def ood_figure(inside: Sequence[Score], outside: Sequence[Score], name_in: str, 
     _draw_roc(figure.add_subplot(lines, COLUMNS, 1), pairs)
     for place, (ours, theirs) in enumerate(pairs):
         _draw_histograms(figure.add_subplot(lines, COLUMNS, place + 2), ours, theirs, SHADES[place])
+    return figure
+
+
+def uncertainty_figure(curves: Mapping[str, RiskCoverage], uncertainty: str, title: str) -> Figure:
+    """Draw the share of errors of retrieval against coverage, a panel for each kind of features.
+
+    Args:
+        curves: by features, with the most certain images first.
+        uncertainty: its formula.
+        title: the run's name.
+    """
+    note = (
+        f"the most certain images first, by {uncertainty}; an error: the nearest other test image is of another class"
+    )
+    figure = new_figure(3.6 * len(curves), 3.0, f"{title}: risk against coverage", note)
+    for place, (features, curve) in enumerate(curves.items()):
+        axes = figure.add_subplot(1, len(curves), place + 1)
+        wrong = np.arange(1, len(curve.risk) + 1) - len(curve.risk) + round(curve.random * len(curve.risk))
+        best = np.maximum(wrong, 0) / np.arange(1, len(curve.risk) + 1)
+        lines = (
+            ("by the uncertainty", curve.risk, curve.area, COLOURS[0]),
+            ("random order", np.full_like(curve.risk, curve.random), curve.random, GREY),
+            ("errors last", best, curve.oracle, COLOURS[2]),
+        )
+        for name, risk, area, colour in lines:
+            axes.plot(100 * curve.coverage, 100 * risk, color=colour, linewidth=1.6, label=f"{name}: {area:.4f}")
+        axes.set(xlim=(0, 100), ylim=(0, 100 * min(1, max(1e-3, 2.2 * curve.random))))
+        frame(axes, label({"score": "", "features": features, "encoder": "trained"}).removeprefix(" of "), "errors, %")
+        axes.set_xlabel("images answered, %", fontsize=8)
+        legend(axes, loc="upper left", title="area", title_fontsize=8)
     return figure
 
 

@@ -6,5 +6,7 @@ Read in this order:
     whitening.py      features without correlations, for k-NN on whitened features
     linear_probe.py   the accuracy of a linear classifier
     detection.py      AUROC, AUPR and FPR95 of a score that separates two sets of images
+    risk_coverage.py  risk–coverage curves and their area
+    retrieval.py      errors of the nearest neighbour, and an uncertainty that should know them
     anomaly/          the anomaly scores
 """

@@ -18,11 +18,11 @@ from omegaconf import OmegaConf
 
 from vje_ppl.data.fingerprint import data_root, fingerprint
 from vje_ppl.errors import UserError
-from vje_ppl.evaluate.options import DEPENDS
+from vje_ppl.evaluate.options import ADDED, DEPENDS
 from vje_ppl.files import read_json, write_atomically
 from vje_ppl.reproduce.study import Study
 from vje_ppl.settings.data import load_data
-from vje_ppl.settings.identity import canonical_json, config_digest
+from vje_ppl.settings.identity import canonical_json, config_digest, without_added
 
 #: Columns of the history that a record keeps.
 KEPT = ("epoch", "knn/z", "knn/mu", "knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
@@ -68,6 +68,7 @@ class Cell:
         """The name of its record, which depends on the computation, not on folders or devices."""
         kinds = self.asked.get("eval", ())
         asked = {key: _without_folders(self.asked[key]) for kind in kinds for key in DEPENDS[kind]}
+        asked = without_added(asked, ADDED)
         text = canonical_json([config_digest(self.config), sorted(kinds), asked])
         return f"{self.block}-{self.variant}-{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 

@@ -108,6 +108,27 @@ def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     return reduced
 
 
+def without_added(config: Mapping[str, Any], added: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a configuration without keys that were added later, where they have the value that changes nothing.
+
+    Args:
+        config: nested; a part that has no key left is left out as well.
+        added: that value by dotted key.
+        prefix: of the dotted keys, for a part.
+    """
+    reduced: dict[str, Any] = {}
+    for key, value in config.items():
+        full = f"{prefix}{key}"
+        if full in added and canonical_json(value) == canonical_json(added[full]):
+            continue
+        if isinstance(value, Mapping) and value:
+            value = without_added(value, added, f"{full}.")
+            if not value:
+                continue
+        reduced[str(key)] = value
+    return reduced
+
+
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield dotted keys and values of a nested configuration; lists and empty mappings are values."""
     for key, value in config.items():

@@ -7,7 +7,7 @@ from vje_ppl.diagnose.report.section import Level
 from vje_ppl.diagnose.sections.corruption_check import trend_verdict
 from vje_ppl.diagnose.sections.knn_error_check import error_verdict, knn_error_check
 from vje_ppl.diagnose.sections.other_data_check import other_data_verdict
-from vje_ppl.diagnose.statistics.risk_coverage import random_risks, risk_coverage
+from vje_ppl.measures.risk_coverage import random_risks, risk_coverage
 
 
 @pytest.mark.parametrize(

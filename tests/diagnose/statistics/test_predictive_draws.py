@@ -17,7 +17,8 @@ from vje_ppl.diagnose.statistics.pit import pit_by_rank, uniformity
 from vje_ppl.diagnose.statistics.predictive_draws import COSINE, RADIUS, predictive_draws
 from vje_ppl.errors import UserError
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
-from vje_ppl.measures.anomaly.conditional_densities import draw_latents, draw_observations, map_posterior
+from vje_ppl.measures.anomaly.conditional_densities import draw_latents, draw_observations
+from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.program.polar import to_polar
 
 N, D = 300, 6

@@ -60,7 +60,8 @@ def test_a_method_brings_its_density_and_distances_of_z(method, has_density):
     training = embedder.features(augment.evaluation(pixels[:20]))
     index, scores = AnomalyScorer(embedder, augment, training, OPTIONS, torch.device("cpu"))(InMemoryImages(pixels))
     assert torch.equal(index, torch.arange(70))
-    distances = {"knn_distance", "nearest_cosine", "mahalanobis"}
-    assert {score.kind.name for score in scores} == distances | ({"surprise", "uncertainty"} if has_density else set())
+    distances = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
+    own = {"surprise", "uncertainty"} if has_density else set()
+    assert {score.kind.name for score in scores} == distances | {"complexity"} | own
     assert all(np.isfinite(score.values).all() for score in scores)
     assert {score.kind.features for score in scores if score.kind.name in distances} == {"z"}

@@ -25,6 +25,30 @@ def test_distances_are_scikit_learns(width, neighbours):
     np.testing.assert_allclose(found["mahalanobis"], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("width", [5, 40], ids=["more-images-than-features", "fewer-images-than-features"])
+def test_ssd_is_scikit_learns_distance_of_standardized_directions(width):
+    bank, queries = torch.randn(30, width) + 1, 2 * torch.randn(50, width)
+    bank[:, 0] = 0  # a feature that never varies
+    ours, theirs = ((one / one.norm(dim=1, keepdim=True)).double().numpy() for one in (bank, queries))
+    deviation = np.where(ours.std(0) > 0, ours.std(0), 1)
+    gaussian = LedoitWolf().fit((ours - ours.mean(0)) / deviation)
+    expected = np.sqrt(gaussian.mahalanobis((theirs - ours.mean(0)) / deviation))
+    np.testing.assert_allclose(Distances(bank, 1, CPU)(queries)["ssd"], expected, rtol=1e-4)
+
+
+def test_csi_is_the_largest_cosine_times_the_length():
+    bank = torch.tensor([[3.0, 4.0], [0.0, 2.0], [-1.0, 0.0]])
+    queries = torch.tensor([[6.0, 8.0], [0.0, 0.5], [3.0, 0.0], [0.0, 0.0]])
+    found = Distances(bank, 5, CPU)(queries)["csi"]
+    np.testing.assert_allclose(found, [-10, -0.5, -1.8, 0], atol=1e-6)
+
+
+def test_raw_pixels_of_large_images_have_no_ssd():
+    assert set(Distances(torch.rand(3, 3, 27, 27), 1, CPU)(torch.rand(2, 3, 27, 27))) == {
+        *("knn_distance", "nearest_cosine", "mahalanobis", "csi")
+    }
+
+
 def test_farther_is_more_anomalous():
     bank = torch.randn(200, 3) * 0.1 + torch.tensor([1.0, 0.0, 0.0])
     near, far = torch.tensor([[1.0, 0.05, 0.0]]), torch.tensor([[-1.0, 2.0, 0.0]])
@@ -53,3 +77,8 @@ def test_bytes_of_images_are_flattened():
 def test_one_training_image_is_not_enough():
     with pytest.raises(UserError, match="at least 2 training images, got 1"):
         Distances(torch.ones(1, 4), 1, CPU)
+
+
+def test_training_features_that_are_not_finite_are_named():
+    with pytest.raises(UserError, match="of 1 of 3 training images are not finite"):
+        Distances(torch.tensor([[1.0, 2.0], [torch.nan, 1.0], [0.0, 1.0]]), 1, CPU)

@@ -11,21 +11,11 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_t, t
 
 from tests.helpers.cases import CARTESIAN, GUIDES, LIKELIHOODS, Case, LikelihoodCase, built
-from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture, map_posterior
+from tests.measures.anomaly.small import DF, OPTIONS, PAIRS_OF, VIEWS, D, M, N, by_row, inferred, views
+from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture
 from vje_ppl.measures.anomaly.program_scores import ProgramScores
-from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
+from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.randomness import Stream, stream_seed
-
-D, N, M, PAIRS = 3, 5, 7, 2
-VIEWS = 1 + 2 * PAIRS
-OPTIONS = ScoreOptions(samples=4, pairs=PAIRS, aggregate_images=100, aggregate_samples=3)
-DF = 1.5
-
-
-@pytest.fixture
-def program():
-    likelihood = LikelihoodCase("polar_student_t", (f"likelihood.df={DF}", "likelihood.radius.df=4.0"))
-    return built(likelihood=likelihood, dim=D).double().eval()
 
 
 def scored_by_training(program, *embeddings):
@@ -34,31 +24,12 @@ def scored_by_training(program, *embeddings):
     return program(*embeddings)
 
 
-def inferred(program, z):
-    return map_posterior(program.guide.infer(z.flatten(0, -2)), lambda one: one.unflatten(0, z.shape[:-1]))
-
-
-def views(seed=0, count=N):
-    return torch.randn(VIEWS, count, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def densities(latent, scale, target):
     """Log-density of direction and radius, one latent and one target, as SciPy has them."""
     direction = multivariate_t.logpdf(
         target / np.linalg.norm(target), latent / np.linalg.norm(latent), np.diag(scale**2), df=DF
     )
     return direction, t.logpdf(np.linalg.norm(target), 4.0, np.linalg.norm(latent), 1.0)
-
-
-def by_row(found):
-    return {(kind.name, kind.views): values.numpy() for kind, values in found.items()}
-
-
-PAIRS_OF = {
-    "clean-clean": [(0, 0)],
-    "clean-augmented": [(0, 1), (1, 0), (0, 2), (2, 0)],
-    "augmented-augmented": [(1, 2), (2, 1), (3, 4), (4, 3)],
-}
 
 
 @torch.no_grad()
@@ -135,7 +106,7 @@ def test_chunks_of_pairs_change_nothing(program, monkeypatch):
     z, posterior = views(), inferred(program, views())
     scores = ProgramScores(program, z[0], OPTIONS)
     whole = scores(z, posterior, torch.arange(N))
-    monkeypatch.setattr("vje_ppl.measures.anomaly.program_scores.LARGEST", 1)
+    monkeypatch.setattr("vje_ppl.measures.anomaly.program_terms.LARGEST", 1)
     for kind, values in scores(z, posterior, torch.arange(N)).items():
         torch.testing.assert_close(values, whole[kind], rtol=1e-12, atol=0)
 

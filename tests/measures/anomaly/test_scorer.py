@@ -19,10 +19,12 @@ from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
 
 CPU = torch.device("cpu")
-OPTIONS = ScoreOptions(samples=3, pairs=2, batch_size=64)
-PROGRAM = {"conditional", "conditional/direction", "conditional/radius", "predictive"}
+OPTIONS = ScoreOptions(samples=3, pairs=2, batch_size=64, rank_draws=8, regret_steps=3)
+PROGRAM = {"conditional", "conditional/direction", "conditional/radius", "predictive", "joint", "surprise_rank"}
 SINGLE = {"kl", "log_precision"}
-DISTANCES = {"knn_distance", "nearest_cosine", "mahalanobis"}
+STATISTICS = {*PROGRAM, *SINGLE, "log_norm", "marginal"} - {"conditional", "predictive", "joint", "surprise_rank"}
+TYPICALITY = {"typicality", *(f"typicality/{name}" for name in STATISTICS)}
+DISTANCES = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
 
 
 @pytest.fixture
@@ -44,7 +46,10 @@ def embedder():
 
 def scorer(embedder, augment, options=OPTIONS):
     training = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return AnomalyScorer(embedder, augment, embedder.features(augment.evaluation(training)), options, CPU)
+    features = embedder.features(augment.evaluation(training))
+    augmented = features["z"].flip(0) + 0.1  # any that differ
+    calibration = InMemoryImages(training.roll(7, 0).flip(2).repeat(4, 1, 1, 1))
+    return AnomalyScorer(embedder, augment, features, options, CPU, augmented=augmented, calibration=calibration)
 
 
 def values(scores):
@@ -61,10 +66,18 @@ def test_every_image_once_and_every_score_says_how(embedder, augment, images):
         by_views.setdefault(row["views"], set()).add(row["score"])
     assert by_views == {
         **dict.fromkeys(("clean-clean", "clean-augmented", "augmented-augmented"), PROGRAM),
-        "clean": SINGLE | DISTANCES | {"aggregate"},
+        "clean": SINGLE | DISTANCES | TYPICALITY | {"aggregate", "complexity", "regret"},
         "augmented": SINGLE | DISTANCES,
+        "all": {"evidence"},
     }
-    augmentations = {"clean": 0, "augmented": 4, "clean-clean": 0, "clean-augmented": 2, "augmented-augmented": 4}
+    augmentations = {
+        "clean": 0,
+        "augmented": 4,
+        "all": 4,
+        "clean-clean": 0,
+        "clean-augmented": 2,
+        "augmented-augmented": 4,
+    }
     assert all(row["augmentations"] == augmentations[row["views"]] for row in rows)
     assert all(row["S"] == 3 and row["pairs"] for row in rows if row["score"] in PROGRAM)
     assert {row["features"] for row in rows if row["score"] in DISTANCES} == {"z", "mu"}
@@ -102,6 +115,7 @@ def test_the_seed_moves_what_is_random_and_nothing_else(embedder, augment, image
     one, other = (values(scorer(embedder, augment, replace(OPTIONS, seed=seed))(images)[1]) for seed in (0, 1))
     for kind in one:
         fixed = kind.views == "clean" and kind.name != "aggregate"
+        fixed &= kind.name not in ("typicality", "regret") and not kind.name.startswith("typicality/conditional")
         assert np.array_equal(one[kind], other[kind]) == fixed, kind
 
 
@@ -116,7 +130,7 @@ def test_neither_images_nor_global_random_numbers_are_touched(embedder, augment,
 def test_some_kinds_of_views_score_as_all_do(embedder, augment, images, views):
     every = values(scorer(embedder, augment)(images)[1])
     some = values(scorer(embedder, augment, replace(OPTIONS, views=(views,)))(images)[1])
-    assert {kind.views for kind in some} - {"clean", "augmented"} == {views}
+    assert {kind.views for kind in some} - {"clean", "augmented", "all"} == {views}
     for kind, found in some.items():
         if kind.views in ("clean", views):
             np.testing.assert_allclose(found, every[kind], rtol=1e-5, atol=1e-6)
@@ -124,8 +138,8 @@ def test_some_kinds_of_views_score_as_all_do(embedder, augment, images, views):
 
 def test_a_method_without_a_program_has_distances_of_z_alone(embedder, augment, images):
     _, scores = scorer(Embedder(embedder.embed, 3), augment)(images)
-    assert {score.kind.name for score in scores} == DISTANCES
-    assert {score.kind.features for score in scores} == {"z"}
+    assert {score.kind.name for score in scores} == DISTANCES | {"complexity"}
+    assert {score.kind.features for score in scores if score.kind.name in DISTANCES} == {"z"}
     with_program = values(scorer(embedder, augment)(images)[1])
     for score in scores:
         np.testing.assert_allclose(score.values, with_program[score.kind], rtol=1e-5, atol=1e-6)
@@ -163,3 +177,12 @@ def test_a_score_that_is_not_finite_is_named(embedder, augment, images):
 def test_options_are_checked(changes, said):
     with pytest.raises(UserError, match=said):
         replace(OPTIONS, **changes).kinds  # noqa: B018
+
+
+def test_only_some_scores_are_those_among_all(embedder, augment, images):
+    every = values(scorer(embedder, augment)(images)[1])
+    for only in (("joint", "mahalanobis"), ("typicality",)):
+        some = values(scorer(embedder, augment, replace(OPTIONS, only=only))(images)[1])
+        assert {kind.family for kind in some} == {*only, "complexity"}
+        for kind, found in some.items():
+            np.testing.assert_array_equal(found, every[kind])

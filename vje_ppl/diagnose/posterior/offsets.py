@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vje_ppl.diagnose.posterior.reference import Gaussians
 from vje_ppl.diagnose.run import FIRST_TARGET, SOURCE, DiagnosedRun
-from vje_ppl.measures.anomaly.conditional_densities import map_posterior, pair_terms
+from vje_ppl.measures.anomaly.refinement import moved, weighted_elbo
+from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.program.moments import moments
 from vje_ppl.randomness import Stream, stream_seed
 
@@ -126,14 +127,9 @@ def offsets_of_training(run: DiagnosedRun) -> Offsets:
 
 def _objective(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tensor, log_factor: Tensor) -> Tensor:
     """β-weighted objective of each ordered pair and image, shape (2, N)."""
-    changed = replace(
-        posterior,  # type: ignore[type-var]
-        mean=posterior.mean + shift * posterior.scale,  # type: ignore[attr-defined]
-        scale=posterior.scale * log_factor.exp(),  # type: ignore[attr-defined]
-    )
-    latent = changed.distribution().rsample((_DRAWS,))  # type: ignore[attr-defined]
-    terms = pair_terms(run.program, changed, target, {"latent": latent})
-    return torch.stack(list(terms.log_likelihood.values())).sum(0).mean(0) - run.beta * terms.kl
+    changed = moved(posterior, shift, log_factor)
+    latents = {"latent": changed.distribution().rsample((_DRAWS,))}
+    return weighted_elbo(run.program, changed, target, latents, run.beta)
 
 
 def _shift_error(run: DiagnosedRun, posterior: object, target: Tensor, shift: Tensor, log_factor: Tensor) -> float:

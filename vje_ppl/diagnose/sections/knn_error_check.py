@@ -10,8 +10,8 @@ from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Verdict
 from vje_ppl.diagnose.run import DiagnosedRun
 from vje_ppl.diagnose.sections import uncertainty_pictures as draw
-from vje_ppl.diagnose.statistics.risk_coverage import RiskCoverage, random_risks, risk_coverage
 from vje_ppl.measures.knn import knn_ranks
+from vje_ppl.measures.risk_coverage import RiskCoverage, random_risks, risk_coverage
 
 NAME = "Posterior scale and k-NN errors"
 #: Number of random orders to compare the area under the risk-coverage curve with, and the share that it has to beat.

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vje_ppl.diagnose.statistics.risk_coverage import RiskCoverage
+from vje_ppl.measures.risk_coverage import RiskCoverage
 from vje_ppl.pictures.style import (
     BLUE,
     COLOURS,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vje_ppl.data.batches import BLOCK
 from vje_ppl.errors import UserError
-from vje_ppl.measures.anomaly.conditional_densities import draw_latents, draw_observations, map_posterior
+from vje_ppl.measures.anomaly.conditional_densities import draw_latents, draw_observations
+from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.program.moments import moments
 from vje_ppl.program.polar import to_polar

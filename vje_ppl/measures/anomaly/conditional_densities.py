@@ -6,23 +6,17 @@ Dimensions, from the left: S draws, P ordered pairs of views (or B targets), N i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-import pyro
 import torch
 from jaxtyping import Float, Int64
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from vje_ppl.measures.anomaly.image_noise import ImageNoise
+from vje_ppl.measures.anomaly.traced import Given, in_plates, log_prob, map_posterior, sample_sites
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.program.sites import site_terms
-
-_DRAWS, _PAIRS = -3, -2
 
 #: Numbers in one tensor of draws × pairs × images × features; a few such tensors are alive at a time.
 LARGEST = 2**24
@@ -38,12 +32,6 @@ class PairTerms(NamedTuple):
 
     log_likelihood: dict[str, Float[Tensor, "S P N"]]
     kl: Float[Tensor, "P N"]
-
-
-def map_posterior(posterior: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Change every tensor of a posterior; keep everything else."""
-    tensors = {one.name: getattr(posterior, one.name) for one in fields(posterior)}
-    return replace(posterior, **{name: change(one) for name, one in tensors.items() if isinstance(one, Tensor)})
 
 
 def draw_latents(
@@ -67,10 +55,10 @@ def draw_latents(
     Returns:
         Values by site, (S, V, N, ...).
     """
-    guide = _in_plates(program.guide, draws, len(target))
+    guide = in_plates(program.guide, draws, len(target))
     with ImageNoise(seed, images):
         trace = poutine.trace(guide).get_trace(posterior, target)
-    return {name: site["value"] for name, site in _sample_sites(trace).items() if not site["is_observed"]}
+    return {name: site["value"] for name, site in sample_sites(trace).items() if not site["is_observed"]}
 
 
 def draw_observations(program: JointEmbedding, posterior: Any, latents: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -88,9 +76,9 @@ def draw_observations(program: JointEmbedding, posterior: Any, latents: dict[str
         NotImplementedError: if a site's distribution cannot be drawn from.
     """
     draws, views = next(iter(latents.values())).shape[:2]
-    with _Given(latents):
-        trace = poutine.trace(_in_plates(program.model, draws, views)).get_trace(posterior, None)
-    return {name: site["value"] for name, site in _sample_sites(trace).items() if name not in latents}
+    with Given(latents):
+        trace = poutine.trace(in_plates(program.model, draws, views)).get_trace(posterior, None)
+    return {name: site["value"] for name, site in sample_sites(trace).items() if name not in latents}
 
 
 def pair_terms(
@@ -98,6 +86,7 @@ def pair_terms(
     posterior: Any,
     target: Float[Tensor, "P N D"],
     latents: dict[str, Tensor],
+    given: Any = None,
 ) -> PairTerms:
     """Return the log-likelihood of each observed site and KL, for P ordered pairs of views.
 
@@ -106,12 +95,13 @@ def pair_terms(
         posterior: posteriors q_a of the source views, tensors of shape (P, N, ...).
         target: embeddings z_b of the target views.
         latents: draws from q_a by site, (S, P, N, ...).
+        given: the posteriors whose scale the likelihood is given; `posterior` itself by default.
     """
     draws = len(next(iter(latents.values())))
-    guide, model = (_in_plates(one, draws, len(target)) for one in (program.guide, program.model))
-    with _Given(latents):
+    guide, model = (in_plates(one, draws, len(target)) for one in (program.guide, program.model))
+    with Given(latents):
         guide_trace = poutine.trace(guide).get_trace(posterior, target)
-        model_trace = poutine.trace(model).get_trace(posterior, target)
+        model_trace = poutine.trace(model).get_trace(posterior if given is None else given, target)
     shape = torch.Size((draws, *target.shape[:2]))
     log_likelihood, kl, _ = site_terms(model_trace, guide_trace, shape)
     kl = kl.expand(shape).mean(0)
@@ -162,32 +152,7 @@ def _log_likelihood(
     everywhere = map_posterior(posterior, lambda one: one.expand(count, *one.shape))
     targets = target.unsqueeze(1).expand(count, sources, -1)
     given = {name: value.expand(draws, count, *value.shape[2:]) for name, value in latents.items()}
-    with _Given(given):
-        trace = poutine.trace(_in_plates(program.model, draws, count)).get_trace(everywhere, targets)
-    observed = {name: site for name, site in _sample_sites(trace).items() if site["is_observed"]}
-    trace.compute_log_prob(lambda name, _: name in observed)
-    terms = [trace.nodes[name]["log_prob"].expand(draws, count, sources) for name in observed]
-    return torch.stack(terms).sum(0)
-
-
-class _Given(Messenger):
-    """Gives latent sites the values of their names."""
-
-    def __init__(self, values: dict[str, Tensor]) -> None:
-        super().__init__()
-        self._values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self._values and not msg["is_observed"]:
-            msg["value"] = self._values[msg["name"]]
-
-
-def _in_plates(program: Any, draws: int, pairs: int) -> Callable:
-    return pyro.plate("draws", draws, dim=_DRAWS)(pyro.plate("pairs", pairs, dim=_PAIRS)(program))
-
-
-def _sample_sites(trace: Trace) -> dict[str, Any]:
-    """Return sites with a density: not those that stand for plates or deterministic values."""
-    nodes = poutine.util.prune_subsample_sites(trace).nodes.items()
-    sites = {name: site for name, site in nodes if site["type"] == "sample"}
-    return {name: site for name, site in sites.items() if not (site["infer"] or {}).get("_deterministic")}
+    with Given(given):
+        trace = poutine.trace(in_plates(program.model, draws, count)).get_trace(everywhere, targets)
+    observed = [name for name, site in sample_sites(trace).items() if site["is_observed"]]
+    return log_prob(trace, observed, torch.Size((draws, count, sources)))

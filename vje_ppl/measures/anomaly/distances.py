@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Shaped
-from sklearn.covariance import LedoitWolf
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vje_ppl.errors import UserError
-from vje_ppl.measures.anomaly.kinds import ScoreKind
+from vje_ppl.measures.anomaly.gaussian import Gaussian
+from vje_ppl.measures.anomaly.kinds import CSI, KNN_DISTANCE, MAHALANOBIS, NEAREST_COSINE, SSD, ScoreKind
 
-KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS = "knn_distance", "nearest_cosine", "mahalanobis"
-DISTANCES = (KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS)
+DISTANCES = (KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS, SSD, CSI)
 _CHUNK = 1024
+
+#: More features than this, as raw pixels have, get no `ssd`: a second covariance would take too long.
+_MOST_FEATURES = 2048
 
 
 class Distances:
@@ -22,7 +23,9 @@ class Distances:
     - `knn_distance`: the mean cosine distance, 1 − cos, to the k nearest training features;
     - `nearest_cosine`: the cosine distance to the nearest training feature;
     - `mahalanobis`: sqrt((x − m)ᵀ Σ⁻¹ (x − m)) with mean m and covariance Σ of the training features, all classes
-      together; Σ is Ledoit and Wolf's, which is invertible for any number of images.
+      together; Σ is Ledoit and Wolf's, which is invertible for any number of images;
+    - `ssd`: the same of x/‖x‖, each feature of which is standardized before; not for more than 2,048 features;
+    - `csi`: −max_m cos(x, x_m) · ‖x‖ over training features x_m.
 
     Args:
         features: of M training images, (M, ...); flattened.
@@ -34,41 +37,58 @@ class Distances:
         training_images: M.
 
     Raises:
-        UserError: for fewer than two training images.
+        UserError: for fewer than two training images, or features that are not finite.
 
     Source: k-NN distance on normalized features: Sun, Ming, Zhu and Li, "Out-of-Distribution Detection with Deep
     Nearest Neighbors", ICML 2022, there to the k-th neighbour alone. Ledoit and Wolf, "A well-conditioned estimator for
-    large-dimensional covariance matrices", 2004. One Gaussian for all classes: ours, since no label is used.
+    large-dimensional covariance matrices", 2004. One Gaussian for all classes: ours, since no label is used. `ssd`:
+    Sehwag, Chiang and Mittal, "SSD: A Unified Framework for Self-Supervised Outlier Detection", ICLR 2021, with one
+    cluster, there with the sample covariance. `csi`: Tack, Mo, Jeong and Shin, "CSI: Novelty Detection via Contrastive
+    Learning on Distributionally Shifted Instances", NeurIPS 2020, of one view.
     """
 
     def __init__(self, features: Shaped[Tensor, "M ..."], neighbours: int, device: torch.device) -> None:
-        if len(features) < 2:
-            raise UserError(f"Distances to training features need at least 2 training images, got {len(features)}.")
         flat = features.flatten(1).float()
-        self._unit = normalize(flat, dim=1).to(device)
-        fitted = LedoitWolf().fit(flat.double().numpy())
-        self._mean = torch.from_numpy(fitted.location_).to(device)
-        self._precision = torch.from_numpy(fitted.precision_).to(device)
+        unit = normalize(flat, dim=1)
+        self._gaussian = Gaussian.fitted(flat, device)
+        self._ssd = _StandardizedGaussian(unit, device) if flat.shape[1] <= _MOST_FEATURES else None
+        self._unit = unit.to(device)
         self.neighbours, self.training_images = min(neighbours, len(flat)), len(flat)
 
     def __call__(self, features: Shaped[Tensor, "N ..."]) -> dict[str, Float[Tensor, " N"]]:
         """Compute the scores by name, on the device."""
         parts = [self._scores(chunk.flatten(1).float().to(self._unit.device)) for chunk in features.split(_CHUNK)]
-        return {name: torch.cat([part[name] for part in parts]) for name in DISTANCES}
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def kind(self, name: str, features: str, views: str, augmentations: int, encoder: str = "trained") -> ScoreKind:
         """Return what to show beside a score in a table."""
-        neighbours = {KNN_DISTANCE: self.neighbours, NEAREST_COSINE: 1}.get(name)
+        neighbours = {KNN_DISTANCE: self.neighbours, NEAREST_COSINE: 1, CSI: 1}.get(name)
         return ScoreKind(
             name, views, augmentations, encoder, features, neighbours=neighbours, training_images=self.training_images
         )
 
     def _scores(self, features: Float[Tensor, "N D"]) -> dict[str, Float[Tensor, " N"]]:
-        nearest = 1 - (normalize(features, dim=1) @ self._unit.T).topk(self.neighbours, dim=1).values
-        deviation = features.double() - self._mean
-        squared = torch.linalg.vecdot(deviation @ self._precision, deviation)
-        return {
+        unit = normalize(features, dim=1)
+        nearest = 1 - (unit @ self._unit.T).topk(self.neighbours, dim=1).values
+        found = {
             KNN_DISTANCE: nearest.mean(1),
             NEAREST_COSINE: nearest[:, 0],
-            MAHALANOBIS: squared.clamp_min(0).sqrt().float(),
+            MAHALANOBIS: self._gaussian.squared_distance(features).sqrt().float(),
         }
+        if self._ssd is not None:
+            found[SSD] = self._ssd.distance(unit)
+        return found | {CSI: (nearest[:, 0] - 1) * torch.linalg.vector_norm(features, dim=1)}
+
+
+class _StandardizedGaussian:
+    """A Gaussian of features that have mean 0 and standard deviation 1 over the training images."""
+
+    def __init__(self, features: Float[Tensor, "M D"], device: torch.device) -> None:
+        scale, self._mean = (one.to(device) for one in torch.std_mean(features.double(), 0, correction=0))
+        self._scale = scale.where(scale > 0, 1.0)
+        standardized = (features.double() - self._mean.cpu()) / self._scale.cpu()
+        self._gaussian = Gaussian.fitted(standardized, device)
+
+    def distance(self, features: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """Mahalanobis distance from the training images' mean."""
+        return self._gaussian.squared_distance((features.double() - self._mean) / self._scale).sqrt().float()

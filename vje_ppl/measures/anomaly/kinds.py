@@ -5,6 +5,15 @@ Of the probability model, in nats, averaged over ordered pairs of views a→b:
 - `conditional`: −E_{q_a}[log p(z_b | s, σ_a)], the sum over observed sites, from S posterior draws;
 - `conditional/<site>`: the same at one observed site alone;
 - `predictive`: −log E_{q_a}[p(z_b | s, σ_a)], the log of the mean over the same S draws;
+- `joint`: −log p̂(z_a) − log p(z_b | z_a), by `joint.py`;
+- `surprise_rank`: the share of the program's draws of view b that are likelier than view b, by `surprise_rank.py`;
+
+of all views together, or of the image without augmentation:
+
+- `evidence`: −log p(z_1, …, z_V) by importance sampling, by `evidence.py`;
+- `typicality`, `typicality/<statistic>`: how far the program's statistics are from those of calibration images, by
+  `typicality.py`;
+- `regret`: the ELBO of the image's own best posterior less that of the guide's, by `regret.py`;
 
 of single views, averaged over them:
 
@@ -18,8 +27,8 @@ of a method that predicts the other view's density without a program, such as VI
 - `surprise`: −log p(view b | view a), averaged over ordered pairs of views;
 - `uncertainty`: how wide the predicted density is, −log κ for VI-SimSiam, averaged over single views;
 
-and, on the same features, the distances of `Distances`. The headline is fixed beforehand: `conditional` between
-augmented views, S = 16, 8 pairs.
+on the same features, the distances of `Distances`; and, of the image alone, `complexity` by `complexity.py`. The
+headline is fixed beforehand: `conditional` between augmented views, S = 16, 8 pairs.
 """
 
 from __future__ import annotations
@@ -33,7 +42,15 @@ from jaxtyping import Float64
 from vje_ppl.measures.anomaly.view_pairs import AUGMENTED_AUGMENTED, CLEAN
 
 CONDITIONAL, PREDICTIVE, AGGREGATE, KL, LOG_PRECISION = "conditional", "predictive", "aggregate", "kl", "log_precision"
+JOINT, EVIDENCE, TYPICALITY, REGRET = "joint", "evidence", "typicality", "regret"
+SURPRISE_RANK = "surprise_rank"
 SURPRISE, UNCERTAINTY = "surprise", "uncertainty"
+KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS, SSD, CSI = "knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"
+COMPLEXITY = "complexity"
+#: The scores that compare the two views of a pair, or otherwise need a probability model.
+OF_PAIRS = (CONDITIONAL, PREDICTIVE, JOINT, SURPRISE_RANK)
+OF_PROGRAM = (*OF_PAIRS, AGGREGATE, KL, LOG_PRECISION, EVIDENCE, TYPICALITY, REGRET)
+NAMES = (*OF_PROGRAM, SURPRISE, UNCERTAINTY, KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS, SSD, CSI, COMPLEXITY)
 HEADLINE = (CONDITIONAL, AUGMENTED_AUGMENTED, 16, 8)
 
 
@@ -43,14 +60,17 @@ class ScoreKind:
 
     Attributes:
         name: of the score.
-        views: the kind of pairs of views, or `clean` or `augmented` for single views.
+        views: the kind of pairs of views, or `clean` or `augmented` for single views, or `all` of them together.
         augmentations: number of random views of an image that were used.
         encoder: `trained`, `untrained`, or `none` for raw pixels.
         features: `z`, `mu` or `pixels`, for distances.
-        samples: posterior draws S of an image; for `aggregate`, S' of a training image.
+        samples: posterior draws S of an image, for `evidence` of each view; for `aggregate`, S' of a training image.
         pairs: unordered pairs of views.
         neighbours: k of k-NN distances.
         training_images: number M of training images that the score compares with.
+        draws: draws of view b of an image, over all pairs of a kind; in rows that have them.
+        calibration_images: number of calibration images; in rows that have them.
+        steps: steps of the search for an image's own posterior; in rows that have them.
     """
 
     name: str
@@ -62,10 +82,19 @@ class ScoreKind:
     pairs: int | None = None
     neighbours: int | None = None
     training_images: int | None = None
+    draws: int | None = None
+    calibration_images: int | None = None
+    steps: int | None = None
+
+    @property
+    def family(self) -> str:
+        """The name without the part after a slash, by which `scores.only` chooses."""
+        return self.name.partition("/")[0]
 
     @property
     def row(self) -> dict[str, Any]:
         """The columns of a table that describe it."""
+        some = {"draws": self.draws, "calibration_images": self.calibration_images, "steps": self.steps}
         return {
             "score": self.name,
             "encoder": self.encoder,
@@ -76,7 +105,7 @@ class ScoreKind:
             "augmentations": self.augmentations,
             "k": self.neighbours,
             "training_images": self.training_images,
-        }
+        } | {key: value for key, value in some.items() if value is not None}
 
     @property
     def is_headline(self) -> bool:

@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from vje_ppl.measures.anomaly.conditional_densities import LARGEST, draw_latents, log_mixture, map_posterior, pair_terms
+from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture
+from vje_ppl.measures.anomaly.evidence import Evidence
+from vje_ppl.measures.anomaly.joint import Joint
 from vje_ppl.measures.anomaly.kinds import (
     AGGREGATE,
-    CONDITIONAL,
+    EVIDENCE,
+    JOINT,
     KL,
     LOG_PRECISION,
-    PREDICTIVE,
+    REGRET,
     SURPRISE,
+    SURPRISE_RANK,
+    TYPICALITY,
     UNCERTAINTY,
     ScoreKind,
 )
-from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, ViewPairs, single_views, view_pairs
+from vje_ppl.measures.anomaly.program_terms import ProgramTerms, Scores, program_terms
+from vje_ppl.measures.anomaly.regret import Regret
+from vje_ppl.measures.anomaly.surprise_rank import SurpriseRank
+from vje_ppl.measures.anomaly.traced import map_posterior
+from vje_ppl.measures.anomaly.typicality import Typicality, statistics
+from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.methods.method import PredictiveDensity
 from vje_ppl.randomness import Stream, stream_seed
 
-Scores = dict[ScoreKind, Tensor]
-
 
 class ProgramScores:
-    """Scores of images under a program and, for `aggregate`, its training images.
+    """Scores of images under a program, for some of them with its training images.
 
     Args:
         program: guide and model, in evaluation mode.
         training: embeddings of training images without augmentation, (M, D), on the program's device.
         options: numbers of views and draws.
+        augmented: embeddings of one random view of each training image, for `joint`, (M, D).
     """
 
     @torch.no_grad()
-    def __init__(self, program: JointEmbedding, training: Float[Tensor, "M D"], options: ScoreOptions) -> None:
+    def __init__(
+        self,
+        program: JointEmbedding,
+        training: Float[Tensor, "M D"],
+        options: ScoreOptions,
+        augmented: Float[Tensor, "M D"] | None = None,
+    ) -> None:
         self._program, self._options, self._reported = program, options, options.kinds
-        # Computed even if not reported, for the KL of the image without augmentation.
+        # Computed even if not reported, for scores of the image without augmentation.
         missing = not any(kind.kind == CLEAN_CLEAN for kind in self._reported)
         self._kinds = [*(view_pairs([CLEAN_CLEAN], 1) if missing else ()), *self._reported]
-        chosen = np.sort(np.random.default_rng(0).permutation(len(training))[: options.aggregate_images])
-        index = torch.from_numpy(chosen)
-        training = training[index.to(training.device)]
-        self._posterior, self._training_images = program.guide.infer(training), len(training)
-        alone = map_posterior(self._posterior, lambda one: one.unsqueeze(0))
-        seed = stream_seed(options.seed, Stream.AGGREGATE_DRAWS)
-        self._latents = draw_latents(program, alone, training.unsqueeze(0), options.aggregate_samples, seed, index)
+        self._aggregate = _Aggregate(program, training, options) if options.wants(AGGREGATE) else None
+        self._device = training.device
+        self._joint = Joint(training, augmented, training.device)
+        self._evidence = Evidence(program, training, options.evidence_samples) if options.wants(EVIDENCE) else None
+        has_regret = options.regret_steps > 0 and options.wants(REGRET)
+        self._regret = Regret(program, options.regret_steps, options.seed) if has_regret else None
+        self._typicality: Typicality | None = None
+        self._surprise_rank = SurpriseRank(program, options.rank_draws, options.seed)
 
     @torch.no_grad()
     def __call__(self, z: Float[Tensor, "V N D"], posterior: Any, images: Int64[Tensor, " N"]) -> Scores:
@@ -65,55 +80,69 @@ class ProgramScores:
             Values (N,) in float64 by kind.
         """
         seed = stream_seed(self._options.seed, Stream.SCORE_DRAWS)
-        latents = draw_latents(self._program, posterior, z, self._options.samples, seed, images)
-        found: Scores = {}
-        kl: dict[int, Tensor] = {}
-        for kind in self._kinds:
-            values, divergences = self._of_pairs(kind, z, posterior, latents)
-            kl |= {source: one for (source, _), one in zip(kind.ordered, divergences, strict=True)}
-            if kind in self._reported:
-                found |= self._named(kind, values)
-        log_precision = -posterior.scale.double().log().sum(-1)
-        for views, numbers in single_views(len(z)).items():
-            augmentations = sum(number > 0 for number in numbers)
-            found[ScoreKind(KL, views, augmentations)] = torch.stack([kl[number] for number in numbers]).mean(0)
-            found[ScoreKind(LOG_PRECISION, views, augmentations)] = log_precision[numbers].mean(0)
-        aggregate = ScoreKind(AGGREGATE, samples=self._options.aggregate_samples, training_images=self._training_images)
-        found[aggregate] = -log_mixture(self._program, self._posterior, self._latents, z[0])
+        terms = program_terms(self._program, z, posterior, images, self._kinds, self._options.samples, seed)
+        found = self._of_pairs(terms) | _of_single_views(terms)
+        if self._aggregate is not None:
+            found |= self._aggregate(z[0])
+        if self._options.wants(JOINT):
+            found |= self._joint(terms, self._reported)
+        if self._evidence is not None:
+            found |= self._evidence(terms)
+        if self._options.wants(SURPRISE_RANK):
+            found |= self._surprise_rank(terms, self._reported)
+        if self._regret is not None:
+            found |= self._regret(terms)
+        if self._typicality is not None:
+            found |= self._typicality(statistics(terms, self._joint.clean))
         return found
 
-    def _of_pairs(
-        self, kind: ViewPairs, z: Tensor, posterior: Any, latents: dict[str, Tensor]
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return scores (N,) of a kind of pairs by name, and the KL of the source of each ordered pair, (P, N)."""
-        sources, targets = (list(views) for views in zip(*kind.ordered, strict=True))
-        at_once = max(1, LARGEST // (self._options.samples * z[0].numel()))
-        sums: dict[str, Tensor] = defaultdict(lambda: z.new_zeros(z.shape[1], dtype=torch.float64))
-        divergences = []
-        for start in range(0, len(sources), at_once):
-            a, b = sources[start : start + at_once], targets[start : start + at_once]
-            terms = pair_terms(
-                self._program,
-                map_posterior(posterior, lambda one: one[a]),  # noqa: B023
-                z[b],
-                {name: value[:, a] for name, value in latents.items()},
-            )
-            sites = {name: term.double() for name, term in terms.log_likelihood.items()}
-            together = torch.stack(list(sites.values())).sum(0)
-            for name, term in sites.items():
-                sums[f"{CONDITIONAL}/{name}"] -= term.mean(0).sum(0)
-            sums[CONDITIONAL] -= together.mean(0).sum(0)
-            sums[PREDICTIVE] -= (together.logsumexp(0) - np.log(len(together))).sum(0)
-            divergences.append(terms.kl.double())
-        return {name: total / len(sources) for name, total in sums.items()}, torch.cat(divergences)
+    @torch.no_grad()
+    def calibration_statistics(
+        self, z: Float[Tensor, "1 N D"], posterior: Any, images: Int64[Tensor, " N"]
+    ) -> dict[str, Float64[Tensor, " N"]]:
+        """Return the statistics of calibration images without augmentation, with draws of their own."""
+        kinds, seed = view_pairs([CLEAN_CLEAN], 1), stream_seed(self._options.seed, Stream.CALIBRATION_DRAWS)
+        terms = program_terms(self._program, z, posterior, images, kinds, self._options.samples, seed)
+        return statistics(terms, self._joint.clean)
 
-    def _named(self, kind: ViewPairs, values: dict[str, Tensor]) -> Scores:
-        samples = self._options.samples
-        names = sorted(values, key=lambda name: (name.count("/"), name))  # the sum before its parts
+    def calibrate(self, found: dict[str, Float64[Tensor, " C"]]) -> None:
+        """Report `typicality` from here on, by the statistics of C calibration images."""
+        if self._options.wants(TYPICALITY):
+            self._typicality = Typicality(found, self._device)
+
+    def _of_pairs(self, terms: ProgramTerms) -> Scores:
         return {
-            ScoreKind(name, kind.kind, kind.augmentations, samples=samples, pairs=kind.pairs): values[name]
-            for name in names
+            ScoreKind(name, kind.kind, kind.augmentations, samples=terms.samples, pairs=kind.pairs): values
+            for kind in self._reported
+            for name, values in terms.pairs[kind.kind].scores.items()
         }
+
+
+def _of_single_views(terms: ProgramTerms) -> Scores:
+    found: Scores = {}
+    for views, numbers in single_views(len(terms.z)).items():
+        augmentations = sum(number > 0 for number in numbers)
+        kl = torch.stack([terms.kl[number] for number in numbers])
+        found[ScoreKind(KL, views, augmentations)] = kl.mean(0)
+        found[ScoreKind(LOG_PRECISION, views, augmentations)] = terms.log_precision[numbers].mean(0)
+    return found
+
+
+class _Aggregate:
+    """The mixture of the predictive densities of some training images."""
+
+    def __init__(self, program: JointEmbedding, training: Float[Tensor, "M D"], options: ScoreOptions) -> None:
+        chosen = np.sort(np.random.default_rng(0).permutation(len(training))[: options.aggregate_images])
+        index = torch.from_numpy(chosen)
+        training = training[index.to(training.device)]
+        self._program, self._posterior = program, program.guide.infer(training)
+        self._kind = ScoreKind(AGGREGATE, samples=options.aggregate_samples, training_images=len(training))
+        alone = map_posterior(self._posterior, lambda one: one.unsqueeze(0))
+        seed = stream_seed(options.seed, Stream.AGGREGATE_DRAWS)
+        self._latents = draw_latents(program, alone, training.unsqueeze(0), options.aggregate_samples, seed, index)
+
+    def __call__(self, z: Float[Tensor, "N D"]) -> Scores:
+        return {self._kind: -log_mixture(self._program, self._posterior, self._latents, z)}
 
 
 class DensityScores:

@@ -21,12 +21,17 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.shards import WHOLE, Part, Shards
-from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
+from vje_ppl.measures.anomaly.complexity import KIND as COMPLEXITY_KIND
+from vje_ppl.measures.anomaly.complexity import complexity
+from vje_ppl.measures.anomaly.conditional_densities import LARGEST
 from vje_ppl.measures.anomaly.distances import Distances
-from vje_ppl.measures.anomaly.kinds import Score, ScoreKind
-from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
+from vje_ppl.measures.anomaly.kinds import JOINT, NAMES, OF_PROGRAM, TYPICALITY, Score, ScoreKind
+from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores
+from vje_ppl.measures.anomaly.program_terms import Scores
+from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.measures.anomaly.view_pairs import CLEAN, ScoreOptions, single_views
 from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.settings.checks import as_list, check_names
 
 
 class AnomalyScorer:
@@ -41,6 +46,9 @@ class AnomalyScorer:
         options: numbers of views, draws and neighbours.
         device: the device.
         shards: the processes that share the images; only the first gets scores.
+        augmented: embeddings of one random view of each training image, (M, D); None: `joint` is reported for pairs of
+            views without augmentation alone.
+        calibration: normal images that were not trained on, for `typicality`; None: it is not reported.
     """
 
     def __init__(
@@ -51,14 +59,19 @@ class AnomalyScorer:
         options: ScoreOptions,
         device: torch.device,
         shards: Shards = WHOLE,
+        augmented: Float[Tensor, "M D"] | None = None,
+        calibration: ImageSet | None = None,
     ) -> None:
         self._shards = shards
         self._embedder, self._augment, self._options, self._device = embedder, augment, options, device
         self._to_training = {name: Distances(one, options.neighbours, device) for name, one in training.items()}
         self._density = None if embedder.density is None else DensityScores(embedder.density, options)
         self._program = None
-        if embedder.program is not None:
-            self._program = ProgramScores(embedder.program, training["z"].to(device), options)
+        if embedder.program is not None and any(map(options.wants, OF_PROGRAM)):
+            augmented = None if augmented is None else augmented.to(device)
+            self._program = ProgramScores(embedder.program, training["z"].to(device), options, augmented)
+            if calibration is not None and options.wants(TYPICALITY):
+                self._program.calibrate(self._calibration_statistics(self._program, calibration))
 
     @torch.no_grad()
     def __call__(self, images: ImageSet) -> tuple[Int64[Tensor, " N"], list[Score]]:
@@ -77,22 +90,38 @@ class AnomalyScorer:
                 parts[kind].append(values)
         return torch.cat(seen), [Score(kind, _finite(kind, torch.cat(part))) for kind, part in parts.items()]
 
+    @torch.no_grad()
+    def _calibration_statistics(self, program: ProgramScores, images: ImageSet) -> dict[str, Tensor]:
+        found = defaultdict(list)
+        for _, values in self._shards.gathered(self._statistics(program, images)):
+            for name, value in values.items():
+                found[name].append(value)
+        joined = {name: torch.cat(parts) for name, parts in found.items()}
+        return self._shards.everywhere(joined if self._shards.is_first else None)
+
+    def _statistics(self, program: ProgramScores, images: ImageSet) -> Iterator[Part]:
+        for index, views in self._batches(images, 0):
+            z = self._embedder.embed(views[0]).float().unsqueeze(0)
+            yield index, program.calibration_statistics(z, self._infer(z), index)
+
     def _scored(self, images: ImageSet) -> Iterator[Part]:
-        for index, views in self._batches(images):
+        for index, views in self._batches(images, self._options.augmentations):
             z = torch.stack([self._embedder.embed(view).float() for view in views])
             posterior = self._infer(z)
             scores = {} if self._program is None else self._program(z, posterior, index)
             scores |= {} if self._density is None else self._density(z)
             scores |= self._distances(z, posterior)
-            yield index, {kind: values.double() for kind, values in scores.items()}
+            scores[COMPLEXITY_KIND] = complexity(views[0], self._augment.evaluation.normalize)
+            wanted = (kind for kind in scores if kind == COMPLEXITY_KIND or self._options.wants(kind.family))
+            yield index, {kind: scores[kind].double() for kind in wanted}
 
     def _infer(self, z: Float[Tensor, "V N D"]) -> Any:
         posterior = self._embedder.infer(z.flatten(0, 1))
         return None if posterior is None else map_posterior(posterior, lambda one: one.unflatten(0, z.shape[:2]))
 
-    def _batches(self, images: ImageSet) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    def _batches(self, images: ImageSet, augmentations: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
         """Yield this process's share, in groups of blocks that `batch_size` and memory allow."""
-        views, options = 1 + self._options.augmentations, self._options
+        views, options = 1 + augmentations, self._options
         room = min(options.batch_size, 4 * LARGEST // (options.samples * views * self._embedder.dim))
         together = max(1, room // BLOCK)
         seed = stream_seed(options.seed, Stream.SCORE_VIEWS)
@@ -166,11 +195,17 @@ def score_options(options: DictConfig) -> ScoreOptions:
         views=tuple(scores.views),
         aggregate_images=scores.aggregate.images,
         aggregate_samples=scores.aggregate.samples,
+        evidence_samples=scores.evidence.samples,
+        rank_draws=scores.rank_draws,
+        regret_steps=scores.regret.steps,
         neighbours=scores.neighbours,
+        only=None if scores.only is None else tuple(as_list(scores.only)),
         seed=options.seed,
         batch_size=options.batch_size,
     )
     made.kinds  # noqa: B018 (an unknown kind of views is an error)
+    if made.only is not None:
+        check_names("scores.only", made.only, NAMES)
     return made
 
 
@@ -189,7 +224,16 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
     pixels = evaluated.pixels(training).by_name["pixels"]
     shards = evaluated.shards
     bank = shards.everywhere(banks["trained"])
-    of_program = AnomalyScorer(evaluated.embedder, evaluated.augment, bank, options, evaluated.device, shards)
+    of_program = AnomalyScorer(
+        evaluated.embedder,
+        evaluated.augment,
+        bank,
+        options,
+        evaluated.device,
+        shards,
+        augmented=_augmented(evaluated, training, options),
+        calibration=getattr(evaluated, "calibration", None),
+    )
 
     def score(images: ImageSet) -> Scored:
         index, scores = of_program(images)
@@ -200,6 +244,22 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
         compared = {"untrained": ("z", banks["untrained"]["z"]), "none": ("pixels", pixels)}
         for encoder, (features, bank) in compared.items():
             scores += distance_scores(bank, plain[encoder], features, encoder, options.neighbours, evaluated.device)
-        return index, scores
+        wanted = (score.kind == COMPLEXITY_KIND or options.wants(score.kind.family) for score in scores)
+        return index, [score for score, is_wanted in zip(scores, wanted, strict=True) if is_wanted]
 
     return score
+
+
+def _augmented(evaluated: OpenedRun, training: ImageSet, options: ScoreOptions) -> Tensor | None:
+    """Return embeddings of one random view of each training image; None if no score needs them."""
+    if evaluated.embedder.program is None or not options.augmentations or not options.wants(JOINT):
+        return None
+    shards, embed = evaluated.shards, evaluated.embedder.embed
+    seed = stream_seed(options.seed, Stream.TRAINING_VIEWS)
+    blocks = evaluation_views(
+        training, evaluated.augment, views=1, seed=seed, device=evaluated.device, share=shards.share()
+    )
+    with torch.no_grad():
+        parts = shards.gathered((index, {"z": embed(views[1]).float()}) for index, views in blocks)
+        found = [part["z"] for _, part in parts]
+    return shards.everywhere({"z": torch.cat(found)} if shards.is_first else None)["z"]

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from vje_ppl.measures.anomaly.kinds import REGRET, SURPRISE_RANK, TYPICALITY
 
 Rows = Sequence[dict[str, Any]]
 
 #: With more classes than this, the table shows only their mean; the JSON file has all.
 MOST_CLASSES = 12
 MEAN = "mean"
+#: The heading of Spearman's correlation with `complexity`.
+CORRELATION = "ρ PNG"
+CORRELATION_NOTE = (
+    f"{CORRELATION}: Spearman's rank correlation of the score with complexity, the size of the images as PNG files."
+)
+
+#: Why a score may be missing.
+REASONS = {
+    TYPICALITY: "the run has no calibration images, which are normal images that it was not trained on",
+    REGRET: "scores.regret.steps is 0",
+    SURPRISE_RANK: "a distribution of the likelihood has no sample()",
+}
+
+
+def notes(rows: Rows, wants: Callable[[str], bool], has_program: bool) -> tuple[str, ...]:
+    """Return sentences on the scores: what the correlation is, and which scores of a program are not reported, and why.
+
+    Args:
+        rows: of scores.
+        wants: whether a score is to be reported, by name.
+        has_program: whether the method is a probabilistic program.
+    """
+    found = {str(row["score"]).partition("/")[0] for row in rows}
+    missing = [name for name in REASONS if name not in found and wants(name)]
+    said = [f"{name} is not reported: {REASONS[name]}." for name in missing if has_program]
+    return CORRELATION_NOTE, *said
 
 
 def label(row: Mapping[str, Any]) -> str:
@@ -35,7 +63,8 @@ def one_class_table(rows: Rows) -> list[dict[str, Any]]:
     for same in by_score.values():
         few = len(same) <= MOST_CLASSES + 1
         classes = {row["class"]: row["auroc"] for row in same if few or row["class"] == MEAN}
-        lines.append(setting(same[0]) | classes)
+        of_all = next((row for row in same if row["class"] == MEAN), same[0])
+        lines.append(setting(same[0]) | classes | {CORRELATION: of_all["complexity_correlation"]})
     return lines
 
 
@@ -44,7 +73,9 @@ def ood_table(rows: Rows) -> list[dict[str, Any]]:
     titles = {"auroc": "AUROC", "aupr_in": "AUPR-in", "aupr_out": "AUPR-out", "fpr95": "FPR95"}
     counts = {"n_in": "n_in", "n_out": "n_out"}
     return [
-        {"out": row["out"]} | setting(row) | {title: row[key] for key, title in (titles | counts).items()}
+        {"out": row["out"]}
+        | setting(row)
+        | {title: row[key] for key, title in (titles | {"complexity_correlation": CORRELATION} | counts).items()}
         for row in headline_first(rows)
     ]
 

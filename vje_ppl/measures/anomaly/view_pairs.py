@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vje_ppl.errors import UserError
 
-CLEAN, AUGMENTED = "clean", "augmented"
+CLEAN, AUGMENTED, ALL = "clean", "augmented", "all"
 CLEAN_CLEAN, CLEAN_AUGMENTED, AUGMENTED_AUGMENTED = "clean-clean", "clean-augmented", "augmented-augmented"
 KINDS = (AUGMENTED_AUGMENTED, CLEAN_AUGMENTED, CLEAN_CLEAN)
 
@@ -73,7 +73,11 @@ class ScoreOptions:
         views: the kinds of pairs to report.
         aggregate_images: training images M of `aggregate`, at most.
         aggregate_samples: posterior draws S' of each of them.
+        evidence_samples: posterior draws of each view for `evidence`.
+        rank_draws: draws of an image's views for `surprise_rank`, for each kind of pairs, at least.
+        regret_steps: steps of the search for an image's own posterior, for `regret`; 0: not reported.
         neighbours: k of k-NN distances.
+        only: names of the scores to report, beside `complexity`; None: all.
         seed: of random views and posterior draws.
         batch_size: images to embed at once, about.
     """
@@ -83,7 +87,11 @@ class ScoreOptions:
     views: tuple[str, ...] = KINDS
     aggregate_images: int = 2000
     aggregate_samples: int = 1
+    evidence_samples: int = 4
+    rank_draws: int = 64
+    regret_steps: int = 50
     neighbours: int = 5
+    only: tuple[str, ...] | None = None
     seed: int = 0
     batch_size: int = 256
 
@@ -96,3 +104,7 @@ class ScoreOptions:
     def augmentations(self) -> int:
         """Random views of an image."""
         return max(kind.augmentations for kind in self.kinds)
+
+    def wants(self, name: str) -> bool:
+        """Whether to report a score, by its name without the part after a slash."""
+        return self.only is None or name in self.only

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from vje_ppl.diagnose.statistics.risk_coverage import random_risks, risk_coverage
+from vje_ppl.measures.risk_coverage import random_risks, risk_coverage
 
 NO, YES = False, True
 

@@ -1,0 +1,31 @@
+import numpy as np
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.covariance import LedoitWolf
+
+from vje_ppl.measures.anomaly.gaussian import Gaussian
+
+CPU = torch.device("cpu")
+
+
+def test_the_density_is_scipys_with_scikit_learns_covariance():
+    features, points = torch.randn(20, 3) @ torch.randn(3, 3) + 1, torch.randn(4, 5, 3)
+    fitted = LedoitWolf().fit(features.double().numpy())
+    expected = multivariate_normal.logpdf(points.double().numpy(), fitted.location_, fitted.covariance_)
+    np.testing.assert_allclose(Gaussian.fitted(features, CPU).log_prob(points), expected, rtol=1e-10)
+
+
+def test_the_mixture_of_posteriors_has_its_moments():
+    mean, scale, points = torch.randn(20, 3), torch.rand(20, 3) + 0.1, torch.randn(5, 3)
+    fitted = LedoitWolf().fit(mean.double().numpy())
+    covariance = fitted.covariance_ + np.diag((scale.double() ** 2).mean(0).numpy())
+    expected = multivariate_normal.logpdf(points.double().numpy(), fitted.location_, covariance)
+    np.testing.assert_allclose(Gaussian.of_posteriors(mean, scale, CPU).log_prob(points), expected, rtol=1e-10)
+
+
+def test_features_that_never_vary_do_not_count():
+    along = torch.randn(20, 1) @ torch.tensor([[1.0, 2.0, 0.0]])
+    for features in (along, torch.ones(5, 3)):
+        assert Gaussian.fitted(features, CPU).log_prob(torch.randn(7, 3)).isfinite().all()
+    same = Gaussian.fitted(torch.ones(5, 3), CPU)
+    assert same.log_prob(torch.randn(7, 3)).unique().tolist() == [0.0]
