@@ -17,10 +17,10 @@ from vje_ppl.evaluate.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluate.pictures import ACCURACIES, accuracy_figure
 from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.features.shards import Shards
-from vje_ppl.files import write_atomically
 from vje_ppl.parallel.devices import chosen_device, start
 from vje_ppl.pictures.style import save
 from vje_ppl.program.parameter_store import local_parameters
+from vje_ppl.runs.files import write_atomically
 from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.command import run_command

@@ -22,10 +22,10 @@ from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
 from vje_ppl.features.opened_run import OpenedRun
-from vje_ppl.files import open_no_link
 from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.measures.anomaly.tables import one_class_table
 from vje_ppl.measures.detection import auroc
+from vje_ppl.runs.files import open_no_link
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.data import left_out_classes

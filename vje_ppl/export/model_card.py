@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError, printable
-from vje_ppl.files import read_json
+from vje_ppl.runs.files import read_json
 from vje_ppl.runs.trained_run import TrainedRun
 
 #: Groups of the configuration that the card shows, in reading order.
