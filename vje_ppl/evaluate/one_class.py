@@ -17,7 +17,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.image_set import ImageSet
-from vje_ppl.data.selection import class_index, select_class
+from vje_ppl.data.selection import class_index, of_class, select_class
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
@@ -159,7 +159,7 @@ def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
     if code:
         progress("one class", f"interrupted: the same command goes on with {folder}")
         raise SystemExit(code)
-    return replace(evaluated.of_class(folder), data=replace(evaluated.data, train=images))
+    return replace(evaluated.of_class(folder), data=of_class(evaluated.data, only_class))
 
 
 def _rows(evaluated: OpenedRun, test: ImageSet, label: int) -> list[dict[str, Any]]:
