@@ -115,7 +115,9 @@ def test_the_fingerprint_records_them():
     assert known["calibration"] == digest(data.calibration)
     assert "calibration" not in fingerprint(digits())
     other = load_data(composed("calibration=0.2"))
-    assert any(line.startswith("calibration images: 143") for line in differences(known, fingerprint(other), None, None))
+    assert any(
+        line.startswith("calibration images: 143") for line in differences(known, fingerprint(other), None, None)
+    )
 
 
 @pytest.mark.parametrize("fraction", [1, -0.1, True, "half"])

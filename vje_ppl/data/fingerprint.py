@@ -19,7 +19,12 @@ from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.errors import printable
 
 #: The parts of a data set, in words.
-PARTS = {"train": "training images", "bank": "labelled images", "test": "test images", "calibration": "calibration images"}
+PARTS = {
+    "train": "training images",
+    "bank": "labelled images",
+    "test": "test images",
+    "calibration": "calibration images",
+}
 
 MOST_FILES, MOST_BYTES = 32, 1 << 16  # files read of a set, and bytes of each
 MOST_PIXELS = 1 << 28  # bytes read of a set in memory, evenly spread

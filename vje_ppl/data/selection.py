@@ -255,7 +255,7 @@ def keep_for_calibration(data: ImageData, fraction: Any) -> ImageData:
     if bank is train:
         bank = learned
     elif bank is not None and train.labels is not None and len(bank) == int((train.labels >= 0).sum()):
-        bank = learned.select(np.flatnonzero((learned.labels >= 0).numpy()))  # type: ignore[union-attr]
+        bank = train.select(kept[(train.labels >= 0).numpy()[kept]])
     return replace(data, train=learned, bank=bank, calibration=train.select(taken))
 
 

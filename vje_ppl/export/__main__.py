@@ -55,9 +55,11 @@ def _facts(run: TrainedRun) -> dict[str, Any]:
     """Return the facts that `load` needs beside the weights."""
     facts: dict[str, Any] = {
         "config": OmegaConf.to_container(run.config, resolve=True),
-        "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.preprocess.size},
+        "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.image_size or run.preprocess.size},
         "epoch": run.epoch,
     }
+    if run.in_memory is not None:
+        facts["data"]["in_memory"] = run.in_memory
     if run.fingerprint is not None:
         facts["data"]["fingerprint"] = dict(run.fingerprint)
     return facts

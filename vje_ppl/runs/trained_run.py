@@ -52,6 +52,8 @@ class TrainedRun:
         epoch: completed epochs of the checkpoint.
         preprocess: how images are prepared for evaluation.
         fingerprint: digests of its training data, from `vje_ppl.data.fingerprint`; None if unknown.
+        image_size: side in pixels of the data set's images; None if unknown.
+        in_memory: whether the images of its training were held in memory, all of one size; None if unknown.
     """
 
     module: Method
@@ -59,6 +61,8 @@ class TrainedRun:
     config: DictConfig
     epoch: int
     fingerprint: Mapping[str, str] | None = None
+    image_size: int | None = None
+    in_memory: bool | None = None
 
     @property
     def program(self) -> JointEmbedding:
@@ -163,7 +167,10 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     found = state["data"].get("fingerprint")
     is_sound = isinstance(found, Mapping) and all(isinstance(one, str) for pair in found.items() for one in pair)
     known = found if is_sound else None
-    return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"], known)
+    held = state["data"].get("in_memory")
+    in_memory = held if isinstance(held, bool) else None
+    trained = module.to(device).eval()
+    return TrainedRun(trained, augment.evaluation, config, state["epoch"], known, image_size, in_memory)
 
 
 def _state(path: Path) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from vje_ppl.settings.build import build
 
 
 def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageData:
-    """Load the images of a configuration's `data`, less `without_class`, with images set aside by `hold_out` and `calibration`.
+    """Load the images of a configuration's `data`, less `without_class`.
+
+    `hold_out` sets images aside for testing, and `calibration` to calibrate scores.
 
     Args:
         config: the whole configuration of a run.

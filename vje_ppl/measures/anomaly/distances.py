@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float32, Float64, Shaped
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -14,6 +16,33 @@ from vje_ppl.measures.anomaly.kinds import ScoreKind
 KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS = "knn_distance", "nearest_cosine", "mahalanobis"
 DISTANCES = (KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS)
 _CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Mahalanobis:
+    """sqrt((x − m)ᵀ Σ⁻¹ (x − m)), the distance of features x from a Gaussian.
+
+    Attributes:
+        mean: m, (D,).
+        precision: Σ⁻¹, (D, D).
+    """
+
+    mean: Float64[Tensor, " D"]
+    precision: Float64[Tensor, "D D"]
+
+    @classmethod
+    def of(cls, features: Shaped[Tensor, "M ..."], device: torch.device) -> Mahalanobis:
+        """Fit to features of M training images, flattened, with Ledoit and Wolf's covariance."""
+        if len(features) < 2:
+            raise UserError(f"Distances to training features need at least 2 training images, got {len(features)}.")
+        fitted = LedoitWolf().fit(features.flatten(1).double().numpy())
+        return cls(torch.from_numpy(fitted.location_).to(device), torch.from_numpy(fitted.precision_).to(device))
+
+    def __call__(self, features: Float[Tensor, "N D"]) -> Float32[Tensor, " N"]:
+        """Compute the distances of N features, on the device of the fit."""
+        deviation = features.double() - self.mean
+        squared = torch.linalg.vecdot(deviation @ self.precision, deviation)
+        return squared.clamp_min(0).sqrt().float()
 
 
 class Distances:
@@ -42,13 +71,9 @@ class Distances:
     """
 
     def __init__(self, features: Shaped[Tensor, "M ..."], neighbours: int, device: torch.device) -> None:
-        if len(features) < 2:
-            raise UserError(f"Distances to training features need at least 2 training images, got {len(features)}.")
         flat = features.flatten(1).float()
+        self._mahalanobis = Mahalanobis.of(flat, device)
         self._unit = normalize(flat, dim=1).to(device)
-        fitted = LedoitWolf().fit(flat.double().numpy())
-        self._mean = torch.from_numpy(fitted.location_).to(device)
-        self._precision = torch.from_numpy(fitted.precision_).to(device)
         self.neighbours, self.training_images = min(neighbours, len(flat)), len(flat)
 
     def __call__(self, features: Shaped[Tensor, "N ..."]) -> dict[str, Float[Tensor, " N"]]:
@@ -65,10 +90,8 @@ class Distances:
 
     def _scores(self, features: Float[Tensor, "N D"]) -> dict[str, Float[Tensor, " N"]]:
         nearest = 1 - (normalize(features, dim=1) @ self._unit.T).topk(self.neighbours, dim=1).values
-        deviation = features.double() - self._mean
-        squared = torch.linalg.vecdot(deviation @ self._precision, deviation)
         return {
             KNN_DISTANCE: nearest.mean(1),
             NEAREST_COSINE: nearest[:, 0],
-            MAHALANOBIS: squared.clamp_min(0).sqrt().float(),
+            MAHALANOBIS: self._mahalanobis(features),
         }

@@ -34,16 +34,20 @@ class ProgramScores:
 
     Args:
         program: guide and model, in evaluation mode.
-        training: embeddings of training images without augmentation, (M, D), on the program's device.
+        training: embeddings of training images without augmentation, (M, D), on the program's device; None leaves
+            out `aggregate`.
         options: numbers of views and draws.
     """
 
     @torch.no_grad()
-    def __init__(self, program: JointEmbedding, training: Float[Tensor, "M D"], options: ScoreOptions) -> None:
+    def __init__(self, program: JointEmbedding, training: Float[Tensor, "M D"] | None, options: ScoreOptions) -> None:
         self._program, self._options, self._reported = program, options, options.kinds
         # Computed even if not reported, for the KL of the image without augmentation.
         missing = not any(kind.kind == CLEAN_CLEAN for kind in self._reported)
         self._kinds = [*(view_pairs([CLEAN_CLEAN], 1) if missing else ()), *self._reported]
+        self._latents: dict[str, Tensor] | None = None
+        if training is None:
+            return
         chosen = np.sort(np.random.default_rng(0).permutation(len(training))[: options.aggregate_images])
         index = torch.from_numpy(chosen)
         training = training[index.to(training.device)]
@@ -78,6 +82,8 @@ class ProgramScores:
             augmentations = sum(number > 0 for number in numbers)
             found[ScoreKind(KL, views, augmentations)] = torch.stack([kl[number] for number in numbers]).mean(0)
             found[ScoreKind(LOG_PRECISION, views, augmentations)] = log_precision[numbers].mean(0)
+        if self._latents is None:
+            return found
         aggregate = ScoreKind(AGGREGATE, samples=self._options.aggregate_samples, training_images=self._training_images)
         found[aggregate] = -log_mixture(self._program, self._posterior, self._latents, z[0])
         return found
