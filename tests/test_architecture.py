@@ -19,7 +19,7 @@ FLOORS = (
     ("runs",),
     ("features", "pictures"),
     ("measures", "testing", "crosscheck", "compare"),
-    ("train",),
+    ("train", "score"),
     ("evaluate", "benchmark", "export"),
     ("diagnose", "reproduce"),
 )
