@@ -29,7 +29,7 @@ from vje_ppl.score.image_scorer import ScoredChunk
 from vje_ppl.score.options import check_options
 from vje_ppl.score.prepared import Prepared, file_images, image_form, prepare
 from vje_ppl.score.setting import DEFAULT_SCORE, ScoreSetting, score_setting
-from vje_ppl.score.stored import Stored
+from vje_ppl.score.stored import is_export
 from vje_ppl.score.summary import SUMMARY, check_same, console_line, result_facts, write_summary
 from vje_ppl.score.table import PARTIAL, TABLE, continued, finish, lowest_and_highest, read_rows, row
 from vje_ppl.settings.checks import as_list
@@ -66,7 +66,7 @@ def score(config: DictConfig) -> int:
         run = load(path, str(fabric.device), config.trust_targets)
         found = find_files(_paths(config.images))
         images = file_images(found, image_form(run), config.workers)
-        out = _out(config, path, run, found, setting)
+        out = _out(config, path, found, setting)
         _describe(run, path, found, setting, fabric.device)
         ready = prepare(
             run,
@@ -192,13 +192,12 @@ def _describe(run: TrainedRun, path: Path, found: FoundFiles, setting: ScoreSett
         progress("warning", "the run is not finished; its last checkpoint is used")
 
 
-def _out(config: DictConfig, path: Path, run: TrainedRun, found: FoundFiles, setting: ScoreSetting) -> Path:
+def _out(config: DictConfig, path: Path, found: FoundFiles, setting: ScoreSetting) -> Path:
     """Return the folder for the results."""
     if config.out is not None:
         return Path(config.out)
     name = found.name if setting.name == DEFAULT_SCORE else f"{found.name}-{setting.name.replace('/', '-')}"
-    is_export = Stored.of(path, run.module.state_dict()).is_export
-    return Path(f"scores-{name}") if is_export else path / "scores" / name
+    return Path(f"scores-{name}") if is_export(path) else path / "scores" / name
 
 
 def _paths(value: Any) -> list[str]:

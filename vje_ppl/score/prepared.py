@@ -138,7 +138,7 @@ def prepare(
 
     form = image_form(run)
     augment = build_augment(config, form.channels, form.side, trust_targets)
-    training = training_side(setting, stored, opened, device, shards)
+    training = training_side(setting, stored, opened, embedder.dim, device, shards)
     scorer = ImageScorer(embedder, augment, setting, training, device, batch_size)
     ready = Prepared(scorer, setting, None, form, augment, stored, device)
     if calibrate is False:

@@ -32,6 +32,11 @@ FOLDER = "calibration"
 _log = logging.getLogger(__name__)
 
 
+def is_export(run: Path) -> bool:
+    """Return whether `vje_ppl.load` finds an export at a path, rather than a run folder."""
+    return run.suffix == ".safetensors" or (run / MODEL).is_file()
+
+
 @dataclass(frozen=True, eq=False)
 class Stored:
     """The files of one run at one checkpoint, or of its export.
@@ -49,9 +54,7 @@ class Stored:
     @classmethod
     def of(cls, run: Path, weights: Mapping[str, Tensor]) -> Stored:
         """Return the files of the run or export that `vje_ppl.load` loads from a path."""
-        if run.suffix == ".safetensors":
-            return cls(run.parent, True, weights)
-        return cls(run, (run / MODEL).is_file(), weights)
+        return cls(run.parent if run.suffix == ".safetensors" else run, is_export(run), weights)
 
     @cached_property
     def checkpoint(self) -> str:
@@ -66,15 +69,15 @@ class Stored:
         """Return the file of the Gaussian fitted to features of the training images."""
         return self._path("gaussian", {"features": setting.features, "bank": setting.bank}, "safetensors")
 
-    def gaussian(self, setting: ScoreSetting) -> Mahalanobis | None:
-        """Return the Gaussian of a score; None if it is not stored, or damaged."""
+    def gaussian(self, setting: ScoreSetting, dim: int) -> Mahalanobis | None:
+        """Return the Gaussian of a score of `dim` features; None if it is not stored, or damaged."""
         path = self.gaussian_path(setting)
         if not path.is_file():
             return None
         with suppress(SafetensorError, OSError, KeyError):
             tensors = load_file(path)
             mean, precision = tensors["mean"], tensors["precision"]
-            if mean.dtype == precision.dtype == torch.float64 and precision.shape == 2 * mean.shape:
+            if mean.dtype == precision.dtype == torch.float64 and (*mean.shape, *precision.shape) == (dim, dim, dim):
                 return Mahalanobis(mean, precision)
         return None
 

@@ -35,6 +35,7 @@ def training_side(
     setting: ScoreSetting,
     stored: Stored,
     opened: Callable[[], OpenedRun],
+    dim: int,
     device: torch.device,
     shards: Shards,
 ) -> TrainingSide:
@@ -44,6 +45,7 @@ def training_side(
         setting: the score.
         stored: the files of the run or export.
         opened: opens the run's images.
+        dim: embedding width D.
         device: where distances are computed.
         shards: the processes that share the images.
 
@@ -53,7 +55,7 @@ def training_side(
     if not (setting.is_distance or setting.kind == AGGREGATE):
         return TrainingSide()
     if setting.kind == MAHALANOBIS:
-        return TrainingSide(gaussian=_gaussian(setting, stored, opened, device, shards))
+        return TrainingSide(gaussian=_gaussian(setting, stored, opened, dim, device, shards))
     if stored.is_export:
         raise UserError(
             f"score={setting.name} compares with the training images, which an export does not hold; give the run "
@@ -63,9 +65,14 @@ def training_side(
 
 
 def _gaussian(
-    setting: ScoreSetting, stored: Stored, opened: Callable[[], OpenedRun], device: torch.device, shards: Shards
+    setting: ScoreSetting,
+    stored: Stored,
+    opened: Callable[[], OpenedRun],
+    dim: int,
+    device: torch.device,
+    shards: Shards,
 ) -> Mahalanobis:
-    found = stored.gaussian(setting) if shards.is_first else None
+    found = stored.gaussian(setting, dim) if shards.is_first else None
     if not shards.agree(found is not None):
         if stored.is_export:
             raise UserError(
