@@ -117,7 +117,6 @@ class ImageScorer:
                 int(places[0]), found["scores"].numpy(), {int(place): text for place, text in reasons.items()}
             )
 
-    @torch.no_grad()
     def _parts(self, images: Source, chunks: list[int]) -> Iterator[Part]:
         last = -(-len(images) // BLOCK)
         numbers = [
@@ -133,6 +132,7 @@ class ImageScorer:
         for _ in blocks:  # so that the workers end
             raise AssertionError("a source yields the blocks that were asked for")
 
+    @torch.no_grad()
     def _part(self, images: Source, blocks: list[Block]) -> Part:
         places = np.concatenate([block.places for block in blocks])
         scores = torch.full((len(places),), torch.nan, dtype=torch.float64)
