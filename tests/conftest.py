@@ -38,6 +38,7 @@ PLACES = {
         "parallel/test_processes.py",
         "reproduce/test_command.py",
         "runs/test_checkpoint.py",
+        "score/test_command.py",
         "settings/test_moved.py",
         "test_packaging.py",
         "testing/test_report.py",

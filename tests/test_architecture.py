@@ -15,15 +15,15 @@ FOLDERS = {f"vje_ppl.{name}": ROOT / name for name in ("models", "guides", "conf
 #: functions and for type checkers count as any other.
 FLOORS = (
     ("errors", "randomness", "distributions", "networks", "numpyro_port", "configs"),
-    ("files", "program", "parallel", "data"),
-    ("models", "guides", "methods", "pictures"),
+    ("program", "parallel", "data"),
+    ("models", "guides", "methods"),
     ("settings",),
     ("terminal",),
     ("runs",),
-    ("features", "compare", "export"),
-    ("measures", "testing", "crosscheck"),
-    ("train",),
-    ("evaluate", "benchmark"),
+    ("features", "pictures"),
+    ("measures", "testing", "crosscheck", "compare"),
+    ("train", "score"),
+    ("evaluate", "benchmark", "export"),
     ("diagnose", "reproduce"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

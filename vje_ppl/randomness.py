@@ -31,6 +31,7 @@ class Stream(IntEnum):
     PROBE_ORDER = 7
     CORRUPTION = 8
     TEST_SPLIT = 9
+    CALIBRATION = 10
     # Evaluation
     SCORE_DRAWS = 0x65766C01
     AGGREGATE_DRAWS = 0x65766C02

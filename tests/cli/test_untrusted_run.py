@@ -103,7 +103,7 @@ NODES = {
     "another run": {"_target_": "vje_ppl.load", "run": "{folder}", "trust_targets": True},
     "another training": {"_target_": "vje_ppl.train.run.train", "config": {}},
     "data of another run": {"_target_": "vje_ppl.settings.data.load_data", "config": {"x": {"_target_": "evil.run"}}},
-    "what writes files": {"_target_": "vje_ppl.files.write_atomically", "path": "{canary}", "data": "x"},
+    "what writes files": {"_target_": "vje_ppl.runs.files.write_atomically", "path": "{canary}", "data": "x"},
     "globals of a method": {
         "_target_": "vje_ppl.networks.encoders.MLP.forward.__globals__.__getitem__",
         "_args_": ["x"],

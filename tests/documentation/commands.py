@@ -63,6 +63,7 @@ BUDGETS: dict[str, tuple[str, ...]] = {
     "crosscheck": ("widths=[2,3]", "images=16", "precision=[float64]"),
     "benchmark": ("only=[step]", "seconds=0.01", "batch_size=8"),
     "export": ("images=4",),
+    "score": ("images=photos", "resume=never"),
 }
 
 _SHORT_OF_A_CLUSTER = ("data.image_size=32", "data.workers=1", "guide.network.width=1")

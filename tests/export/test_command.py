@@ -129,6 +129,31 @@ def test_a_truncated_export_gets_a_sentence(exported, tmp_path, share):
         vje_ppl.load(path)
 
 
+def test_an_export_scores_as_its_run_does_without_the_images_of_the_run(tmp_path, monkeypatch):
+    options = (*SMALL, "calibration=0.3", f"run.root={tmp_path}", "run.name=a")
+    assert command(train_main, "vje_ppl.train", *options).returncode == 0
+    with unchecked_shapes():
+        result = command(export_main, "vje_ppl.export", f"run={tmp_path / 'a'}", f"out={tmp_path / 'export'}")
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in (tmp_path / "export").iterdir()} == FILES | {"calibration"}
+    assert "scores of 77 images kept out of training" in (tmp_path / "export/README.md").read_text(encoding="utf-8")
+    images = digits().test.images
+    ours = vje_ppl.load(tmp_path / "a").score(images)
+    monkeypatch.setattr("vje_ppl.features.opened_run.load_data", None)  # images are out of reach
+    export = vje_ppl.load(tmp_path / "export")
+    theirs = export.score(images)
+    np.testing.assert_allclose(theirs.score, ours.score, rtol=1e-6)
+    np.testing.assert_array_equal(theirs.p_value, ours.p_value)
+    assert np.isfinite(export.score(images, score="conditional", calibrate=False).score).all()
+    with pytest.raises(UserError, match="which an export does not hold; give the run folder"):
+        export.score(images, score="knn_distance")
+    with pytest.raises(UserError, match="does not hold the calibration scores of score=kl"):
+        export.score(images, score="kl")
+    shutil.copy(tmp_path / "export/model.safetensors", tmp_path)
+    with pytest.raises(UserError, match="does not hold the statistics of the training images"):
+        vje_ppl.load(tmp_path / "model.safetensors").score(images)
+
+
 def test_mistakes_get_a_sentence(tmp_path):
     assert "give run=runs/<name>" in one_sentence(command(export_main, "vje_ppl.export"))
     assert "has no checkpoints/last.pt" in one_sentence(command(export_main, "vje_ppl.export", f"run={tmp_path}"))

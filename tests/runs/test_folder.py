@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from tests.settings.test_identity import CONFIG
 from vje_ppl.errors import UserError
-from vje_ppl.files import write_atomically
 from vje_ppl.runs import folder as run_folder
+from vje_ppl.runs.files import write_atomically
 from vje_ppl.runs.folder import RunFolder, read_config
 from vje_ppl.settings.identity import config_digest
 

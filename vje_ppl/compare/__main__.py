@@ -15,7 +15,7 @@ from vje_ppl.compare.rows import Row, rows_of
 from vje_ppl.compare.selection import OUTPUT, common_folder, find_runs
 from vje_ppl.compare.table import Table, make_table
 from vje_ppl.errors import LAYOUT, UserError, printable
-from vje_ppl.files import explain, write_atomically
+from vje_ppl.runs.files import explain, write_atomically
 from vje_ppl.settings.identity import canonical_json
 from vje_ppl.terminal.command import run_command
 

@@ -10,8 +10,8 @@ from vje_ppl.compare.columns import class_name, differences, shown
 from vje_ppl.compare.measure import comparable
 from vje_ppl.compare.rows import Row, Statistic
 from vje_ppl.errors import UserError
-from vje_ppl.files import csv_bytes
 from vje_ppl.program.base_measure import bound_note
+from vje_ppl.runs.files import csv_bytes
 from vje_ppl.settings.groups import METHOD, VJE
 from vje_ppl.terminal.table import format_table, markdown_table
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from vje_ppl.files import json_lines, write_atomically
+from vje_ppl.runs.files import json_lines, write_atomically
 from vje_ppl.settings.checks import as_list, check_table, list_of, one_of, whole
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table

@@ -21,7 +21,6 @@ from vje_ppl.crosscheck import quantities as q
 from vje_ppl.crosscheck.certificate import Batch, Check, compare
 from vje_ppl.crosscheck.rounded import Rounded, as_rounded
 from vje_ppl.data.batches import TrainingBatches
-from vje_ppl.files import write_atomically
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.models.likelihoods.polar_student_t import PolarStudentT
 from vje_ppl.models.likelihoods.polar_tangent_student_t import PolarTangentStudentT
@@ -29,6 +28,7 @@ from vje_ppl.models.priors.standard_normal import StandardNormal
 from vje_ppl.models.radius import StudentTRadius
 from vje_ppl.numpyro_port.objective import SymmetricConditionalELBO as NumPyroObjective
 from vje_ppl.program.objective import SymmetricConditionalELBO
+from vje_ppl.runs.files import write_atomically
 from vje_ppl.runs.trained_run import TrainedRun, load
 from vje_ppl.settings.build import build_augment
 from vje_ppl.settings.data import load_data

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vje_ppl.data.augment import Augment
-from vje_ppl.data.decode import Box, UnreadableImageError, read_cuts
+from vje_ppl.data.conform import converted
+from vje_ppl.data.decode import Box, UnreadableImageError, read_cuts, read_image, read_size
 from vje_ppl.data.image_set import StreamedImages
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.randomness import Stream, keyed_generator
@@ -96,6 +99,66 @@ class RandomCuts(Dataset[FileCuts]):
         return read_cuts(images.files[index], images.channels, self._augment.size, draw_boxes, images.bits)
 
 
+class AllCuts(Dataset[FileCuts]):
+    """The central square of image files, then random boxes; the key of an item is the image.
+
+    A file that cannot be used is reported, and no other file takes its place.
+
+    Args:
+        images: the files.
+        augment: draws the boxes, and determines the square and its size in pixels.
+        seed: of the boxes; with image and view it determines a box, as `RandomCuts` does in epoch 0.
+        views: number of boxes per image.
+        whole: None; or the side in pixels of the images of a data set in memory, in whose form the images are returned,
+            without boxes.
+        offset: what to add to the images' places where they determine boxes.
+    """
+
+    #: Larger files are decoded at a reduced resolution.
+    LARGEST_WHOLE = 96
+
+    def __init__(
+        self, images: StreamedImages, augment: Augment, seed: int, views: int, whole: int | None = None, offset: int = 0
+    ) -> None:
+        self._images, self._augment, self._whole = images, augment, whole
+        self._seed, self._views, self._offset = seed, views, offset
+
+    @property
+    def known_skips(self) -> set[str]:
+        """Warnings of unreadable files that were given already."""
+        return self._images.known_skips["evaluation"]
+
+    def __getitem__(self, index: int) -> FileCuts:
+        """Read an image, or report that it was skipped."""
+        try:
+            return FileCuts(index, self._cuts(index) if self._whole is None else self._in_memory(index, self._whole))
+        except UnreadableImageError as error:
+            return FileCuts(-1, None, skipped=(str(error),))
+
+    def _cuts(self, index: int) -> np.ndarray:
+        images, augment, place = self._images, self._augment, index + self._offset
+
+        def draw_boxes(height: int, width: int) -> list[Box]:
+            rngs = [keyed_generator(Stream.IMAGE_BOXES, self._seed, 0, place, view) for view in range(self._views)]
+            return [tuple(augment.draw_boxes(rng, 1, height, width)[0].tolist()) for rng in rngs]
+
+        def read(choose: Callable[[int, int], list[Box]]) -> np.ndarray:
+            return read_cuts(images.files[index], images.channels, augment.size, choose, images.bits)
+
+        central = read(partial(_central_box, augment.evaluation))
+        return np.concatenate([central, read(draw_boxes)]) if self._views else central
+
+    def _in_memory(self, index: int, side: int) -> np.ndarray:
+        images, path = self._images, self._images.files[index]
+        height, width = read_size(path)
+        if max(height, width) > self.LARGEST_WHOLE and min(height, width) >= side:
+            return read_cuts(path, images.channels, side, _square, images.bits)
+        pixels = read_image(path, images.channels, images.bits)[None]
+        if pixels.shape[2:] == (side, side):
+            return pixels
+        return converted(torch.from_numpy(pixels.copy()), images.channels, side).numpy()
+
+
 class CentralCuts(Dataset[FileCuts]):
     """The central square of image files; the key of an item is the image.
 
@@ -117,16 +180,23 @@ class CentralCuts(Dataset[FileCuts]):
         """Read an image, or report that it was skipped."""
         path, channels, size = self._images.files[index], self._images.channels, self._preprocess.size
         try:
-            pixels = read_cuts(path, channels, size, self._center_box, self._images.bits)
+            box = partial(_central_box, self._preprocess)
+            pixels = read_cuts(path, channels, size, box, self._images.bits)
         except UnreadableImageError as error:
             if not self._images.skip_unreadable:
                 return FileCuts(-1, None, failure=error.sentence)
             return FileCuts(-1, None, skipped=(str(error),))
         return FileCuts(index, pixels)
 
-    def _center_box(self, height: int, width: int) -> list[Box]:
-        top, left, box_height, box_width = self._preprocess.center_box(height, width)
-        return [(float(top), float(left), float(box_height), float(box_width))]
+
+def _central_box(preprocess: Preprocess, height: int, width: int) -> list[Box]:
+    top, left, box_height, box_width = preprocess.center_box(height, width)
+    return [(float(top), float(left), float(box_height), float(box_width))]
+
+
+def _square(height: int, width: int) -> list[Box]:
+    side = min(height, width)
+    return [(float((height - side) // 2), float((width - side) // 2), float(side), float(side))]
 
 
 def collate_cuts(items: list[FileCuts]) -> BatchOfCuts:

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from vje_ppl.data.cut_files import BatchOfCuts, CentralCuts, RandomCuts, collate_cuts, start_worker
+from vje_ppl.data.cut_files import AllCuts, BatchOfCuts, CentralCuts, RandomCuts, collate_cuts, start_worker
 from vje_ppl.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -24,13 +24,14 @@ class FileLoader:
         cuts: reads a file.
         workers: decoding processes, kept from one pass to the next; 0 decodes in this process.
         pin: whether to return page-locked memory, from which copies to a GPU need not be waited for.
+        warn: whether to warn of files that were left out.
     """
 
-    def __init__(self, cuts: RandomCuts | CentralCuts, workers: int, *, pin: bool) -> None:
+    def __init__(self, cuts: RandomCuts | CentralCuts | AllCuts, workers: int, *, pin: bool, warn: bool = True) -> None:
         if workers < 0:
             raise UserError(f"data.workers must be 0 or more, got {workers}.")
         self._keys = _Keys()
-        self._known_skips = cuts.known_skips
+        self._known_skips, self._warn = cuts.known_skips, warn
         self._loader = DataLoader(
             cuts,
             batch_sampler=self._keys,
@@ -65,8 +66,9 @@ class FileLoader:
                 raise UserError(_worker_died(error)) from error
             raise
         finally:
-            warn_of_skips([message for message in skipped if message not in self._known_skips])
-            self._known_skips.update(skipped)
+            if self._warn:
+                warn_of_skips([message for message in skipped if message not in self._known_skips])
+                self._known_skips.update(skipped)
 
     def close(self) -> None:
         """End the workers; nothing can be read afterwards."""

@@ -19,7 +19,12 @@ from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.errors import printable
 
 #: The parts of a data set, in words.
-PARTS = {"train": "training images", "bank": "labelled images", "test": "test images"}
+PARTS = {
+    "train": "training images",
+    "bank": "labelled images",
+    "test": "test images",
+    "calibration": "calibration images",
+}
 
 MOST_FILES, MOST_BYTES = 32, 1 << 16  # files read of a set, and bytes of each
 MOST_PIXELS = 1 << 28  # bytes read of a set in memory, evenly spread
@@ -57,8 +62,9 @@ def image_keys(images: ImageSet) -> UInt64[np.ndarray, " N"] | None:
 
 
 def fingerprint(data: ImageData) -> dict[str, str]:
-    """Return a digest of each part of a data set: `train` and, if present, `bank` and `test`."""
+    """Return a digest of each part of a data set: `train` and, if present, `bank`, `test` and `calibration`."""
     parts = {"train": data.train, "bank": None if data.bank is data.train else data.bank, "test": data.test}
+    parts |= {"calibration": data.calibration}
     return {name: digest(images) for name, images in parts.items() if images is not None}
 
 

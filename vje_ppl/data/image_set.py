@@ -156,6 +156,7 @@ class ImageData:
         image_size: side in pixels of the views, unless `augment.size` says otherwise.
         num_classes: number of classes, or None without labels.
         notes: what the user should know about how the images were found, a sentence each.
+        calibration: training images kept out of `train` and `bank`, to calibrate scores; None if there are none.
     """
 
     name: str
@@ -166,11 +167,17 @@ class ImageData:
     image_size: int
     num_classes: int | None
     notes: tuple[str, ...] = ()
+    calibration: ImageSet | None = None
 
     @property
     def test_count(self) -> str:
         """How many test images there are, in words."""
         return "none" if self.test is None else str(len(self.test))
+
+    @property
+    def calibration_count(self) -> str:
+        """How many images are kept for calibration, as the end of a list; empty if there are none."""
+        return "" if self.calibration is None else f"; {len(self.calibration)} kept for calibration"
 
     @property
     def class_names(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -98,6 +98,25 @@ def shown(classes: Sequence[str | int]) -> str:
     return f"[{','.join(map(str, classes))}]"
 
 
+def of_class(data: ImageData, wanted: ClassChoice) -> ImageData:
+    """Keep the training and calibration images of a class or a list of classes; None: all of them.
+
+    Raises:
+        UserError: if the training images are unlabelled, or one of the two parts has no image of this class.
+    """
+    calibration, classes = data.calibration, class_list(wanted)
+    train = select_class(data.train, wanted)
+    if classes and calibration is not None:
+        members = np.flatnonzero(_is_of(calibration, classes, f"data.only_class={wanted}"))
+        if not len(members):
+            raise UserError(
+                f"calibration keeps no image of class {', '.join(map(str, classes))}, which has a single training image; "
+                "add images, or give calibration=0."
+            )
+        calibration = calibration.select(members)
+    return replace(data, train=train, calibration=calibration)
+
+
 def only_classes(images: ImageSet, wanted: Sequence[str | int]) -> ImageSet:
     """Keep the images of the classes that `without_class` names.
 
@@ -120,13 +139,14 @@ def without_classes(data: ImageData, wanted: Sequence[str | int]) -> ImageData:
     if not wanted:
         return data
     # The bank may be the training images themselves, which are selected once.
-    parts = {id(part): part for part in (data.train, data.bank, data.test) if part is not None}
+    parts = {id(part): part for part in (data.train, data.bank, data.test, data.calibration) if part is not None}
     kept = {number: _kept(part, wanted, inside=False) for number, part in parts.items()}
     return replace(
         data,
         train=kept[id(data.train)],
         bank=kept.get(id(data.bank)),
         test=kept.get(id(data.test)),
+        calibration=kept.get(id(data.calibration)),
         notes=(*data.notes, f"leaves out the images of {', '.join(map(str, wanted))}"),
     )
 
@@ -191,11 +211,18 @@ def stratified_hold_out(
     """
     _check_fraction(fraction)
     rng = keyed_generator(Stream.HOLD_OUT)
+    return _hold_out_of_each(labels, fraction, lambda _: rng)
+
+
+def _hold_out_of_each(
+    labels: Int64[np.ndarray, " N"], fraction: float, generator: Callable[[int], np.random.Generator]
+) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
+    """Split images as `stratified_hold_out` does, with the generator of each class."""
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
-        held_out[rng.permutation(members)[:count]] = True
+        held_out[generator(int(label)).permutation(members)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -209,6 +236,56 @@ def _spread(bits: UInt64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
 def _check_fraction(fraction: float) -> None:
     if not 0 < fraction < 1:
         raise UserError(f"data.test_fraction must lie between 0 and 1, got {fraction}.")
+
+
+def keep_for_calibration(data: ImageData, fraction: Any) -> ImageData:
+    """Take a share of the training images of each class out of training, to calibrate scores.
+
+    Images with names are chosen by name, and images in an array without names by place, as by `hold_out`. The choice
+    within a class depends on the images of this class alone. Images without a label count as a class of their own, and
+    so do images of a set without labels. The bank loses the images too, unless it is a set of its own, as in STL-10.
+
+    Args:
+        data: a data set.
+        fraction: the share, a number in (0, 1).
+
+    Returns:
+        The data with fewer training images, and the others as `calibration`, the same in every run.
+
+    Raises:
+        UserError: for a share outside (0, 1), or if no class has two training images.
+    """
+    _check_share("calibration", fraction)
+    train, bank = data.train, data.bank
+    labels, keys = _as_classes(train), image_keys(train)
+    if keys is None:
+        kept, taken = _hold_out_of_each(labels, fraction, lambda label: keyed_generator(Stream.CALIBRATION, label))
+    else:
+        kept, taken = hold_out_by_name(labels, keys, fraction, Stream.CALIBRATION)
+    if not len(taken):
+        raise UserError(
+            f"calibration={fraction} keeps an image of each class of at least two training images, but {data.name} has "
+            f"no such class among its {len(train)} training images; add images, or give calibration=0."
+        )
+    learned = train.select(kept)
+    if bank is train:
+        bank = learned
+    elif bank is not None and train.labels is not None and len(bank) == int((train.labels >= 0).sum()):
+        bank = train.select(kept[(train.labels >= 0).numpy()[kept]])
+    return replace(data, train=learned, bank=bank, calibration=train.select(taken))
+
+
+def _as_classes(images: ImageSet) -> Int64[np.ndarray, " N"]:
+    """Return class indices in which images without a label are a class of their own, after the others."""
+    if images.labels is None:
+        return np.zeros(len(images), dtype=np.int64)
+    labels = images.labels.numpy()
+    return np.where(labels < 0, labels.max() + 1, labels)
+
+
+def _check_share(key: str, fraction: Any) -> None:
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise UserError(f"{key} expects a share of the training images, from 0 to below 1, got {fraction}.")
 
 
 def hold_out(data: ImageData, fraction: Any) -> ImageData:
@@ -227,8 +304,7 @@ def hold_out(data: ImageData, fraction: Any) -> ImageData:
     Raises:
         UserError: for a share outside (0, 1), images without labels, or more training images than have labels.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
-        raise UserError(f"hold_out expects a share of the training images, from 0 to below 1, got {fraction}.")
+    _check_share("hold_out", fraction)
     images = data.bank
     if images is None and data.train.labels is not None:
         raise UserError(f"hold_out={fraction} needs training images of several classes, but {data.name} has only one.")

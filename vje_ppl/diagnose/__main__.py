@@ -30,9 +30,9 @@ from vje_ppl.diagnose.sections.predictive import check_held_out, predictive_sect
 from vje_ppl.diagnose.sections.reference import reference_section
 from vje_ppl.diagnose.sections.uncertainty import uncertainty_section
 from vje_ppl.errors import UserError
-from vje_ppl.files import json_lines, write_atomically
 from vje_ppl.pictures.style import save
 from vje_ppl.program.parameter_store import local_parameters
+from vje_ppl.runs.files import json_lines, write_atomically
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.command import run_command

@@ -18,10 +18,10 @@ from vje_ppl.evaluate.pictures import ACCURACIES, accuracy_figure
 from vje_ppl.evaluate.uncertainty import evaluate_uncertainty
 from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.features.shards import Shards
-from vje_ppl.files import write_atomically
 from vje_ppl.parallel.devices import chosen_device, start
 from vje_ppl.pictures.style import save
 from vje_ppl.program.parameter_store import local_parameters
+from vje_ppl.runs.files import write_atomically
 from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.command import run_command
@@ -110,8 +110,8 @@ def _headline(evaluated: OpenedRun) -> str:
     lines = [
         f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, "
         f"method {method_name(run.config)}, seed {run.config.seed}",
-        f"data      {data.name}: {len(data.train)} training images, {data.test_count} test images; "
-        f"{evaluated.device.type}",
+        f"data      {data.name}: {len(data.train)} training images, {data.test_count} test images"
+        f"{data.calibration_count}; {evaluated.device.type}",
         f"classes   {data.class_names}",
         *(f"note      {note}" for note in data.notes),
     ]

@@ -17,16 +17,16 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.image_set import ImageSet
-from vje_ppl.data.selection import class_index, class_list, select_class
+from vje_ppl.data.selection import class_index, class_list, of_class, select_class
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.outcome import Outcome
 from vje_ppl.evaluate.pictures import one_class_figure
 from vje_ppl.features.opened_run import OpenedRun
-from vje_ppl.files import open_no_link
 from vje_ppl.measures.anomaly.complexity import complexity_correlations
 from vje_ppl.measures.anomaly.scorer import score_options, scorer
 from vje_ppl.measures.anomaly.tables import notes, one_class_table
 from vje_ppl.measures.detection import auroc
+from vje_ppl.runs.files import open_no_link
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.data import left_out_classes
@@ -162,7 +162,7 @@ def _trained_on(evaluated: OpenedRun, only_class: str, name: str) -> OpenedRun:
     if code:
         progress("one class", f"interrupted: the same command goes on with {folder}")
         raise SystemExit(code)
-    return replace(evaluated.of_class(folder), data=replace(evaluated.data, train=images))
+    return replace(evaluated.of_class(folder), data=of_class(evaluated.data, only_class))
 
 
 def _rows(evaluated: OpenedRun, test: ImageSet, normal: list[int]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vje_ppl.files import json_lines, read_json, write_atomically
+from vje_ppl.runs.files import json_lines, read_json, write_atomically
 
 REPORT = "evaluation.json"
 

@@ -16,9 +16,13 @@ from vje_ppl.errors import UserError
 from vje_ppl.export.model_card import model_card
 from vje_ppl.export.onnx_graph import compare, write_onnx
 from vje_ppl.export.torchvision_names import torchvision_state
-from vje_ppl.files import write_atomically
+from vje_ppl.program.parameter_store import local_parameters
+from vje_ppl.runs.files import write_atomically
 from vje_ppl.runs.saved_model import MODEL, write_model, write_tensors
 from vje_ppl.runs.trained_run import TrainedRun, load
+from vje_ppl.score.prepared import prepare
+from vje_ppl.score.setting import default_setting
+from vje_ppl.score.stored import FOLDER as CALIBRATION
 from vje_ppl.settings.checks import check_run
 from vje_ppl.settings.data import load_data
 from vje_ppl.terminal.command import run_command
@@ -45,19 +49,38 @@ def export(config: DictConfig) -> None:
     write_tensors(torchvision_state(encoder), out / "encoder.safetensors", metadata)
     outputs = write_onnx(run, out / "model.onnx")
     differences = compare(run, out / "model.onnx", _images(run, config))
-    write_atomically(out / "README.md", model_card(run, folder, outputs, differences).encode())
+    calibrated = _calibrate(run, folder, out, config)
+    write_atomically(out / "README.md", model_card(run, folder, outputs, differences, calibrated).encode())
     for name, difference in differences.items():
         print(f"{name:<6} onnxruntime differs from torch by {difference:.1e} of the largest value")
-    print(f"\n{out}: {MODEL}, encoder.safetensors, model.onnx, README.md")
+    more = f", {CALIBRATION}/" if calibrated else ""
+    print(f"\n{out}: {MODEL}, encoder.safetensors, model.onnx, README.md{more}")
+
+
+def _calibrate(run: TrainedRun, folder: Path, out: Path, config: DictConfig) -> int:
+    """Write what the default score needs beside the weights, if the run kept images for calibration; return how many.
+
+    Raises:
+        UserError: if it is not stored with the run, and the run's images are missing or have changed.
+    """
+    if "calibration" not in (run.fingerprint or {}):
+        return 0
+    with local_parameters(validate=config.debug):
+        ready = prepare(run, folder, default_setting(), data_root=config.data.root, trust_targets=config.trust_targets)
+    assert ready.calibration is not None
+    ready.copy_to(out)
+    return len(ready.calibration.scores)
 
 
 def _facts(run: TrainedRun) -> dict[str, Any]:
     """Return the facts that `load` needs beside the weights."""
     facts: dict[str, Any] = {
         "config": OmegaConf.to_container(run.config, resolve=True),
-        "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.preprocess.size},
+        "data": {"channels": len(run.preprocess.normalize.mean), "image_size": run.image_size or run.preprocess.size},
         "epoch": run.epoch,
     }
+    if run.in_memory is not None:
+        facts["data"]["in_memory"] = run.in_memory
     if run.fingerprint is not None:
         facts["data"]["fingerprint"] = dict(run.fingerprint)
     return facts

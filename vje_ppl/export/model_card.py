@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError, printable
-from vje_ppl.files import read_json
+from vje_ppl.runs.files import read_json
 from vje_ppl.runs.trained_run import TrainedRun
 
 #: Groups of the configuration that the card shows, in reading order.
@@ -33,7 +33,9 @@ LIMITS = (
 )
 
 
-def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], differences: Mapping[str, float]) -> str:
+def model_card(
+    run: TrainedRun, folder: Path, outputs: Sequence[str], differences: Mapping[str, float], calibrated: int = 0
+) -> str:
     """Return the model card, in Markdown with a header for model hubs.
 
     Args:
@@ -41,6 +43,7 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
         folder: its folder; the card quotes `metrics.json` and `evaluation.json` if they exist.
         outputs: outputs of the ONNX graph.
         differences: of each output from torch's, as a share of its largest magnitude.
+        calibrated: number of calibration images whose scores the export holds.
     """
     config: Any = OmegaConf.to_container(run.config, resolve=True)
     metrics = read_json(folder / "metrics.json") or {}
@@ -66,6 +69,11 @@ def model_card(run: TrainedRun, folder: Path, outputs: Sequence[str], difference
         "| `model.safetensors` | every weight and the configuration; `vje_ppl.load(<this folder>)` reads it |",
         "| `encoder.safetensors` | the encoder alone, a ResNet under torchvision's names |",
         f"| `model.onnx` | images to {', '.join(f'`{one}`' for one in outputs)}, normalization included |",
+        *(
+            [f"| `calibration/` | scores of {calibrated} images kept out of training, for `python -m vje_ppl.score` |"]
+            if calibrated
+            else []
+        ),
         "",
         "## Use",
         "",

@@ -18,7 +18,7 @@ from vje_ppl.data.preprocess import Normalize, Preprocess
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.shards import WHOLE, Shards
-from vje_ppl.files import explain
+from vje_ppl.runs.files import explain
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,6 +71,11 @@ class OpenedRun:
             raise UserError(f"eval needs test images, but {self.data.name} has none; put some in a folder test/.")
         return at_most(self.data.test, self.options.images.test)
 
+    @property
+    def calibration(self) -> ImageSet | None:
+        """The images that the run's `calibration` kept out of training; None if there are none."""
+        return self.data.calibration
+
     @cached_property
     def left_out(self) -> ImageSet:
         """The images of the classes that `without_class` left out of training."""

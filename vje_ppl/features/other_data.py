@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import UInt8
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
+from vje_ppl.data.conform import converted
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.selection import at_most
-from vje_ppl.data.transforms.color_map import LUMA
 from vje_ppl.errors import UserError
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.settings.build import build
@@ -127,20 +124,5 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
         done.append(f"{height}×{width} to {side}×{side} pixels")
     if not done:
         return InMemoryImages(pixels), "as they are"
-    converted = torch.cat([_converted(chunk, channels, side) for chunk in pixels.split(_CHUNK)])
-    return InMemoryImages(converted), ", ".join(done)
-
-
-def _converted(pixels: UInt8[Tensor, "N C H W"], channels: int, side: int) -> UInt8[Tensor, "N K S S"]:
-    values = pixels.float()
-    if channels == 1 and pixels.shape[1] == 3:
-        values = (values * torch.from_numpy(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
-    elif channels == 3 and pixels.shape[1] == 1:
-        values = values.expand(-1, 3, -1, -1)
-    height, width = values.shape[2:]
-    square = min(height, width)
-    top, left = (height - square) // 2, (width - square) // 2
-    values = values[:, :, top : top + square, left : left + square]
-    if square != side:
-        values = F.interpolate(values, size=(side, side), mode="bilinear", antialias=True)
-    return values.round().clamp(0, 255).to(torch.uint8)
+    result = torch.cat([converted(chunk, channels, side) for chunk in pixels.split(_CHUNK)])
+    return InMemoryImages(result), ", ".join(done)

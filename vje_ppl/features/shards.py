@@ -68,6 +68,10 @@ class Shards:
                 queue.extend([] if one is None else [one])
             yield from _in_order(ahead, open_)
 
+    def agree(self, decision: bool) -> bool:
+        """Return the decision of the first process; the others may pass anything."""
+        return bool(self.everywhere({"decision": torch.tensor(int(decision))})["decision"])
+
     def everywhere(self, tensors: dict[str, Tensor] | None) -> dict[str, Tensor]:
         """Give the first process's tensors to all processes; the others may pass anything."""
         if self._group is None:

@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from vje_ppl.files import write_atomically
+from vje_ppl.runs.files import write_atomically
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers
 COLOURS = BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"

@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import csv_bytes, write_atomically
 from vje_ppl.pictures.style import save
 from vje_ppl.reproduce.cell import Cell, cells_of, check_images
 from vje_ppl.reproduce.pool import Done, Workers, run_cells
@@ -28,6 +27,7 @@ from vje_ppl.reproduce.products.ood import ood
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduce.study import read_study
+from vje_ppl.runs.files import csv_bytes, write_atomically
 from vje_ppl.settings.checks import AUTO, as_list, check_table, is_whole, one_of, whole
 from vje_ppl.terminal.command import run_command
 from vje_ppl.terminal.table import format_table, markdown_table

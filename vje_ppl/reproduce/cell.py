@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from vje_ppl.data.fingerprint import data_root, fingerprint
 from vje_ppl.errors import UserError
 from vje_ppl.evaluate.options import ADDED, DEPENDS
-from vje_ppl.files import read_json, write_atomically
 from vje_ppl.reproduce.study import Study
+from vje_ppl.runs.files import read_json, write_atomically
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.identity import canonical_json, config_digest, without_added
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import explain, sync_folder, write_atomically
+from vje_ppl.runs.files import explain, sync_folder, write_atomically
 
 LAST = "last.pt"
 PREVIOUS = "previous.pt"

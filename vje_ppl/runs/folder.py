@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from omegaconf import OmegaConf
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import csv_bytes, explain, json_lines, open_no_link, write_atomically
+from vje_ppl.runs.files import csv_bytes, explain, json_lines, open_no_link, write_atomically
 
 LOCK = ".lock"
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vje_ppl.errors import UserError
-from vje_ppl.files import write_atomically
+from vje_ppl.runs.files import write_atomically
 
 #: The file of an export that holds the whole run.
 MODEL = "model.safetensors"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -52,6 +52,8 @@ class TrainedRun:
         epoch: completed epochs of the checkpoint.
         preprocess: how images are prepared for evaluation.
         fingerprint: digests of its training data, from `vje_ppl.data.fingerprint`; None if unknown.
+        image_size: side in pixels of the data set's images; None if unknown.
+        in_memory: whether the images of its training were held in memory, all of one size; None if unknown.
     """
 
     module: Method
@@ -59,6 +61,8 @@ class TrainedRun:
     config: DictConfig
     epoch: int
     fingerprint: Mapping[str, str] | None = None
+    image_size: int | None = None
+    in_memory: bool | None = None
 
     @property
     def program(self) -> JointEmbedding:
@@ -105,30 +109,41 @@ class TrainedRun:
         Raises:
             ValueError: for another shape or range.
         """
-        if images.dim() != 4:
-            raise ValueError(f"embed expects images of shape (N, C, H, W), got {tuple(images.shape)}.")
-        if images.is_floating_point():
-            if len(images) and not (images.min() >= 0 and images.max() <= 1):
-                raise ValueError(
-                    f"embed expects floats in [0, 1], or bytes in 0..255, got {images.dtype} from "
-                    f"{images.min().item():g} to {images.max().item():g}; divide by 255, or convert to torch.uint8."
-                )
-            images = (images * 255).round().to(torch.uint8)
-        elif images.dtype != torch.uint8:
-            wide = images.long()  # torch has no extremes of unsigned integers
-            low, high = (int(wide.min()), int(wide.max())) if wide.numel() else (0, 0)
-            if images.dtype == torch.bool or low < 0 or high > 255:
-                raise ValueError(
-                    f"embed expects bytes in 0..255, or floats in [0, 1], got {images.dtype} from {low} to {high}; "
-                    "scale them to one of the two."
-                )
-            images = images.to(torch.uint8)
+        images = image_bytes(images, "embed")
         device = next(self.module.parameters()).device
         program, parts = self.module.program, []
         for chunk in images.split(batch_size):
             z = self.module.embed(self.preprocess(chunk.to(device)))
             parts.append((z, *(() if program is None else moments(program.guide.infer(z)))))
         return Embedding(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def image_bytes(images: Shaped[Tensor, "N C H W"], use: str) -> UInt8[Tensor, "N C H W"]:
+    """Return images as bytes.
+
+    Args:
+        images: shape (N, C, H, W): whole numbers in 0..255, or floats in [0, 1].
+        use: what they are for, for the errors.
+
+    Raises:
+        ValueError: for another shape or range.
+    """
+    if images.dim() != 4:
+        raise ValueError(f"{use} expects images of shape (N, C, H, W), got {tuple(images.shape)}.")
+    if images.is_floating_point():
+        if len(images) and not (images.min() >= 0 and images.max() <= 1):
+            raise ValueError(f"{use} expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
+        return (images * 255).round().to(torch.uint8)
+    if images.dtype == torch.uint8:
+        return images
+    wide = images.long()  # torch has no extremes of unsigned integers
+    low, high = (int(wide.min()), int(wide.max())) if wide.numel() else (0, 0)
+    if images.dtype == torch.bool or low < 0 or high > 255:
+        raise ValueError(
+            f"{use} expects bytes in 0..255, or floats in [0, 1], got {images.dtype} from {low} to {high}; "
+            "scale them to one of the two."
+        )
+    return images.to(torch.uint8)
 
 
 def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool = False) -> TrainedRun:
@@ -166,7 +181,10 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     found = state["data"].get("fingerprint")
     is_sound = isinstance(found, Mapping) and all(isinstance(one, str) for pair in found.items() for one in pair)
     known = found if is_sound else None
-    return TrainedRun(module.to(device).eval(), augment.evaluation, config, state["epoch"], known)
+    held = state["data"].get("in_memory")
+    in_memory = held if isinstance(held, bool) else None
+    trained = module.to(device).eval()
+    return TrainedRun(trained, augment.evaluation, config, state["epoch"], known, image_size, in_memory)
 
 
 def _state(path: Path) -> dict[str, Any]:

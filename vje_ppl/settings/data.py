@@ -1,21 +1,29 @@
-"""From the `data` and `hold_out` of a configuration to images."""
+"""From the `data`, `hold_out`, `calibration` and `without_class` of a configuration to images."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.image_set import ImageData, ImageSet
-from vje_ppl.data.selection import class_list, hold_out, only_classes, select_class, without_classes
+from vje_ppl.data.selection import (
+    class_list,
+    hold_out,
+    keep_for_calibration,
+    of_class,
+    only_classes,
+    without_classes,
+)
 from vje_ppl.errors import UserError
 from vje_ppl.settings.build import build
 
 
 def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageData:
-    """Load the images of a configuration's `data`, less `without_class`, with test images held out as `hold_out` says.
+    """Load the images of a configuration's `data`, less `without_class`.
+
+    `hold_out` sets images aside for testing, and `calibration` to calibrate scores.
 
     Args:
         config: the whole configuration of a run.
@@ -55,9 +63,11 @@ def _load(config: DictConfig, trust_targets: bool, **changes: Any) -> ImageData:
     node |= changes
     if isinstance(node.get("root"), str):
         node["root"] = os.path.expanduser(node["root"])
-    fraction = config.get("hold_out", 0)
-    if fraction == 0:
+    held_out, calibration = config.get("hold_out", 0), config.get("calibration", 0)
+    if held_out == 0 and calibration == 0:
         return build(node, "data", trust_targets)
-    only_class = node.pop("only_class", None)  # which comes after the split
-    data = hold_out(build(node, "data", trust_targets), fraction)
-    return replace(data, train=select_class(data.train, only_class))
+    only_class = node.pop("only_class", None)  # which comes after the splits
+    data = build(node, "data", trust_targets)
+    data = data if held_out == 0 else hold_out(data, held_out)
+    data = data if calibration == 0 else keep_for_calibration(data, calibration)
+    return of_class(data, only_class)

@@ -40,7 +40,7 @@ RUNS_NOTHING_HERE = frozenset(
 SWEEP = frozenset({"-m", "--multirun"})
 
 #: Commands that several processes can share.
-SHARED = frozenset({"train", "evaluate"})
+SHARED = frozenset({"train", "evaluate", "score"})
 
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:

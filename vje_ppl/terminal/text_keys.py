@@ -26,6 +26,7 @@ PATHS: Mapping[str, frozenset[str]] = {
     "diagnose": frozenset({"run", "out", "data.root", "ood.root"}),
     "compare": frozenset({"runs", "out"}),
     "export": frozenset({"run", "out", "data.root"}),
+    "score": frozenset({"run", "images", "out", "calibrate", "data.root"}),
     "crosscheck": frozenset({"run", "output", "picture"}),
     "reproduce": frozenset({"root", "cells", "out"}),
     "benchmark": frozenset({"output"}),
@@ -39,6 +40,7 @@ NAMES: Mapping[str, frozenset[str]] = {
     ),
     "evaluate": frozenset({"one_class.classes"}),
     "compare": frozenset({"sort"}),
+    "score": frozenset({"score"}),
 }
 
 #: Text that goes to SLURM with the jobs of a sweep.
@@ -48,7 +50,7 @@ LAUNCHER = frozenset(
 )
 
 #: Keys that also take a list of texts.
-LISTS = frozenset({"runs", "data.only_class", "one_class.classes", "without_class"})
+LISTS = frozenset({"runs", "images", "calibrate", "data.only_class", "one_class.classes", "without_class"})
 
 #: Keys that also take a whole number: a class, by name or number.
 NUMBERED = frozenset({"data.only_class", "one_class.classes", "without_class"})

@@ -13,7 +13,7 @@ from typing import Any
 from lightning.fabric.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from vje_ppl.files import write_atomically
+from vje_ppl.runs.files import write_atomically
 from vje_ppl.settings.build import build
 
 #: File in the run folder: the id of its W&B log, and the last step written.

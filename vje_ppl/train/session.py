@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
 from vje_ppl.data.fingerprint import fingerprint
-from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.errors import UserError
 from vje_ppl.features.shards import Shards
 from vje_ppl.methods.method import Method
@@ -138,6 +138,7 @@ class Session:
                 "images": len(self.data.train),
                 "channels": self.data.channels,
                 "image_size": self.data.image_size,
+                "in_memory": isinstance(self.data.train, InMemoryImages),
                 "fingerprint": self.fingerprint,
             },
         }

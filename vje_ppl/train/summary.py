@@ -28,7 +28,8 @@ def headline(session: Session, state: Mapping[str, Any] | None) -> str:
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
     lines = [
         f"run     {session.folder.path}",
-        f"data    {data.name}: {len(data.train)} training images, {held}; {data.test_count} test images",
+        f"data    {data.name}: {len(data.train)} training images, {held}; {data.test_count} test images"
+        f"{data.calibration_count}",
         f"classes {data.class_names}",
         *(f"note    {note}" for note in data.notes),
         f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
@@ -63,7 +64,8 @@ def final_metrics(session: Session, history: list[dict[str, Any]]) -> dict[str, 
             "name": session.data.name,
             "images": len(session.data.train),
             "fingerprint": session.fingerprint["train"],
-        },
+        }
+        | ({} if session.data.calibration is None else {"calibration": len(session.data.calibration)}),
         "seed": session.resolved["seed"],
         "device": session.fabric.device.type,
         "processor": platform.processor() or platform.machine(),

@@ -143,6 +143,17 @@ def images_in(folder: Path) -> list[str]:
     return _list(folder, LeftOut())[0]
 
 
+def images_below(folder: Path) -> list[str]:
+    """Return the images in a folder at any depth: those of a folder sorted by name, before those of its subfolders.
+
+    Hidden files and folders are ignored. Other files are left out with a warning.
+    """
+    left_out = LeftOut()
+    images = _walk(folder, left_out)
+    left_out.report(folder)
+    return images
+
+
 def _holds_images(folder: Path) -> bool:
     images, folders = _list(folder, LeftOut())
     return bool(images) or any(map(_holds_images, folders))

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from vje_ppl.diagnose.report.section import Level, Section
-from vje_ppl.files import write_atomically
 from vje_ppl.pictures.style import png
+from vje_ppl.runs.files import write_atomically
 
 #: CSS pixels per inch; pictures have twice as many dots, so that they stay sharp on dense screens.
 CSS_DPI = 96

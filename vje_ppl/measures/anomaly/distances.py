@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float32, Float64, Shaped
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -15,6 +17,35 @@ _CHUNK = 1024
 
 #: More features than this, as raw pixels have, get no `ssd`: a second covariance would take too long.
 _MOST_FEATURES = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Mahalanobis:
+    """sqrt((x − m)ᵀ Σ⁻¹ (x − m)), the distance of features x from a Gaussian.
+
+    Attributes:
+        mean: m, (D,).
+        precision: Σ⁻¹, (D, D).
+    """
+
+    mean: Float64[Tensor, " D"]
+    precision: Float64[Tensor, "D D"]
+
+    @classmethod
+    def of(cls, features: Shaped[Tensor, "M ..."], device: torch.device) -> Mahalanobis:
+        """Fit to features of M training images, flattened, with Ledoit and Wolf's covariance.
+
+        Raises:
+            UserError: for fewer than two images, or features that are not finite.
+        """
+        fitted = Gaussian.fitted(features.flatten(1), device)
+        return cls(fitted.mean, fitted.precision)
+
+    def __call__(self, features: Float[Tensor, "N D"]) -> Float32[Tensor, " N"]:
+        """Compute the distances of N features, on the device of the fit."""
+        deviation = features.double() - self.mean
+        squared = torch.linalg.vecdot(deviation @ self.precision, deviation)
+        return squared.clamp_min(0).sqrt().float()
 
 
 class Distances:
@@ -50,7 +81,7 @@ class Distances:
     def __init__(self, features: Shaped[Tensor, "M ..."], neighbours: int, device: torch.device) -> None:
         flat = features.flatten(1).float()
         unit = normalize(flat, dim=1)
-        self._gaussian = Gaussian.fitted(flat, device)
+        self._mahalanobis = Mahalanobis.of(flat, device)
         self._ssd = _StandardizedGaussian(unit, device) if flat.shape[1] <= _MOST_FEATURES else None
         self._unit = unit.to(device)
         self.neighbours, self.training_images = min(neighbours, len(flat)), len(flat)
@@ -73,7 +104,7 @@ class Distances:
         found = {
             KNN_DISTANCE: nearest.mean(1),
             NEAREST_COSINE: nearest[:, 0],
-            MAHALANOBIS: self._gaussian.squared_distance(features).sqrt().float(),
+            MAHALANOBIS: self._mahalanobis(features),
         }
         if self._ssd is not None:
             found[SSD] = self._ssd.distance(unit)

@@ -41,7 +41,8 @@ class ProgramScores:
 
     Args:
         program: guide and model, in evaluation mode.
-        training: embeddings of training images without augmentation, (M, D), on the program's device.
+        training: embeddings of training images without augmentation, (M, D), on the program's device; None leaves
+            out the scores that need them: `aggregate`, `joint`, `evidence` and `typicality`.
         options: numbers of views and draws.
         augmented: embeddings of one random view of each training image, for `joint`, (M, D).
     """
@@ -50,7 +51,7 @@ class ProgramScores:
     def __init__(
         self,
         program: JointEmbedding,
-        training: Float[Tensor, "M D"],
+        training: Float[Tensor, "M D"] | None,
         options: ScoreOptions,
         augmented: Float[Tensor, "M D"] | None = None,
     ) -> None:
@@ -58,10 +59,14 @@ class ProgramScores:
         # Computed even if not reported, for scores of the image without augmentation.
         missing = not any(kind.kind == CLEAN_CLEAN for kind in self._reported)
         self._kinds = [*(view_pairs([CLEAN_CLEAN], 1) if missing else ()), *self._reported]
-        self._aggregate = _Aggregate(program, training, options) if options.wants(AGGREGATE) else None
-        self._device = training.device
-        self._joint = Joint(training, augmented, training.device)
-        self._evidence = Evidence(program, training, options.evidence_samples) if options.wants(EVIDENCE) else None
+        self._aggregate: _Aggregate | None = None
+        self._joint: Joint | None = None
+        self._evidence: Evidence | None = None
+        if training is not None:
+            self._device = training.device
+            self._aggregate = _Aggregate(program, training, options) if options.wants(AGGREGATE) else None
+            self._joint = Joint(training, augmented, training.device)
+            self._evidence = Evidence(program, training, options.evidence_samples) if options.wants(EVIDENCE) else None
         has_regret = options.regret_steps > 0 and options.wants(REGRET)
         self._regret = Regret(program, options.regret_steps, options.seed) if has_regret else None
         self._typicality: Typicality | None = None
@@ -84,7 +89,7 @@ class ProgramScores:
         found = self._of_pairs(terms) | _of_single_views(terms)
         if self._aggregate is not None:
             found |= self._aggregate(z[0])
-        if self._options.wants(JOINT):
+        if self._joint is not None and self._options.wants(JOINT):
             found |= self._joint(terms, self._reported)
         if self._evidence is not None:
             found |= self._evidence(terms)
@@ -92,7 +97,7 @@ class ProgramScores:
             found |= self._surprise_rank(terms, self._reported)
         if self._regret is not None:
             found |= self._regret(terms)
-        if self._typicality is not None:
+        if self._typicality is not None and self._joint is not None:
             found |= self._typicality(statistics(terms, self._joint.clean))
         return found
 
@@ -101,6 +106,7 @@ class ProgramScores:
         self, z: Float[Tensor, "1 N D"], posterior: Any, images: Int64[Tensor, " N"]
     ) -> dict[str, Float64[Tensor, " N"]]:
         """Return the statistics of calibration images without augmentation, with draws of their own."""
+        assert self._joint is not None
         kinds, seed = view_pairs([CLEAN_CLEAN], 1), stream_seed(self._options.seed, Stream.CALIBRATION_DRAWS)
         terms = program_terms(self._program, z, posterior, images, kinds, self._options.samples, seed)
         return statistics(terms, self._joint.clean)

@@ -1,0 +1,156 @@
+"""A run as `vje_ppl.load` returns it: embeds images, and scores them as `python -m vje_ppl.score` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from jaxtyping import Bool, Float64
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from vje_ppl.errors import UserError, did_you_mean
+from vje_ppl.runs import trained_run
+from vje_ppl.runs.trained_run import TrainedRun, image_bytes
+from vje_ppl.settings.checks import check_table
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """Scores of N images.
+
+    Attributes:
+        score: how unusual an image is; higher = more anomalous; NaN without a score, [N].
+        p_value: the rank of the score among those of the calibration images; NaN without a score or calibration, [N].
+        flag: whether the p-value is at most alpha, [N].
+        paths: the image files, [N]; empty for images that were given as pixels.
+        reasons: why images have no score, by their places.
+    """
+
+    score: Float64[np.ndarray, " N"]
+    p_value: Float64[np.ndarray, " N"]
+    flag: Bool[np.ndarray, " N"]
+    paths: tuple[str, ...] = ()
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRun(TrainedRun):
+    """A trained run, in evaluation mode, and where it was loaded from.
+
+    Attributes:
+        path: the run folder, or the export.
+        trust_targets: whether its configuration may name classes outside `vje_ppl`.
+    """
+
+    path: Path = Path()
+    trust_targets: bool = False
+
+    def score(
+        self,
+        images: Tensor | np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        calibrate: bool | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = True,
+        alpha: float = 0.05,
+        batch_size: int = 256,
+        workers: int = 2,
+        data_root: str | None = None,
+        **options: Any,
+    ) -> ImageScores:
+        """Score images, with the same numbers as `python -m vje_ppl.score`.
+
+        Args:
+            images: pixels, (N, C, H, W): whole numbers in 0..255, or floats in [0, 1]; or paths of image files,
+                folders, `.txt` lists or `.tar` shards. Pixels of another size, or in grey instead of RGB, are
+                converted.
+            calibrate: True: p-values among the images that the run kept for calibration; False: none; or paths of
+                normal images.
+            alpha: images with a p-value of at most this are flagged, in (0, 1).
+            batch_size: images at a time, about.
+            workers: processes that decode image files.
+            data_root: folder of the run's own images, if it has changed.
+            **options: further keys of `configs/score.yaml`: `score`, `views`, `features`, `seed`, `scores`.
+
+        Returns:
+            A score, p-value and flag per image, in the order of the images.
+
+        Raises:
+            ValueError: for another shape or range of pixels.
+            UserError: for an unknown option, a score that the run does not have, or no images to calibrate with.
+        """
+        from vje_ppl.score.calibration import p_values  # imports scikit-learn and Fabric, which takes seconds
+        from vje_ppl.score.find import find_files
+        from vje_ppl.score.prepared import file_images, prepare
+        from vje_ppl.score.setting import score_setting
+
+        setting = score_setting(_with(options))
+        with pyro.settings.context(module_local_params=True):
+            ready = prepare(
+                self,
+                self.path,
+                setting,
+                calibrate={True: None, False: False}[calibrate] if isinstance(calibrate, bool) else calibrate,
+                batch_size=batch_size,
+                workers=workers,
+                data_root=data_root,
+                trust_targets=self.trust_targets,
+            )
+            paths: tuple[str, ...] = ()
+            if isinstance(images, Tensor | np.ndarray):
+                of = ready.pixels(image_bytes(torch.as_tensor(images), "score"))
+            else:
+                found = find_files(images)
+                paths = tuple(map(str, found.files))
+                of = ready.source(file_images(found, ready.form, workers))
+            chunks = list(ready.scorer.score(of))
+        scores = np.concatenate([chunk.scores for chunk in chunks]) if chunks else np.empty(0)
+        known = ready.calibration
+        values = np.full(len(scores), np.nan) if known is None else p_values(known.scores, scores)
+        reasons = {place: text for chunk in chunks for place, text in chunk.reasons.items()}
+        return ImageScores(scores, values, values <= alpha, paths, reasons)
+
+
+def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool = False) -> LoadedRun:
+    """Load a run from its folder.
+
+    Args:
+        run: the run folder, such as `runs/digits-1a2b3c4d`; or an export of `vje_ppl.export`, the folder or its
+            `model.safetensors`.
+        device: where to put it.
+        trust_targets: whether the configuration may name classes outside `vje_ppl`. Loading then runs code that the
+            configuration names, so set it only for runs that you trust.
+
+    Returns:
+        The run at its last good checkpoint.
+
+    Raises:
+        UserError: if there is no run, its checkpoint is damaged, or a target is not trusted.
+    """
+    with pyro.settings.context(module_local_params=True):  # so that scores leave Pyro's parameter store alone
+        found = trained_run.load(run, device, trust_targets)
+    parts = {one.name: getattr(found, one.name) for one in fields(found)}
+    return LoadedRun(**parts, path=Path(run), trust_targets=trust_targets)
+
+
+def _with(options: dict[str, Any]) -> DictConfig:
+    """Return the keys of `configs/score.yaml` that determine a score, with some of them changed."""
+    from vje_ppl.score.options import OPTIONS
+
+    config = OmegaConf.create((files("vje_ppl.configs") / "score.yaml").read_text(encoding="utf-8"))
+    assert isinstance(config, DictConfig)
+    keys = ("score", "views", "features", "seed", "scores")
+    unknown = sorted(set(options) - set(keys))
+    if unknown:
+        hint = did_you_mean(unknown[0], keys) or f"they are {', '.join(keys)}."
+        raise UserError(f"score has no option {unknown[0]}; {hint}")
+    merged = OmegaConf.merge(OmegaConf.masked_copy(config, list(keys)), options)
+    assert isinstance(merged, DictConfig)
+    check_table(merged, {key: check for key, check in OPTIONS.items() if key.partition(".")[0] in keys})
+    return merged

@@ -1,0 +1,220 @@
+"""A run ready to score images: the score, what it needs of the training images, and calibration scores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from vje_ppl.data.augment import Augment
+from vje_ppl.data.conform import converted
+from vje_ppl.data.cut_files import AllCuts
+from vje_ppl.data.fingerprint import digest
+from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
+from vje_ppl.errors import UserError
+from vje_ppl.features.embedder import Embedder
+from vje_ppl.features.opened_run import OpenedRun, open_run
+from vje_ppl.features.shards import WHOLE, Shards
+from vje_ppl.runs.trained_run import TrainedRun
+from vje_ppl.score.calibration import Calibration
+from vje_ppl.score.find import FoundFiles, find_files
+from vje_ppl.score.image_scorer import ImageScorer, check_method
+from vje_ppl.score.reading import CALIBRATION_PLACES, ArraySource, ImageForm, Source, source
+from vje_ppl.score.setting import ScoreSetting
+from vje_ppl.score.stored import Stored
+from vje_ppl.score.training_side import training_side
+from vje_ppl.settings.build import build_augment
+
+#: Megabytes of features of the training images to hold in memory.
+_FEATURES_MB = 4096
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run ready to score images.
+
+    Attributes:
+        scorer: computes the score.
+        setting: the score.
+        calibration: scores of the calibration images; None without p-values.
+        form: the form of the run's images.
+        augment: the run's augmentation.
+        stored: the files of the run.
+        device: where scores are computed.
+    """
+
+    scorer: ImageScorer
+    setting: ScoreSetting
+    calibration: Calibration | None
+    form: ImageForm
+    augment: Augment
+    stored: Stored
+    device: torch.device
+
+    def source(self, images: ImageSet, offset: int = 0) -> Source:
+        """Return images as a source for the scorer."""
+        pin = self.device.type == "cuda"
+        return source(images, self.augment, self.form, self.scorer.seed, self.setting.augmentations, pin, offset)
+
+    def copy_to(self, folder: Path) -> None:
+        """Write to the folder of an export what scoring needs beside the weights."""
+        assert self.calibration is not None
+        export = Stored(folder, True, self.stored.weights)
+        export.keep_scores(self.setting, self.calibration.images, self.calibration.scores)
+        gaussian = self.scorer.gaussian
+        if gaussian is not None:
+            export.keep_gaussian(self.setting, gaussian)
+
+    def pixels(self, images: UInt8[Tensor, "N C H W"]) -> Source:
+        """Return images in memory as a source for the scorer.
+
+        They are converted to the form of the run's images. If the run reads its images from files, views are cut from
+        the images as they are, unless these are too small.
+        """
+        height, width = images.shape[2:]
+        keep = not self.form.in_memory and min(height, width) >= self.augment.size
+        if not keep or images.shape[1] != self.form.channels:
+            side = min(height, width) if keep else self.form.side
+            images = converted(images.cpu(), self.form.channels, side)
+        return ArraySource(InMemoryImages(images.cpu()))
+
+
+def prepare(
+    run: TrainedRun,
+    path: Path,
+    setting: ScoreSetting,
+    *,
+    calibrate: Any = None,
+    batch_size: int = 256,
+    workers: int = 2,
+    data_root: str | None = None,
+    trust_targets: bool = False,
+    shards: Shards = WHOLE,
+) -> Prepared:
+    """Compute, or read as stored with the run, all that does not depend on the images to score.
+
+    Args:
+        run: the run, on the device to compute on.
+        path: its folder, or that of an export.
+        setting: the score.
+        calibrate: None: the images that the run kept for calibration; False: no p-values; else paths of normal images.
+        batch_size: images at a time, about.
+        workers: processes that decode image files.
+        data_root: folder of the run's own images, if it has changed.
+        trust_targets: whether the run's configuration may name classes outside `vje_ppl`.
+        shards: the processes that share the images; only the first gets calibration scores.
+
+    Raises:
+        UserError: if the run does not have the score, or there are no images to calibrate with.
+    """
+    config, device = run.config, next(run.module.parameters()).device
+    embedder = Embedder.of(run.module)
+    check_method(embedder, setting)
+    stored = Stored.of(path, run.module.state_dict())
+    kept = (run.fingerprint or {}).get("calibration")
+    if calibrate is None and kept is None:
+        raise UserError(
+            f"{path} kept no images for calibration, so there are no p-values: train with calibration=0.1, give "
+            "calibrate=<folder of normal images that it has not learned from>, or calibrate=false for scores alone."
+        )
+
+    @cache
+    def opened() -> OpenedRun:
+        found = open_run(_evaluation_options(path, data_root, batch_size, trust_targets), device, shards)
+        if found.changes is not None and shards.is_first:
+            _log.warning("%s", found.changes)
+        return found
+
+    form = image_form(run)
+    augment = build_augment(config, form.channels, form.side, trust_targets)
+    training = training_side(setting, stored, opened, embedder.dim, device, shards)
+    scorer = ImageScorer(embedder, augment, setting, training, device, batch_size)
+    ready = Prepared(scorer, setting, None, form, augment, stored, device)
+    if calibrate is False:
+        return ready
+    if calibrate is None:
+        assert kept is not None
+        words, images = "that the run kept", lambda: _kept_images(opened(), kept, stored)
+    else:
+        found = find_files(calibrate, "calibrate")
+        files = file_images(found, form, workers)
+        kept, words, images = digest(files), f"of {found.name}", lambda: files
+    calibration = _calibration(ready, kept, words, images, shards)
+    return Prepared(scorer, setting, calibration, form, augment, stored, device)
+
+
+def image_form(run: TrainedRun) -> ImageForm:
+    """Return the form of a run's images; runs of earlier versions did not record whether these were in memory."""
+    side = run.image_size or run.preprocess.size
+    in_memory = side <= AllCuts.LARGEST_WHOLE if run.in_memory is None else run.in_memory
+    return ImageForm(len(run.preprocess.normalize.mean), side, in_memory, run.config.data.get("bits"))
+
+
+def file_images(found: FoundFiles, form: ImageForm, workers: int) -> StreamedImages:
+    """Return image files as a set; damaged files are skipped."""
+    return StreamedImages(found.files, channels=form.channels, workers=workers, skip_unreadable=True, bits=form.bits)
+
+
+def _kept_images(opened: OpenedRun, kept: str, stored: Stored) -> ImageSet:
+    """Return the run's calibration images, checked to be those that it has not learned from."""
+    images = opened.calibration
+    if images is None or digest(images) != kept:
+        raise UserError(
+            f"The images of {stored.folder} have changed since its training, so its calibration images may be among "
+            "those that it learned from; restore them, give data.root=<their folder>, or calibrate=<folder of normal "
+            "images>."
+        )
+    return images
+
+
+def _calibration(
+    ready: Prepared, images: str, words: str, opened: Callable[[], ImageSet], shards: Shards
+) -> Calibration:
+    """Return calibration scores, stored or computed, in the first process."""
+    stored, setting = ready.stored, ready.setting
+    scores = stored.scores(setting, images) if shards.is_first else None
+    if not shards.agree(scores is not None):
+        if stored.is_export and words.startswith("that"):
+            raise UserError(
+                f"{stored.folder} does not hold the calibration scores of score={setting.name} with these options; "
+                "give the run folder as run=, calibrate=<folder of normal images>, or calibrate=false."
+            )
+        of = ready.source(opened(), CALIBRATION_PLACES)
+        parts = [chunk.scores for chunk in ready.scorer.score(of, shards=shards)]
+        if shards.is_first:
+            scores = _usable(np.concatenate(parts), words)
+            stored.keep_scores(setting, images, scores)
+    return Calibration(np.empty(0) if scores is None else scores, words, images)
+
+
+def _usable(scores: np.ndarray, words: str) -> np.ndarray:
+    usable = scores[~np.isnan(scores)]
+    if not len(usable):
+        raise UserError(f"None of the {len(scores)} calibration images {words} has a score; give readable images.")
+    if len(usable) < len(scores):
+        _log.warning("%d of the %d calibration images %s have no score", len(scores) - len(usable), len(scores), words)
+    return usable
+
+
+def _evaluation_options(path: Path, root: str | None, batch_size: int, trust_targets: bool) -> DictConfig:
+    """Return the options of `configs/evaluate.yaml` that opening a run's images needs."""
+    return OmegaConf.create(
+        {
+            "run": str(path),
+            "data": {"root": root},
+            "batch_size": batch_size,
+            "features_mb": _FEATURES_MB,
+            "trust_targets": trust_targets,
+        }
+    )
