@@ -33,7 +33,8 @@ Key = tuple[str, str, str | None, str]  # encoder, score, features, views
 
 def ood(results: Results) -> Product:
     """AUROC, AUPR and FPR95 in percent for each set of other images, and the mean AUROC of the near and far sets."""
-    table, lines = [], []
+    table: list[dict[str, Any]] = []
+    lines = []
     for block in results.study.blocks:
         outs = _outs(results.of_block(block))
         for method, records, keys in _methods(results, block.name, list(block.variants)):
