@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from torch import distributed
+from typing import TYPE_CHECKING, Any
 
 from vje_ppl.errors import UserError
 
@@ -90,4 +89,7 @@ def single_process_environment() -> list[ClusterEnvironment]:
 
 def is_first() -> bool:
     """Return whether this is the process that prints and writes: the first of several, or the only process."""
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+    distributed: Any = sys.modules.get("torch.distributed")  # without torch there are no other processes
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        return True
+    return distributed.get_rank() == 0
