@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from lightning.fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.augment import Augment
@@ -19,6 +18,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.shards import Shards
 from vje_ppl.methods.method import Method
 from vje_ppl.parallel.devices import launch, uses_channels_last
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.randomness import seed_everything
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.settings.build import build_augment, build_method
