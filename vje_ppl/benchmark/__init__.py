@@ -2,7 +2,7 @@
 
 Read in this order:
 
-    __main__.py       the command: runs the measurements, prints the table with its targets, writes the JSON file
+    command.py        the command: runs the measurements, prints the table with its targets, writes the JSON file
     step.py           the cost of the probabilistic program, and of a training step compared with its encoder alone
     fused.py          the default loss written by hand in plain torch, to compare with
     throughput.py     images per second compared with SimSiam as lightly trains it
