@@ -184,7 +184,9 @@ def _unknown_key(key: str, cause: BaseException | None, arguments: Sequence[str]
 
 def _takes(part: DictConfig, name: str) -> bool:
     """Return whether the class that a part builds has an argument of that name."""
-    target = new_address(str(part._get_node("_target_")))
+    if not _is_part(part) or OmegaConf.is_missing(part, "_target_"):
+        return False
+    target = new_address(str(part._target_))
     declared = parameters(target)
     if declared is not None:
         listed = [*declared.posonlyargs, *declared.args, *declared.kwonlyargs]
