@@ -8,5 +8,6 @@ Read in this order:
     throughput.py     images per second compared with SimSiam as lightly trains it
     decoding.py       from JPEG files to views, compared with torchvision; photographs.py makes the files
     memory.py         the peak memory of a run
+    startup.py        the time until a command does something, compared with importing torch
     timing.py         alternating timings of several pieces of code
 """

@@ -14,7 +14,7 @@ import torch
 from hydra import compose
 from omegaconf import DictConfig
 
-from vje_ppl.benchmark import decoding, memory, step, throughput
+from vje_ppl.benchmark import decoding, memory, startup, step, throughput
 from vje_ppl.parallel.devices import launch
 from vje_ppl.randomness import seed_everything
 from vje_ppl.settings.build import build_joint_embedding
@@ -32,6 +32,10 @@ TARGETS = [
     ("images_over_simsiam_our_precision", ">=", 1.2, "images/s over SimSiam in our precision and memory format"),
     ("decoding_over_torchvision", ">=", 1.5, "JPEG to two views of 224 pixels, images/s over torchvision's pipeline"),
     ("peak_memory_gb", "<=", 1.5, "peak memory of a run on 50,000 images of 32 × 32, in GB"),
+    ("train_help_over_torch", "<=", 1.0, "processor time of train --help over that of import torch"),
+    ("compare_help_over_torch", "<=", 1.0, "the same of compare --help"),
+    ("first_step_over_torch", "<=", 2.5, "the same of train on the digits, until its first step"),
+    ("first_step_over_torch_step", "<=", None, "that over import torch and a step of one of its optimizers"),
 ]
 
 
@@ -50,6 +54,7 @@ def benchmark(config: DictConfig) -> int:
         "throughput": lambda: throughput.measure(training, fabric, config.seconds),
         "decoding": lambda: decoding.measure(fabric.device, config.seconds, config.workers or os.cpu_count() or 1),
         "memory": lambda: memory.measure(fabric.device.type),
+        "startup": startup.measure,
     }
     results: dict[str, Any] = {}
     wanted = as_list(config.only or list(measures))
