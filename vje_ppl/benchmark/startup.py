@@ -14,7 +14,7 @@ import torch
 
 from vje_ppl.errors import UserError
 
-ROUNDS = 5
+ROUNDS = 3
 
 #: What torch needs by itself for a step: the first optimizer imports its compiler.
 _TORCH_STEP = "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))]).step()"
