@@ -11,10 +11,40 @@ Each command, `python -m vje_ppl.<name>`, is a package: `train`, `score`, `evalu
     train/            the training of one run
 """
 
-from vje_ppl.methods.method import Method
-from vje_ppl.program.amortized import AmortizedGuide
-from vje_ppl.program.bounded_scale import BoundedScale
-from vje_ppl.program.objective import ObjectiveTerms, SymmetricConditionalELBO
-from vje_ppl.score.loaded_run import load
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vje_ppl.methods.method import Method
+    from vje_ppl.program.amortized import AmortizedGuide
+    from vje_ppl.program.bounded_scale import BoundedScale
+    from vje_ppl.program.objective import ObjectiveTerms, SymmetricConditionalELBO
+    from vje_ppl.score.loaded_run import load
 
 __all__ = ["AmortizedGuide", "BoundedScale", "Method", "ObjectiveTerms", "SymmetricConditionalELBO", "load"]
+
+#: The module of each name. It is imported when the name is first used, because it imports torch, which takes seconds
+#: and which `--help` and `vje_ppl.compare` do not need.
+_MODULES = {
+    "AmortizedGuide": "vje_ppl.program.amortized",
+    "BoundedScale": "vje_ppl.program.bounded_scale",
+    "Method": "vje_ppl.methods.method",
+    "ObjectiveTerms": "vje_ppl.program.objective",
+    "SymmetricConditionalELBO": "vje_ppl.program.objective",
+    "load": "vje_ppl.score.loaded_run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return all names, imported or not."""
+    return sorted({*globals(), *__all__})

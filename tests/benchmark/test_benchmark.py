@@ -9,7 +9,7 @@ import torch
 from hydra import compose, initialize_config_module
 from PIL import Image
 
-from vje_ppl.benchmark import __main__ as command
+from vje_ppl.benchmark import command
 from vje_ppl.benchmark.decoding import SIZES, TwoViews, decoding_pieces, usual_transform, write_photographs
 from vje_ppl.benchmark.step import objective_pieces
 from vje_ppl.data import StreamedImages, TrainingBatches

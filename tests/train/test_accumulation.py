@@ -11,13 +11,13 @@ from unittest import mock
 import pyro
 import pytest
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from tests.helpers.baselines import CHANNELS, ENCODER, IMAGE_SIZE, NARROW
 from tests.helpers.cases import composed
 from vje_ppl.errors import UserError
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.settings.build import build_method
 from vje_ppl.train.accumulation import check_accumulation, parts_of
 from vje_ppl.train.monitor import Monitor

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from lightning.fabric.loggers.logger import Logger
+from lightning_fabric.loggers.logger import Logger
 from omegaconf import OmegaConf
 
 from vje_ppl.train.run_log import RunLog, named
@@ -33,7 +33,7 @@ class Told(Logger):
 
 
 def open_log(folder: Path, logger: str, name: str = "sweep/a", **options: Any) -> RunLog:
-    targets = {"tensorboard": "lightning.fabric.loggers.TensorBoardLogger", "told": f"{__name__}.Told"}
+    targets = {"tensorboard": "lightning_fabric.loggers.TensorBoardLogger", "told": f"{__name__}.Told"}
     own = {"root_dir": str(folder), "version": "${run.name}"} if logger == "tensorboard" else {}
     node = {"_target_": targets[logger], "name": "tensorboard" if own else "${run.name}", **own, **options}
     config = OmegaConf.create({"run": {"name": None}, "logger": node})

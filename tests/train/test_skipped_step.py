@@ -7,9 +7,9 @@ from copy import deepcopy
 import pyro
 import pytest
 import torch
-from lightning.fabric import Fabric
 
 from tests.helpers.cases import composed
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.settings.build import build_method
 from vje_ppl.train.step import TrainingStep
 

@@ -2,11 +2,12 @@
 
 Read in this order:
 
-    __main__.py       the command: runs the measurements, prints the table with its targets, writes the JSON file
+    command.py        the command: runs the measurements, prints the table with its targets, writes the JSON file
     step.py           the cost of the probabilistic program compared with the same loss written by hand in plain torch,
                       and of a training step compared with its encoder alone
     throughput.py     images per second compared with SimSiam as lightly trains it
     decoding.py       from JPEG files to views, compared with torchvision
     memory.py         the peak memory of a run
+    startup.py        the time until a command does something, compared with importing torch
     timing.py         alternating timings of several pieces of code
 """

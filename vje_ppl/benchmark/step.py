@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from vje_ppl.benchmark.timing import alternate
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.parallel.devices import uses_channels_last
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.settings.build import build_augment, build_joint_embedding
 from vje_ppl.train.monitor import Monitor
 from vje_ppl.train.step import TrainingStep, prepare

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from vje_ppl.benchmark.step import CHANNELS, SIDE, endless, random_batches
 from vje_ppl.methods.simsiam import SimSiam
 from vje_ppl.parallel.devices import uses_channels_last
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.settings.build import build, build_joint_embedding
 from vje_ppl.train.monitor import Monitor
 from vje_ppl.train.step import TrainingStep, prepare

@@ -8,6 +8,7 @@ Read in this order:
     rows.py           the rows: runs that differ only in the seed share a row
     columns.py        the columns: configuration keys in which the runs differ
     measure.py        the base measures, which decide which ELBOs can be compared
+    known_measures.py the base measures of the project's own likelihoods
     table.py          the table as text, Markdown and CSV
     picture.py        the picture of the table
 """

@@ -8,9 +8,9 @@ from typing import Any
 from hydra.errors import HydraException
 
 from vje_ppl.compare.columns import differences
+from vje_ppl.compare.known_measures import known_measure
 from vje_ppl.errors import UserError
-from vje_ppl.settings.build import build
-from vje_ppl.settings.identity import canonical_json
+from vje_ppl.settings.identity import canonical_json, new_addresses
 
 #: The groups of keys in which runs must agree besides the base measure. The seed may differ, and so may everything that
 #: the ELBO is used to compare: prior, guide, scale, β and optimization.
@@ -21,7 +21,9 @@ ANY_DIM = 2
 
 
 def base_measure(likelihood: Mapping[str, Any], trust_targets: bool) -> str:
-    """Return the measure that a likelihood's densities refer to: the attribute `base_measure` of the built part.
+    """Return the measure that a likelihood's densities refer to: the attribute `base_measure` of the part.
+
+    Only a likelihood with a part from outside vje_ppl is built.
 
     Args:
         likelihood: its configuration.
@@ -30,6 +32,11 @@ def base_measure(likelihood: Mapping[str, Any], trust_targets: bool) -> str:
     Raises:
         UserError: if the likelihood may not or cannot be built, or has no base measure.
     """
+    known = known_measure(new_addresses(likelihood))
+    if known is not None:
+        return known
+    from vje_ppl.settings.build import build  # imports torch
+
     try:
         part = build(likelihood, "likelihood", trust_targets, dim=ANY_DIM)
     except HydraException as error:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from vje_ppl.runs.files import json_lines, write_atomically
@@ -37,6 +36,8 @@ def crosscheck(config: DictConfig) -> int:
     """
     check_table(config, OPTIONS)
     _configure_jax(config.jax_device)
+    import torch  # the options are checked before, because it takes seconds to import
+
     torch.set_num_threads(1)  # arrays are small, and the other cores compile
     start = time.perf_counter()
     report = _trained(config) if config.run else _synthetic(config)

@@ -109,9 +109,10 @@ def of_class(data: ImageData, wanted: ClassChoice) -> ImageData:
     if classes and calibration is not None:
         members = np.flatnonzero(_is_of(calibration, classes, f"data.only_class={wanted}"))
         if not len(members):
+            named = ", ".join(map(str, classes))
             raise UserError(
-                f"calibration keeps no image of class {', '.join(map(str, classes))}, which has a single training image; "
-                "add images, or give calibration=0."
+                f"calibration keeps no image of class {named}, which has a single training image; add images, or give "
+                "calibration=0."
             )
         calibration = calibration.select(members)
     return replace(data, train=train, calibration=calibration)

@@ -2,7 +2,7 @@
 
 Read in this order:
 
-    __main__.py       the command: runs the sections one after the other, and writes the report
+    command.py        the command: runs the sections one after the other, and writes the report
     run.py            the run opened for diagnosis, with the views and posteriors to be diagnosed
     posterior/        the ground truth: NUTS, the gap to the log evidence, calibration
     statistics/       what is computed from posteriors and predictions

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from vje_ppl.diagnose.posterior.importance import FEWEST_DRAWS
 from vje_ppl.errors import UserError
 from vje_ppl.settings.checks import NULL, as_list, check_names, check_run, check_table, number, one_of, whole
+
+#: The fewest draws for k-hat, whose largest fifth a Pareto distribution can be fitted to.
+FEWEST_DRAWS = 30
 
 _FLOAT, _DOUBLE = 4, 8  # bytes
 
@@ -17,7 +19,7 @@ OPTIONS = {
     "seed": whole(0),
     "batch_size": whole(1),
     "memory_mb": number("megabytes above 0", lambda size: size > 0),
-    "samples": whole(FEWEST_DRAWS),  # which k-hat needs
+    "samples": whole(FEWEST_DRAWS),
     "targets": whole(1),
     "conjugate.dim": whole(1),
     "images.count": whole(1),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from vje_ppl.measures.anomaly.scorer import score_options
 from vje_ppl.settings.checks import (
     NULL,
     POSITIVE,
@@ -70,4 +69,6 @@ def check_options(config: DictConfig) -> None:
     check_run(config.run)
     check_names("eval", as_list(config.eval), DEPENDS)
     check_table(config, OPTIONS)
+    from vje_ppl.measures.anomaly.scorer import score_options  # imports torch
+
     score_options(config)

@@ -2,7 +2,7 @@
 
 Read in this order:
 
-    __main__.py       the command: safetensors, ONNX and the model card
+    command.py        the command: safetensors, ONNX and the model card
     onnx_graph.py     the ONNX graph, and its comparison with torch
     torchvision_names.py    the encoder's weights under torchvision's parameter names
     model_card.py     the README.md of the export

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
 from lightning_utilities.core.rank_zero import log as fabric_log
 from omegaconf import DictConfig
 from torch import nn
 
 from vje_ppl.errors import UserError
+from vje_ppl.parallel.fabric import DDPStrategy, Fabric
 from vje_ppl.parallel.processes import single_process_environment, started_processes
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
@@ -52,7 +51,7 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
     Raises:
         UserError: for more processes than there are GPUs, or for several in a sweep without a launcher.
     """
-    for log in (fabric_log, logging.getLogger("lightning.fabric.utilities.distributed")):
+    for log in (fabric_log, logging.getLogger("lightning_fabric.utilities.distributed")):
         log.setLevel(logging.WARNING)  # the run's own first lines replace Fabric's
     if isinstance(devices, int) and devices < 1:
         raise UserError(f"the number of devices expects auto or a whole number of at least 1, got {devices}.")

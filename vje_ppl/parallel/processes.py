@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from torch import distributed
+from typing import TYPE_CHECKING, Any
 
 from vje_ppl.errors import UserError
 
 if TYPE_CHECKING:  # Fabric takes seconds to import, and most commands run in one process without it
-    from lightning.fabric.plugins.environments import ClusterEnvironment
+    from vje_ppl.parallel.fabric import ClusterEnvironment
 
 _FIRST_PORT, _PORTS = 15_000, 10_000
 
@@ -51,7 +50,7 @@ def started_processes() -> Processes | None:
         UserError: if the number of SLURM's tasks differs between nodes.
     """
     if "LOCAL_WORLD_SIZE" in os.environ:
-        from lightning.fabric.plugins.environments import TorchElasticEnvironment
+        from vje_ppl.parallel.fabric import TorchElasticEnvironment
 
         per_node, count = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return Processes("torchrun", per_node, count // per_node, TorchElasticEnvironment())
@@ -60,7 +59,7 @@ def started_processes() -> Processes | None:
 
 
 def _slurm_tasks(tasks: int) -> Processes:
-    from lightning.fabric.plugins.environments import SLURMEnvironment
+    from vje_ppl.parallel.fabric import SLURMEnvironment
 
     nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
     layout = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")  # such as 4(x2) or 4,3
@@ -83,11 +82,14 @@ def single_process_environment() -> list[ClusterEnvironment]:
     """Return plugins that tell Fabric, where SLURM is installed, that this process runs alone; empty otherwise."""
     if "SLURM_NTASKS" not in os.environ and not shutil.which("srun"):
         return []
-    from lightning.fabric.plugins.environments import LightningEnvironment
+    from vje_ppl.parallel.fabric import LightningEnvironment
 
     return [LightningEnvironment()]
 
 
 def is_first() -> bool:
     """Return whether this is the process that prints and writes: the first of several, or the only process."""
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+    distributed: Any = sys.modules.get("torch.distributed")  # without torch there are no other processes
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        return True
+    return distributed.get_rank() == 0

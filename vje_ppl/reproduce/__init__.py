@@ -2,7 +2,7 @@
 
 Read in this order:
 
-    __main__.py       the command
+    command.py        the command
     study.py          a study, read from `configs/study/`: the runs behind a figure or table
     cell.py           one run, its evaluation, and the record of its results
     pool.py           computes cells on the cores or GPUs of a machine

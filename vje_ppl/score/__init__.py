@@ -2,7 +2,7 @@
 
 Read in this order:
 
-    __main__.py       the command
+    command.py        the command
     options.py        the checks of options
     setting.py        a score with everything that determines its values; the default score
     find.py           the images to score: folders, files, lists and shards

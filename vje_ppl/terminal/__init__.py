@@ -5,6 +5,7 @@ Read in this order:
     command.py        the entry point of all commands: Hydra, and errors as one sentence
     mistyped.py       errors for arguments that cannot be parsed
     unknown_keys.py   errors for unknown keys and options
+    parameters.py     the parameters of a class, without importing it
     text_keys.py      names and paths, which keep the text as typed
     progress.py       lines of progress
     table.py          tables as text and Markdown

@@ -1,4 +1,8 @@
-"""The entry point of all commands: Hydra, and user errors as one sentence."""
+"""The entry point of all commands: Hydra, and user errors as one sentence.
+
+Neither this module nor what it imports imports torch, which takes seconds: help and errors of the command line come
+before that. Only where torch is imported can an error be torch's.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import hydra
-import torch
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from torch import distributed
 
 from vje_ppl.errors import LAYOUT, UserError, did_you_mean, printable
 from vje_ppl.parallel.processes import is_first, started_processes
@@ -188,16 +190,20 @@ _LOST = (
 def _has_lost_a_process(error: BaseException) -> bool:
     """Return whether a collective failed, which it does at once if a process is gone."""
     gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)  # gloo has no error type of its own
-    return gloo or isinstance(error, distributed.DistError)
+    torch: Any = sys.modules.get("torch")
+    return gloo or (torch is not None and isinstance(error, torch.distributed.DistError))
 
 
 def _is_want_of_memory(error: BaseException | None) -> bool:
     """Return whether something asked for more memory than the processor or a device has, or than can be counted."""
     if error is None:
         return False
+    torch: Any = sys.modules.get("torch")
     wanting = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(one in str(error) for one in wanting)
+    if (
+        isinstance(error, MemoryError)
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+        or (isinstance(error, RuntimeError) and any(one in str(error) for one in wanting))
     ):
         return True
     return isinstance(error, InstantiationException) and _is_want_of_memory(error.__cause__)

@@ -17,6 +17,7 @@ from omegaconf.errors import GrammarParseError, InterpolationKeyError, OmegaConf
 from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.settings.identity import new_address
 from vje_ppl.terminal.mistyped import shell
+from vje_ppl.terminal.parameters import parameters
 from vje_ppl.terminal.text_keys import defaults, groups, options
 
 #: Hydra's messages for adding a key that exists.
@@ -197,11 +198,18 @@ def _unknown_key(key: str, cause: BaseException | None, arguments: Sequence[str]
 
 def _takes(part: DictConfig, name: str) -> bool:
     """Return whether the class that a part builds has an argument of that name."""
+    if not _is_part(part) or OmegaConf.is_missing(part, "_target_"):
+        return False
+    target = new_address(str(part._target_))
+    declared = parameters(target)
+    if declared is not None:
+        listed = [*declared.posonlyargs, *declared.args, *declared.kwonlyargs]
+        return declared.kwarg is not None or name in {one.arg for one in listed}
     try:
-        parameters = inspect.signature(hydra.utils.get_object(new_address(part._target_))).parameters
+        found = inspect.signature(hydra.utils.get_object(target)).parameters
     except Exception:  # from importing the user's module
         return False
-    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return name in found or any(one.kind is one.VAR_KEYWORD for one in found.values())
 
 
 def _nearest(key: str, place: str, known: Sequence[str]) -> str:

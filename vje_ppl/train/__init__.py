@@ -12,5 +12,5 @@ Read in this order:
     monitor.py        means over an epoch, and the detection of collapse and of values that are not finite
     run_log.py        TensorBoard and W&B
     online_knn.py     k-NN accuracy during training
-    options.py        the checks of options
+    options.py        the checks of options; batch_size.py has one that depends on the module
 """

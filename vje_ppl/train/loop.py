@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
@@ -17,8 +16,8 @@ from tqdm import tqdm
 from vje_ppl.data.batches import TrainingBatches
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method, Terms
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.parallel.interrupt import AgreedSignal, Interrupt
-from vje_ppl.pictures.curves import draw_curves
 from vje_ppl.randomness import random_states, set_random_states
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.checkpoint import CheckpointInterval
@@ -186,11 +185,16 @@ class TrainingLoop:
         if self._fabric.is_global_zero:
             self._folder.write_rows(self.history)
             self._log.row(row)
-            title = f"{self._folder.path.name}: {self.epoch} of {self.epochs} epochs"
-            if "knn/z" in row or self.epoch == self.epochs:
-                draw_curves(self.history, self._folder.curves, title)
+            if self.epoch in (1, self.epochs) or ("knn/z" in row and self.epoch > 0):
+                self._draw_curves()
         if self._bar is None or "knn/z" in row:
             self._say(_line(row, self.epochs))
+
+    def _draw_curves(self) -> None:
+        from vje_ppl.pictures.curves import draw_curves  # imported after the first steps: Matplotlib takes a second
+
+        title = f"{self._folder.path.name}: {self.epoch} of {self.epochs} epochs"
+        draw_curves(self.history, self._folder.curves, title)
 
     def _log_point(self, terms: Terms) -> None:
         """Log the last step, averaged over processes, if there is a logger."""

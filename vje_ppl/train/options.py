@@ -1,13 +1,13 @@
-"""Checks of the options of `python -m vje_ppl.train`, before any work."""
+"""Checks of the options of `python -m vje_ppl.train`, before any work and before torch is imported."""
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
-from torch import nn
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.errors import UserError
-from vje_ppl.methods.method import Method
-from vje_ppl.settings.checks import AUTO, NULL, POSITIVE, number, one_of, whole
+from vje_ppl.settings.checks import AUTO, NULL, POSITIVE, check_table, number, one_of, whole
 
 MOST_VIEWS = 64  # pairs of views grow with the square
 
@@ -35,25 +35,16 @@ OPTIONS = {
 }
 
 
-def check_batch_size(config: DictConfig, module: Method) -> None:
-    """Refuse batches that are too small for the method or for batch statistics.
+def checked(config: DictConfig) -> dict[str, Any]:
+    """Return the configuration in plain containers, without interpolations.
 
     Raises:
-        UserError: if they are.
+        UserError: if a key has no value, or an option is invalid.
     """
-    if config.batch_size == config.trainer.accumulate and has_batch_statistics(module):
-        key = "batch_size" if config.batch_size == 1 else f"batch_size={config.batch_size} trainer.accumulate"
-        raise UserError(
-            f"{key}={config.trainer.accumulate} has no batch statistics, which norm=batch needs; give "
-            f"batch_size={2 * config.batch_size} or more, or norm=group."
-        )
-    if config.batch_size < module.min_batch_size:
-        raise UserError(
-            f"{type(module).__name__} compares images of a batch, so batch_size expects at least "
-            f"{module.min_batch_size}, got {config.batch_size}."
-        )
-
-
-def has_batch_statistics(module: nn.Module) -> bool:
-    """Return whether the other images of a batch influence an image's embedding."""
-    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} has no value; give {missing[0]}=... on the command line.")
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    check_table(config, OPTIONS)
+    return {str(key): value for key, value in container.items()}

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.runs.files import write_atomically
@@ -37,13 +36,18 @@ class RunLog:
         self._file, self._hyperparameters = folder / LOG, dict(hyperparameters)
         stored = _read(self._file)
         self._id, self._reached = stored.get("id") or secrets.token_hex(4), tuple(stored.get("reached", (-1, _POINT)))
-        self._logger: Logger | None = build(node, "logger", id=self._id) if "_target_" in node else None
+        self._logger: Any = build(node, "logger", id=self._id) if "_target_" in node else None
         self._told = False
 
     @property
     def is_kept(self) -> bool:
         """Whether there is a logger."""
         return self._logger is not None
+
+    @property
+    def _is_tensorboard(self) -> bool:
+        """Whether the log is TensorBoard's, whichever of Lightning's packages the logger comes from."""
+        return any(kind.__name__ == "TensorBoardLogger" for kind in type(self._logger).__mro__)
 
     def start(self, step: int | None, anew: bool) -> None:
         """Set the step at which the log continues.
@@ -53,7 +57,7 @@ class RunLog:
                 are withdrawn where the logger can do that (TensorBoard), and otherwise not repeated.
             anew: whether an earlier run of this name was moved aside; its log is, too.
         """
-        if isinstance(self._logger, TensorBoardLogger):
+        if self._is_tensorboard:
             if anew:
                 _move_aside(Path(self._logger.log_dir))
             self._logger._kwargs["purge_step"] = 0 if step is None else step + 1  # an argument that is known too late
@@ -65,7 +69,7 @@ class RunLog:
     def row(self, row: Mapping[str, Any]) -> None:
         """Log an epoch's values: a row of `metrics.csv`."""
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
-        if isinstance(self._logger, TensorBoardLogger) and row["epoch"] == 1:
+        if self._is_tensorboard and row["epoch"] == 1:
             # Once, with the numbers to show beside them, which this logs as well.
             self._logger.log_hyperparams(self._hyperparameters, metrics=numbers, step=row["step"])
             self._told = True
@@ -73,7 +77,7 @@ class RunLog:
             self._tell((row["step"], _ROW), numbers)
 
     def _tell(self, place: tuple[int, int], numbers: dict[str, float]) -> None:
-        if isinstance(self._logger, TensorBoardLogger):
+        if self._is_tensorboard:
             self._logger.log_metrics(numbers, step=place[0])
             self._told = True
         elif self._logger is not None and place > self._reached:

@@ -8,29 +8,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from lightning.fabric import Fabric
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
 from vje_ppl.data.fingerprint import fingerprint
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
-from vje_ppl.errors import UserError
 from vje_ppl.features.shards import Shards
 from vje_ppl.methods.method import Method
 from vje_ppl.parallel.devices import launch, uses_channels_last
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.randomness import seed_everything
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.settings.build import build_augment, build_method
-from vje_ppl.settings.checks import check_table
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.groups import VJE
 from vje_ppl.settings.identity import default_name
 from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
+from vje_ppl.train.batch_size import check_batch_size
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
-from vje_ppl.train.options import OPTIONS, check_batch_size
+from vje_ppl.train.options import checked
 from vje_ppl.train.run_log import RunLog, named
 from vje_ppl.train.step import prepare
 
@@ -68,10 +67,9 @@ class Session:
         """Build all parts, start the processes, and hold the run folder for as long as the context lasts.
 
         Raises:
-            UserError: if a key has no value, or a part cannot be built.
+            UserError: if a key has no value, an option is invalid, or a part cannot be built.
         """
-        resolved = _resolved(config)
-        check_table(config, OPTIONS)
+        resolved = checked(config)
         seed_everything(config.seed)
         data = load_data(config)
         augment = build_augment(config, data.channels, data.image_size)
@@ -142,15 +140,6 @@ class Session:
                 "fingerprint": self.fingerprint,
             },
         }
-
-
-def _resolved(config: DictConfig) -> dict[str, Any]:
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"{missing[0]} has no value; give {missing[0]}=... on the command line.")
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
 
 
 def _readable_name(data: ImageData) -> str:

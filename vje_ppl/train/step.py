@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method, Terms
+from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.program.noise import KeyedNoise
 from vje_ppl.settings.build import build
 from vje_ppl.train.accumulation import AccumulatedTerms, parts_of

@@ -14,8 +14,8 @@ from vje_ppl.settings.build import count_parameters
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.table import format_pairs
 from vje_ppl.terminal.versions import versions
+from vje_ppl.train.batch_size import has_batch_statistics
 from vje_ppl.train.online_knn import has_labels
-from vje_ppl.train.options import has_batch_statistics
 from vje_ppl.train.session import PACKAGES, Session
 
 KNN = {"knn/z": "z", "knn/mu": "μ"}

@@ -6,8 +6,6 @@ import logging
 from collections import Counter
 from functools import cache
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-
 from vje_ppl.data.formats import extension
 
 _log = logging.getLogger(__name__)
@@ -53,10 +51,11 @@ class LeftOut:
             say_once(f"left out {len(self)} file(s) in {place}, which Pillow cannot read here as images: {self}")
 
 
-@rank_zero_only
 def say_once(message: str) -> None:
     """Warn about a data set, in the first process only, and not again when the same data are reopened."""
-    _said(message)
+    from lightning_fabric.utilities.rank_zero import rank_zero_only  # slow to import, and seldom needed
+
+    rank_zero_only(_said)(message)
 
 
 @cache

@@ -7,11 +7,10 @@ from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float
 from scipy.special import logsumexp
 
+from vje_ppl.diagnose.options import FEWEST_DRAWS
+
 #: Above it, importance weights have so heavy a tail that estimates from them are unreliable.
 LARGEST_KHAT = 0.7
-
-#: The fewest draws whose largest fifth a Pareto distribution can be fitted to.
-FEWEST_DRAWS = 30
 
 #: k-hat of equal weights, which leave nothing to fit: that of a uniform tail, which ends. Ours.
 EQUAL_WEIGHTS = -1.0

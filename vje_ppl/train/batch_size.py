@@ -1,0 +1,33 @@
+"""Checks of the batch size, which depend on the module."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+from torch import nn
+
+from vje_ppl.errors import UserError
+from vje_ppl.methods.method import Method
+
+
+def check_batch_size(config: DictConfig, module: Method) -> None:
+    """Refuse batches that are too small for the method or for batch statistics.
+
+    Raises:
+        UserError: if they are.
+    """
+    if config.batch_size == config.trainer.accumulate and has_batch_statistics(module):
+        key = "batch_size" if config.batch_size == 1 else f"batch_size={config.batch_size} trainer.accumulate"
+        raise UserError(
+            f"{key}={config.trainer.accumulate} has no batch statistics, which norm=batch needs; give "
+            f"batch_size={2 * config.batch_size} or more, or norm=group."
+        )
+    if config.batch_size < module.min_batch_size:
+        raise UserError(
+            f"{type(module).__name__} compares images of a batch, so batch_size expects at least "
+            f"{module.min_batch_size}, got {config.batch_size}."
+        )
+
+
+def has_batch_statistics(module: nn.Module) -> bool:
+    """Return whether the other images of a batch influence an image's embedding."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
