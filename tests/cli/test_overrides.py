@@ -144,7 +144,7 @@ def test_text_of_every_command(composed, command, overrides, key, value):
 #: Words that take a word from a list that the command prints where it is none of it.
 CHOICES = {
     *("norm", "scale", "seeds", "case", "device", "jax_device", "jobs", "threads", "devices", "precision", "figure"),
-    *("table", "on_error", "split", "train_split", "arch", "stem"),
+    *("table", "on_error", "split", "train_split", "arch", "stem", "features", "progress"),
 }
 
 
@@ -160,7 +160,7 @@ def test_every_text_of_a_command_is_known(command):
                 yield f"{prefix}{key}"
 
     own = {one for one in texts(defaults(command)) if not one.startswith(("hydra", "defaults"))}
-    choices = CHOICES | ({"resume"} if command == "evaluate" else set())
+    choices = CHOICES | ({"resume"} if command in ("evaluate", "score") else set())
     assert own - choices <= text_keys(command)
 
 

@@ -8,6 +8,7 @@ Read in this order:
     readers.py        the raw images of a batch, from memory or from files
     augment.py        random views; transforms/ has the transforms that they consist of
     preprocess.py     the deterministic preparation of images for evaluation
+    conform.py        other images in the form of a run's images
     decode.py         image files to pixels; cut_files.py and file_loader.py do this in worker processes
     selection.py      fixed choices among images: subsets, classes, held-out images
     fingerprint.py    recognizes a changed data set
