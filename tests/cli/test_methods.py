@@ -200,10 +200,10 @@ def test_crosscheck_of_a_baseline_is_one_sentence(runs):
             ("likelihood=polar_normal",),
             "likelihood is a part of method=vje, but method=vicreg has no such part; leave out likelihood=...",
         ),
-        (("experiment/ablation=no_radius",), "likelihood is a part of method=vje, but the chosen method has"),
+        (("experiment/ablation=no_radius",), "likelihood is a part of method=vje, but method=vicreg has no such part"),
         (
             ("experiment/ablation=beta_1",),
-            "objective is a part of method=vje, but method=vicreg has no such part; leave out objective=...",
+            "likelihood is a part of method=vje, but method=vicreg has no such part; leave out likelihood=..., or the",
         ),
         (("method.projecter=[8]",), "did you mean projector?"),
         (("batch_size=1", "norm=group"), "VICReg compares images of a batch, so batch_size expects at least 2, got 1."),

@@ -27,7 +27,7 @@ PICTURE = vje_ppl.compare.picture.picture
 METRICS = {"epoch": 2, "knn/z": 0.9, "knn/mu": 0.8, "knn/k": 69, "knn/temperature": 0.1, "knn/pixels": 0.6}
 METRICS |= {"knn/untrained_z": 0.5, "kl": 10.0, "elbo": -5.0, "seconds": 30.0}
 METRICS |= {"data": {"name": "digits", "images": 1438}}
-CARTESIAN = "likelihood=cartesian_student_t"
+CARTESIAN, POLAR = "likelihood=cartesian_student_t", "likelihood=polar_student_t"
 OTHERS = "likelihood.df=3 model/scale=free prior=laplace objective.beta=0.5 objective.num_particles=2 seed=1"
 
 
@@ -106,8 +106,7 @@ def test_known_figures_give_the_known_table(run_of, compare, tmp_path):
         "strong  0.03  0.7500  0.8000    7.00  1.50     61.0",
         "weak       1  0.5124  0.8000  123.46     -     30.0",
         "",
-        "ELBO [polar] is not a bound on the log evidence of a normalized model: on the sphere, the density of the "
-        "direction does not integrate to one.",
+        "ELBO [sphere, at most one] is a lower bound on the log evidence.",
         "",
         f"{tmp_path}/runs/comparison: comparison.csv, comparison.md, comparison.png",
     ]
@@ -199,26 +198,30 @@ def test_seeds_that_differ_between_rows_are_told(run_of, compare, tmp_path):
 
 
 def test_base_measures_never_share_an_elbo_column(run_of, compare, tmp_path):
-    for name, overrides in {"polar": [], "cartesian": [CARTESIAN], "flat": ["likelihood/radius=none"]}.items():
+    kinds = {"sphere": [], "cartesian": [CARTESIAN], "flat": ["likelihood/radius=none"], "polar": [POLAR]}
+    for name, overrides in kinds.items():
         for beta in (1, 2):
             run_of(f"{name}_{beta}", *overrides, f"objective.beta={beta}")
     result = compare()
     assert elbo_columns(read_csv(tmp_path / "runs" / "comparison")) == {
-        "ELBO [polar]": {"polar_1", "polar_2"},
+        "ELBO [sphere, at most one]": {"sphere_1", "sphere_2"},
         "ELBO [cartesian]": {"cartesian_1", "cartesian_2"},
-        "ELBO [polar, direction only]": {"flat_1", "flat_2"},
+        "ELBO [sphere, at most one, direction only]": {"flat_1", "flat_2"},
+        "ELBO [polar]": {"polar_1", "polar_2"},
     }
-    assert "ELBO [cartesian] is a lower bound on the log evidence." in result.stdout
-    for measure in ("polar", "polar, direction only"):
-        assert f"ELBO [{measure}] is not a bound on the log evidence of a normalized model" in result.stdout
+    for measure in ("cartesian", "sphere, at most one", "sphere, at most one, direction only"):
+        assert f"ELBO [{measure}] is a lower bound on the log evidence." in result.stdout
+    assert "ELBO [polar] is not a bound on the log evidence of a normalized model" in result.stdout
 
 
 def test_an_elbo_without_another_to_stand_beside_is_not_shown(run_of, compare, tmp_path):
     for beta in (1, 2):
-        run_of(f"polar_{beta}", f"objective.beta={beta}")
+        run_of(f"sphere_{beta}", f"objective.beta={beta}")
     run_of("cartesian", CARTESIAN)
     result = compare()
-    assert elbo_columns(read_csv(tmp_path / "runs" / "comparison")) == {"ELBO [polar]": {"polar_1", "polar_2"}}
+    assert elbo_columns(read_csv(tmp_path / "runs" / "comparison")) == {
+        "ELBO [sphere, at most one]": {"sphere_1", "sphere_2"}
+    }
     alone = "No ELBO is shown where no other row has the same base measure, data, encoder and augmentation: cartesian ("
     assert f"{alone}cartesian)." in result.stdout
     compare("runs=runs/cartesian")
@@ -243,7 +246,7 @@ def test_an_elbo_is_compared_with_like_only(run_of, compare, tmp_path, override,
     compare()
     groups = elbo_columns(read_csv(tmp_path / "runs" / "comparison"))
     assert sorted(map(sorted, groups.values())) == [["one_1", "one_2"], ["other_1", "other_2"]]
-    assert all(re.fullmatch(r"ELBO \[polar; [^,]*\]", name) for name in groups)
+    assert all(re.fullmatch(r"ELBO \[sphere, at most one; [^,]*\]", name) for name in groups)
 
 
 def test_an_elbo_is_compared_across_what_it_is_there_to_compare(run_of, compare, tmp_path):

@@ -88,4 +88,4 @@ def test_runs_of_other_classes_are_compared_as_runs_of_other_images(tmp_path):
 def test_a_run_of_all_classes_has_none_left_out(tmp_path):
     train_in(tmp_path, "run.name=a", "data.subset=256", "trainer.epochs=1")
     result = command(main, "vje_ppl.evaluate", f"run={tmp_path / 'a'}", "eval=ood", "ood.data=left_out")
-    assert "train one with without_class" in one_sentence(result)
+    assert "train a run with without_class" in one_sentence(result)
