@@ -16,8 +16,8 @@ from vje_ppl.errors import UserError
 
 ROUNDS = 3
 
-#: Importing torch, and what torch needs by itself for a step: the first optimizer imports its compiler. Like `FirstStep`,
-#: both end without freeing their modules, which takes up to a second.
+#: Importing torch, and what torch needs by itself for a step: the first optimizer imports its compiler. As `FirstStep`
+#: does, both end without freeing their modules, which takes up to a second.
 _TORCH = "import os, torch; os._exit(0)"
 _TORCH_STEP = "import os, torch; torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))]).step(); os._exit(0)"
 
