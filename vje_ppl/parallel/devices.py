@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning_utilities.core.rank_zero import log as fabric_log
 from omegaconf import DictConfig
 from torch import nn
 
@@ -51,8 +50,7 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
     Raises:
         UserError: for more processes than there are GPUs, or for several in a sweep without a launcher.
     """
-    for log in (fabric_log, logging.getLogger("lightning_fabric.utilities.distributed")):
-        log.setLevel(logging.WARNING)  # the run's own first lines replace Fabric's
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run's own first lines replace Fabric's
     if isinstance(devices, int) and devices < 1:
         raise UserError(f"the number of devices expects auto or a whole number of at least 1, got {devices}.")
     started = started_processes()
