@@ -98,10 +98,11 @@ def results(rank: int, processes: int, paths: list) -> dict:
     for name, memory_mb in {"features": math.inf, "stored": 0.0}.items():
         features = extract(embedder, batches(test, shards.share()), len(test), memory_mb, paths[0].parent, shards)
         found[name] = (features.images, features.by_name)
-    options = ScoreOptions(samples=3, pairs=2, batch_size=BLOCK)
+    options = ScoreOptions(samples=3, pairs=2, batch_size=BLOCK, rank_draws=8, regret_steps=3)
     for name, one in {"vje": embedder, "vi_simsiam": Embedder.of(baselines.built("vi_simsiam").eval())}.items():
         training = one.features(augment.evaluation(bank.images))
-        scorer = AnomalyScorer(one, augment, training, options, CPU, shards)
+        more = {"augmented": training["z"] + 0.1, "calibration": in_memory(BLOCK + 9, 2)}
+        scorer = AnomalyScorer(one, augment, training, options, CPU, shards, **more)
         for source, images in {"memory": test, "files": streamed}.items():
             index, scores = scorer(images)
             found[f"{name} {source}"] = index, {score.kind: score.values for score in scores}
