@@ -157,7 +157,8 @@ class TangentStudentT(TorchDistribution):
         Both are computed from x − μ where that is short, and from x + μ beyond a right angle, so that no digits cancel.
         Opposite to μ, where v has a length and no direction, it is the direction of the smallest scale.
         """
-        loc, scale = self.loc, self.scale
+        dtype = torch.promote_types(value.dtype, self.loc.dtype)
+        value, loc, scale = value.to(dtype), self.loc.to(dtype), self.scale
         is_near = torch.linalg.vecdot(value.detach(), loc.detach()) > 0
         sign = torch.where(is_near, 1.0, -1.0).to(loc.dtype).unsqueeze(-1)
         chord = torch.addcmul(value, sign, loc, value=-1)
