@@ -129,7 +129,11 @@ def test_an_interrupted_study_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ((), "reproduce expects one of figure=2|3|4 and table=knn_linear|one_class|ablation|ood|tuning|likelihood|direction, got neither."),
+        (
+            (),
+            "reproduce expects one of figure=2|3|4 and "
+            "table=knn_linear|one_class|ablation|ood|tuning|likelihood|direction, got neither.",
+        ),
         (("figure=2", "table=ablation"), "got both."),
         (("figure=5",), "figure expects 2, 3 or 4, got 5."),
         (("figure=2", "jobs=0"), "jobs expects auto or a whole number of at least 1, got 0."),
