@@ -132,7 +132,10 @@ def image_bytes(images: Shaped[Tensor, "N C H W"], use: str) -> UInt8[Tensor, "N
         raise ValueError(f"{use} expects images of shape (N, C, H, W), got {tuple(images.shape)}.")
     if images.is_floating_point():
         if len(images) and not (images.min() >= 0 and images.max() <= 1):
-            raise ValueError(f"{use} expects float images in [0, 1], or bytes in 0..255; divide by 255, or cast.")
+            raise ValueError(
+                f"{use} expects floats in [0, 1], or bytes in 0..255, got {images.dtype} from "
+                f"{images.min().item():g} to {images.max().item():g}; divide by 255, or convert to torch.uint8."
+            )
         return (images * 255).round().to(torch.uint8)
     if images.dtype == torch.uint8:
         return images
