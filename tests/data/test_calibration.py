@@ -10,9 +10,9 @@ from PIL import Image
 
 from tests.helpers.cases import composed
 from vje_ppl.data.fingerprint import differences, digest, fingerprint
+from vje_ppl.data.hold_out import keep_for_calibration
 from vje_ppl.data.image_set import ImageData, InMemoryImages
 from vje_ppl.data.loaders.digits import digits
-from vje_ppl.data.selection import keep_for_calibration
 from vje_ppl.errors import UserError
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.identity import config_digest

@@ -11,11 +11,11 @@ from PIL import Image
 
 from vje_ppl.data import ImageData, InMemoryImages, StreamedImages
 from vje_ppl.data.fingerprint import differences, digest, fingerprint
+from vje_ppl.data.hold_out import hold_out
 from vje_ppl.data.loaders.digits import digits
 from vje_ppl.data.loaders.hf_dataset import hf_dataset
 from vje_ppl.data.loaders.image_folder import image_folder
 from vje_ppl.data.loaders.webdataset import webdataset
-from vje_ppl.data.selection import hold_out
 
 
 def write(root, extension, seed=0, count=4):

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 from tests.helpers.cases import composed
+from vje_ppl.data.hold_out import hold_out
 from vje_ppl.data.image_set import ImageData, InMemoryImages
 from vje_ppl.data.loaders.digits import digits
-from vje_ppl.data.selection import hold_out
 from vje_ppl.errors import UserError
 from vje_ppl.settings.data import load_data
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vje_ppl.data.hold_out import hold_out, stratified_hold_out
 from vje_ppl.data.loaders.hf_dataset import hf_dataset
 from vje_ppl.data.loaders.left_out import _said
 from vje_ppl.data.loaders.webdataset import webdataset
-from vje_ppl.data.selection import hold_out, stratified_hold_out
 from vje_ppl.errors import UserError
 
 CLASSES = datasets.ClassLabel(names=["ant", "bee"])

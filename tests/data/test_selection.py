@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from vje_ppl.data.fingerprint import name_keys
-from vje_ppl.data.selection import hold_out_by_name, stratified_hold_out, subset_indices
+from vje_ppl.data.hold_out import hold_out_by_name, stratified_hold_out
+from vje_ppl.data.selection import subset_indices
 from vje_ppl.errors import UserError
 from vje_ppl.randomness import Stream
 

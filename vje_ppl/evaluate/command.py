@@ -12,7 +12,7 @@ from vje_ppl.evaluate.knn import evaluate_knn, evaluate_whitened_knn
 from vje_ppl.evaluate.linear import evaluate_linear
 from vje_ppl.evaluate.one_class import evaluate_one_class
 from vje_ppl.evaluate.ood import evaluate_ood
-from vje_ppl.evaluate.options import DEPENDS, check_options
+from vje_ppl.evaluate.options import DEPENDS
 from vje_ppl.evaluate.outcome import REPORT, Outcome, read_report, write_report
 from vje_ppl.evaluate.pictures import ACCURACIES, accuracy_figure
 from vje_ppl.evaluate.uncertainty import evaluate_uncertainty
@@ -41,15 +41,14 @@ def evaluate(config: DictConfig) -> int:
     """Run one evaluation after the other; each writes its result before the next starts.
 
     Args:
-        config: the composed configuration of `configs/evaluate.yaml`.
+        config: the composed configuration of `configs/evaluate.yaml`, checked by `check_options`.
 
     Returns:
         Exit code 0.
 
     Raises:
-        UserError: for an invalid option, a missing run, or data that an evaluation cannot use.
+        UserError: for a missing run, or data that an evaluation cannot use.
     """
-    check_options(config)
     fabric = start(chosen_device(config.device).type, config.devices)
     with local_parameters(validate=config.debug):
         shards = Shards(fabric.global_rank, fabric.world_size)

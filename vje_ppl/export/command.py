@@ -23,7 +23,6 @@ from vje_ppl.runs.trained_run import TrainedRun, load
 from vje_ppl.score.prepared import prepare
 from vje_ppl.score.setting import default_setting
 from vje_ppl.score.stored import FOLDER as CALIBRATION
-from vje_ppl.settings.checks import check_run
 from vje_ppl.settings.data import load_data
 
 
@@ -31,12 +30,11 @@ def export(config: DictConfig) -> None:
     """Write the export of a run, and compare its ONNX graph with torch.
 
     Args:
-        config: the composed configuration of `configs/export.yaml`.
+        config: the composed configuration of `configs/export.yaml`, whose `run` is given.
 
     Raises:
         UserError: if there is no run, or ONNX and torch disagree.
     """
-    check_run(config.run)
     folder = Path(config.run)
     run = load(folder, trust_targets=config.trust_targets)
     out = Path(config.out) if config.out else folder / "export"

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, top_k_accuracy_score
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vje_ppl.data.selection import stratified_hold_out
+from vje_ppl.data.hold_out import stratified_hold_out
 from vje_ppl.errors import UserError
 from vje_ppl.randomness import Stream, keyed_generator
 

@@ -7,15 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vje_ppl.data.hold_out import hold_out, keep_for_calibration
 from vje_ppl.data.image_set import ImageData, ImageSet
-from vje_ppl.data.selection import (
-    class_list,
-    hold_out,
-    keep_for_calibration,
-    of_class,
-    only_classes,
-    without_classes,
-)
+from vje_ppl.data.selection import class_list, of_class, only_classes, without_classes
 from vje_ppl.errors import UserError
 from vje_ppl.settings.build import build
 

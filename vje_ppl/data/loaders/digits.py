@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
+from vje_ppl.data.hold_out import stratified_hold_out
 from vje_ppl.data.image_set import ImageData, InMemoryImages
-from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class, stratified_hold_out
+from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class
 
 
 def digits(subset: int | None = None, only_class: ClassChoice = None) -> ImageData:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from vje_ppl.data.hold_out import hold_out_by_name
 from vje_ppl.data.image_set import ImageData, ImageSet, shortened
 from vje_ppl.data.loaders.files import FileOptions, check_bits, file_options, first_size, open_images
 from vje_ppl.data.loaders.labels import UNLABELLED, labelled
 from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in
 from vje_ppl.data.loaders.splits import find_splits
-from vje_ppl.data.selection import ClassChoice, hold_out_by_name, select_class, subset_indices
+from vje_ppl.data.selection import ClassChoice, select_class, subset_indices
 from vje_ppl.errors import UserError
 from vje_ppl.randomness import Stream
 

@@ -14,8 +14,6 @@ from jaxtyping import Array, Bool, Float
 from numpyro import handlers
 from torch import Tensor, nn
 
-from vje_ppl.numpyro_port.distributions.tangent_student_t import TangentStudentT
-from vje_ppl.numpyro_port.likelihoods.polar_tangent_student_t import PolarTangentStudentT
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 
@@ -89,24 +87,26 @@ class PortedProgram:
     ) -> tuple[Observed, Bool[Array, "*batch"]]:
         """Draw the observed sites, and return whether the draws follow their densities.
 
-        A density that integrates to less than one has no draw for the rest of its probability: see
-        `TangentStudentT.sample_within`.
+        A density that integrates to less than one has no draw for the rest of its probability. It says so by a method
+        `sample_within`, as `TangentStudentT` does.
         """
         observed, within = {}, jnp.ones(latent.shape[:-1], bool)
         for place, (name, site) in enumerate(self._sites(latent, scale, None, {}, key).items()):
             observed[name] = site["value"]
-            if isinstance(site["fn"], TangentStudentT):
-                observed[name], within = site["fn"].sample_within(random.fold_in(key, place))
+            if hasattr(site["fn"], "sample_within"):
+                observed[name], within_one = site["fn"].sample_within(random.fold_in(key, place))
+                within = within & within_one
         return observed, within
 
     def with_reference(self) -> PortedProgram:
         """Return the program whose direction has the reference density, if it has a subdensity; or the program itself.
 
-        Draws follow the reference density, not the subdensity below it that training maximizes.
+        Draws follow the reference density, not the subdensity below it that training maximizes. A likelihood that has
+        both has an attribute `reference`, as `PolarTangentStudentT` does.
         """
-        if not isinstance(self._likelihood, PolarTangentStudentT) or self._likelihood.reference:
+        if getattr(self._likelihood, "reference", True):
             return self
-        likelihood = copy(self._likelihood)
+        likelihood: Any = copy(self._likelihood)
         likelihood.reference = True
         return PortedProgram(self._prior, likelihood, self._values)
 

@@ -65,7 +65,8 @@ class ProgramScores:
         if training is not None:
             self._device = training.device
             self._aggregate = _Aggregate(program, training, options) if options.wants(AGGREGATE) else None
-            self._joint = Joint(training, augmented, training.device)
+            has_marginal = options.wants(JOINT) or options.wants(TYPICALITY)
+            self._joint = Joint(training, augmented, training.device) if has_marginal else None
             self._evidence = Evidence(program, training, options.evidence_samples) if options.wants(EVIDENCE) else None
         has_regret = options.regret_steps > 0 and options.wants(REGRET)
         self._regret = Regret(program, options.regret_steps, options.seed) if has_regret else None

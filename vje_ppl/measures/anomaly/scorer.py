@@ -232,7 +232,7 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
         evaluated.device,
         shards,
         augmented=_augmented(evaluated, training, options),
-        calibration=getattr(evaluated, "calibration", None),
+        calibration=evaluated.calibration,
     )
 
     def score(images: ImageSet) -> Scored:
