@@ -125,7 +125,9 @@ def test_python_gives_the_numbers_of_the_command(folder, scored):
     assert np.isnan(run.score(images, calibrate=False).p_value).all()
     with pytest.raises(UserError, match="score has no option sede; did you mean seed"):
         run.score(images, sede=1)
-    with pytest.raises(ValueError, match="score expects floats in \[0, 1\], or bytes in 0..255, got torch.float32 from 0"):
+    with pytest.raises(
+        ValueError, match=r"score expects floats in \[0, 1\], or bytes in 0..255, got torch.float32 from 0"
+    ):
         run.score(images.float())
 
 
