@@ -16,6 +16,7 @@ from torch import Tensor
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import BLOCK, evaluation_views
 from vje_ppl.data.image_set import ImageSet
+from vje_ppl.data.rotations import TURNS, mean_over_rotations
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
@@ -92,12 +93,7 @@ class AnomalyScorer:
 
     @torch.no_grad()
     def _calibration_statistics(self, program: ProgramScores, images: ImageSet) -> dict[str, Tensor]:
-        found = defaultdict(list)
-        for _, values in self._shards.gathered(self._statistics(program, images)):
-            for name, value in values.items():
-                found[name].append(value)
-        joined = {name: torch.cat(parts) for name, parts in found.items()}
-        return self._shards.everywhere(joined if self._shards.is_first else None)
+        return gathered_statistics(self._statistics(program, images), self._shards)
 
     def _statistics(self, program: ProgramScores, images: ImageSet) -> Iterator[Part]:
         for index, views in self._batches(images, 0):
@@ -141,6 +137,16 @@ class AnomalyScorer:
                     kind = distances.kind(name, features, views, sum(number > 0 for number in numbers))
                     found[kind] = by_view[numbers].mean(0)
         return found
+
+
+def gathered_statistics(parts: Iterator[Part], shards: Shards) -> dict[str, Tensor]:
+    """Return statistics of calibration images from all processes, in every process."""
+    found = defaultdict(list)
+    for _, values in shards.gathered(parts):
+        for name, value in values.items():
+            found[name].append(value)
+    joined = {name: torch.cat(parts) for name, parts in found.items()}
+    return shards.everywhere(joined if shards.is_first else None)
 
 
 def distance_scores(
@@ -214,11 +220,13 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
 
     If several processes share the work, all of them call it, and only the first gets scores.
 
+    If the run's training images were rotated, so are all images here, and a score is the mean over the rotations.
+
     Returns:
         A function that scores a set of images.
     """
-    options = score_options(evaluated.options)
-    training = at_most(evaluated.data.train, evaluated.options.scores.bank)
+    options, turned = score_options(evaluated.options), evaluated.turned
+    training = at_most(turned(evaluated.data.train), evaluated.options.scores.bank)
     embedders = {"trained": evaluated.embedder, "untrained": evaluated.untrained}
     banks = {name: evaluated.features(embedder, training).by_name for name, embedder in embedders.items()}
     pixels = evaluated.pixels(training).by_name["pixels"]
@@ -231,11 +239,12 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
         options,
         evaluated.device,
         shards,
-        augmented=_augmented(evaluated, training, options),
-        calibration=evaluated.calibration,
+        augmented=augmented_training(evaluated, training, options),
+        calibration=None if evaluated.calibration is None else turned(evaluated.calibration),
     )
 
     def score(images: ImageSet) -> Scored:
+        images = turned(images)
         index, scores = of_program(images)
         plain = {"untrained": evaluated.features(evaluated.untrained, images).by_name["z"]}
         plain["none"] = evaluated.pixels(images).by_name["pixels"]
@@ -245,13 +254,17 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
         for encoder, (features, bank) in compared.items():
             scores += distance_scores(bank, plain[encoder], features, encoder, options.neighbours, evaluated.device)
         wanted = (score.kind == COMPLEXITY_KIND or options.wants(score.kind.family) for score in scores)
-        return index, [score for score, is_wanted in zip(scores, wanted, strict=True) if is_wanted]
+        scores = [score for score, is_wanted in zip(scores, wanted, strict=True) if is_wanted]
+        if evaluated.data.rotations:
+            index = index[::TURNS] // TURNS
+            scores = [Score(score.kind, mean_over_rotations(score.values)) for score in scores]
+        return index, scores
 
     return score
 
 
-def _augmented(evaluated: OpenedRun, training: ImageSet, options: ScoreOptions) -> Tensor | None:
-    """Return embeddings of one random view of each training image; None if no score needs them."""
+def augmented_training(evaluated: OpenedRun, training: ImageSet, options: ScoreOptions) -> Tensor | None:
+    """Return embeddings of one random view of each training image, in every process; None if no score needs them."""
     if evaluated.embedder.program is None or not options.augmentations or not options.wants(JOINT):
         return None
     shards, embed = evaluated.shards, evaluated.embedder.embed
