@@ -24,6 +24,7 @@ from vje_ppl.reproduce.products.knn_linear import knn_linear
 from vje_ppl.reproduce.products.likelihood import likelihood
 from vje_ppl.reproduce.products.one_class import one_class
 from vje_ppl.reproduce.products.ood import ood
+from vje_ppl.reproduce.products.scores import scores
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduce.study import read_study
@@ -37,6 +38,7 @@ TABLES: dict[str, Callable[[Results], Product]] = {
     "one_class": one_class,
     "ablation": ablation,
     "ood": ood,
+    "scores": scores,
     "tuning": tuning,
     "likelihood": likelihood,
     "direction": knn_linear,
