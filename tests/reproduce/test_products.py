@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 from tests.helpers.records import block, record, results
 from vje_ppl.reproduce.cell import Cell
 from vje_ppl.reproduce.products.ablation import ablation
+from vje_ppl.reproduce.products.epochs import epochs
 from vje_ppl.reproduce.products.figure_2 import DEGREES, figure_2
 from vje_ppl.reproduce.products.figure_3 import figure_3
 from vje_ppl.reproduce.products.figure_4 import figure_4
@@ -331,9 +332,9 @@ def test_nothing_run_is_drawn_too(draw, tmp_path):
 
 
 def scored(**values: float) -> dict:
-    """A record with the AUROC of `joint`, `kl` and `mahalanobis` of the image itself, as far as given."""
+    """A record with the AUROC of scores of the image itself."""
     shared = {"S": None, "augmentations": 0, "k": None, "class": "x", "encoder": "trained", "views": "clean"}
-    of = {"joint": None, "kl": None, "mahalanobis": "z"}
+    of = {"joint": None, "kl": None, "regret": None, "mahalanobis": "z"}
     rows = [
         shared | {"score": name, "features": of[name], "headline": False, "auroc": value}
         for name, value in values.items()
@@ -367,3 +368,21 @@ def test_the_second_headline_is_chosen_on_some_classes_and_reported_on_the_other
     assert (
         "joint, clean of vje, the best mean over automobile, deer, ship among 4 scores of 2 models" in product.notes[0]
     )
+
+
+def test_detection_over_training_needs_all_classes():
+    sweep = {"trainer.epochs": (25, 100), CLASS: ("deer", "ship")}
+    found = results(
+        block("cifar10", "vje", "simsiam", sweep=sweep),
+        records={
+            ("cifar10", "vje", 0, 25, "deer"): scored(regret=0.5, mahalanobis=0.6),
+            ("cifar10", "vje", 0, 25, "ship"): scored(regret=0.7, mahalanobis=0.8),
+            ("cifar10", "vje", 0, 100, "ship"): scored(regret=0.9, mahalanobis=0.9),
+        },
+    )
+    shown = {(line["method"], line["score"]): (line["25 epochs"], line["100 epochs"]) for line in epochs(found).table}
+    assert shown == {
+        ("vje", "regret, clean"): ("60.0", "not run"),
+        ("vje", "mahalanobis of z, clean"): ("70.0", "not run"),
+        ("simsiam", "not run"): ("not run", "not run"),
+    }

@@ -17,6 +17,7 @@ from vje_ppl.pictures.style import save
 from vje_ppl.reproduce.cell import Cell, cells_of, check_images
 from vje_ppl.reproduce.pool import Done, Workers, run_cells
 from vje_ppl.reproduce.products.ablation import ablation
+from vje_ppl.reproduce.products.epochs import epochs
 from vje_ppl.reproduce.products.figure_2 import figure_2
 from vje_ppl.reproduce.products.figure_3 import figure_3
 from vje_ppl.reproduce.products.figure_4 import figure_4
@@ -39,6 +40,7 @@ TABLES: dict[str, Callable[[Results], Product]] = {
     "ablation": ablation,
     "ood": ood,
     "scores": scores,
+    "epochs": epochs,
     "tuning": tuning,
     "likelihood": likelihood,
     "direction": knn_linear,
