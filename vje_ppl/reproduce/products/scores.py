@@ -81,7 +81,8 @@ def scores(results: Results) -> Product:
         looked_at = [one for one in classes if one in LOOKED_AT] or classes[:1]
         others = [one for one in classes if one not in looked_at]
         first, second = f"mean of {', '.join(looked_at)}", f"mean of the other {len(others)}"
-        entries = list(_entries(results, data, [name for block in blocks for name in block.variants]))
+        variants = dict.fromkeys(name for block in blocks for name in block.variants)
+        entries = list(_entries(results, data, list(variants)))
         candidates = [one for one in entries if one.of_program and one.means(looked_at)]
         chosen = max(candidates, key=lambda one: one.mean(looked_at), default=None)
         distances = _best_of([one for one in entries if not one.of_program], others)
