@@ -93,6 +93,20 @@ def test_trials_of_the_likelihood_are_the_published_ones(data, columns):
     assert shown == expected
 
 
+def test_detectors_of_other_images_are_the_published_ones():
+    names = {"vje": "VJE, ambient", "vje_tangent": "VJE, tangent"}
+    scores = {"joint": "joint", "regret": "regret", "surprise": "surprise"} | SCORES
+    known = {}
+    for out, method, score, auroc, *_, fpr, _ in published("ood", "| data | out", "cifar10"):
+        cell = f"{auroc}, {fpr.partition(' ')[0]}"
+        known[names.get(method, NAMES.get(method)), scores.get(score), out] = cell
+    method = ""
+    for cells in table(PAGE, "| method | score | left-out classes")[2:]:
+        method = cells[0] or method
+        outs = ("left_out", "fashion_mnist", "sample_photos")
+        assert cells[2:] == [known[method, cells[1], out] for out in outs]
+
+
 def test_detectors_of_one_digit_are_the_published_ones():
     for method, score, *_, mean, _ in published(
         "one_class", "| data | method | score | views | S | augmentations | k | 0", "digits"
