@@ -17,8 +17,8 @@ def with_rotations[T: ImageSet](images: T) -> T:
     """Return every image followed by its rotations by 90, 180 and 270 degrees: image i becomes 4 i to 4 i + 3.
 
     Args:
-        images: N images; those in memory must be square. From a file, a cut is turned and not the whole image, which
-            is the same for the central square, and in distribution for a random box.
+        images: N images; those in memory must be square. For files, the cut is rotated instead of
+            the whole image: the central square is the same, and a random box has the same distribution.
 
     Raises:
         UserError: for images in memory that are not square.
@@ -31,8 +31,8 @@ def with_rotations[T: ImageSet](images: T) -> T:
         height, width = repeated.images.shape[2:]
         if height != width:
             raise UserError(
-                f"rotations=true expects square images in memory, got {height}×{width}; give data.memory_mb=0, if the "
-                "images are in a folder, to cut squares from the files."
+                f"rotations=true expects square images in memory, got {height}×{width}; crop them to squares, "
+                "or, to train on a folder of images, give data.memory_mb=0, which cuts squares from the files."
             )
         for turn in range(1, TURNS):
             repeated.images[turn::TURNS] = torch.rot90(images.images, turn, (2, 3))  # type: ignore[attr-defined]

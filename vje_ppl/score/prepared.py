@@ -129,8 +129,8 @@ def prepare(
     kept = (run.fingerprint or {}).get("calibration")
     if calibrate is None and kept is None:
         raise UserError(
-            f"{path} kept no images for calibration, so there are no p-values: train with calibration=0.1, give "
-            "calibrate=<folder of normal images that it has not learned from>, or calibrate=false for scores alone."
+            f"p-values need calibration images, but the run {path} kept none; train with calibration=0.1, give "
+            "calibrate=<folder of normal images that the run has not learned from>, or calibrate=false."
         )
 
     @cache
@@ -210,7 +210,7 @@ def _calibration(
         if stored.is_export and words.startswith("that"):
             raise UserError(
                 f"{stored.folder} does not hold the calibration scores of score={setting.name} with these options; "
-                "give the run folder as run=, calibrate=<folder of normal images>, or calibrate=false."
+                "give run=<run folder>, calibrate=<folder of normal images>, or calibrate=false."
             )
         of = ready.source(opened(), CALIBRATION_PLACES)
         parts = [chunk.scores for chunk in ready.scorer.score(of, shards=shards)]
@@ -223,7 +223,10 @@ def _calibration(
 def _usable(scores: np.ndarray, words: str) -> np.ndarray:
     usable = scores[~np.isnan(scores)]
     if not len(usable):
-        raise UserError(f"None of the {len(scores)} calibration images {words} has a score; give readable images.")
+        raise UserError(
+            f"None of the {len(scores)} calibration images {words} has a score; give calibrate=<folder of other normal "
+            "images>, or calibrate=false."
+        )
     if len(usable) < len(scores):
         _log.warning("%d of the %d calibration images %s have no score", len(scores) - len(usable), len(scores), words)
     return usable

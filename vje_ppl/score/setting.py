@@ -34,7 +34,7 @@ from vje_ppl.measures.anomaly.view_pairs import (
     ScoreOptions,
 )
 
-#: The score of `score=null`: the best on most of this project's own figures.
+#: The score of `score=null`: the best on most of this project's own results.
 DEFAULT_SCORE = MAHALANOBIS
 
 #: Scores of a density without a program.
@@ -44,7 +44,7 @@ NAMES = (*OF_PROGRAM, *OF_DENSITY, *DISTANCES)
 #: Scores of a program that compare with the training images, or have parts of which each is a score.
 WITH_TRAINING, WITH_PARTS = (AGGREGATE, JOINT, EVIDENCE, TYPICALITY), (CONDITIONAL, TYPICALITY)
 
-#: Views that a score can have, the default first; of other scores, those of single views.
+#: Allowed views of each score, the default first; scores that are not listed allow `_SINGLES`.
 _VIEWS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((CONDITIONAL, PREDICTIVE, JOINT, SURPRISE_RANK, SURPRISE), KINDS),
     **dict.fromkeys((AGGREGATE, TYPICALITY, REGRET), (CLEAN,)),
@@ -149,9 +149,11 @@ def score_setting(config: DictConfig) -> ScoreSetting:
     possible = _VIEWS.get(kind, _SINGLES)
     views = possible[0] if config.views is None else str(config.views)
     if views not in possible:
-        raise UserError(f"views of score={name} expects {' or '.join(possible)}, got {views}.")
+        raise UserError(
+            f"views of score={name} expects {' or '.join(possible)}, got {views}; give views={possible[0]}."
+        )
     if config.features not in ("z", "mu"):
-        raise UserError(f"features expects z or mu, got {config.features}.")
+        raise UserError(f"features expects z or mu, got {config.features}; give features=z.")
     options, aggregate = config.scores, config.scores.aggregate
     is_random = views not in (CLEAN, CLEAN_CLEAN)
     draws = kind in _DRAWN

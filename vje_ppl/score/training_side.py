@@ -62,8 +62,8 @@ def training_side(
         return TrainingSide(gaussian=_gaussian(setting, stored, opened, dim, device, shards))
     if stored.is_export:
         raise UserError(
-            f"score={setting.name} compares with the training images, which an export does not hold; give the run "
-            "folder as run=, or another score, such as mahalanobis or conditional."
+            f"score={setting.name} compares with the training images, which an export does not hold; give "
+            "run=<run folder>, or another score, such as mahalanobis or conditional."
         )
     features, augmented = _features(setting, opened(), shards), None
     if setting.kind == JOINT and setting.augmentations:

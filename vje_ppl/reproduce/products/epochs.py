@@ -31,7 +31,7 @@ Curve = dict[int, tuple[Statistic, int]]
 
 
 def epochs(results: Results) -> Product:
-    """Draw the mean AUROC over classes in percent, for the seeds that have all classes."""
+    """Tabulate and draw the mean AUROC over classes in percent, over the seeds for which all classes have run."""
     table: list[dict[str, Any]] = []
     panels: list[tuple[str, dict[str, Curve]]] = []
     for block in results.study.blocks:
@@ -44,12 +44,12 @@ def epochs(results: Results) -> Product:
                 cells = {f"{one} epochs": text(curve[one][0]) if one in curve else NOT_RUN for one in numbers}
                 seeds = max((count for _, count in curve.values()), default=0)
                 table.append({"data": block.name, "method": variant, "score": name} | cells | {"seeds": seeds})
-    notes = ("Means over classes. The other classes' images are the positives; higher is better, 50 is chance.",)
+    notes = ("Means over classes. Images of all classes but the normal one are the positives; 50 is chance.",)
     return Product(list(_rows(results)), table, _figure(results, panels), notes)
 
 
 def _curves(results: Results, data: str, variant: str, numbers: list[int], classes: list[Any]) -> dict[str, Curve]:
-    """Return the mean over classes of each score by its name with views, for the numbers of epochs that have it."""
+    """Return the mean over classes of each score and kind of views by number of epochs; missing ones are left out."""
     curves: dict[str, Curve] = {}
     for number in numbers:
         records = results.of(data, variant, {EPOCHS: number})

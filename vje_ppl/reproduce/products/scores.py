@@ -1,4 +1,7 @@
-"""Table: every score of one-class detection; the second headline is chosen on some classes and reported on the rest."""
+"""Table: the best views of each score of one-class detection for each method.
+
+The second headline is chosen on some classes, and its mean over the others is reported. The CSV file has all scores.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_fa
 
 CLASS = "data.only_class"
 
-#: The classes that choose the score, since earlier tables have shown them.
+#: The score is chosen on these classes, because earlier tables have shown their results.
 LOOKED_AT = ("automobile", "deer", "ship")
 
-#: Features without training, each with the encoder in its rows.
+#: Features without training: the name in the table, and the `encoder` in the rows.
 REFERENCES = {"untrained": "untrained", "raw pixels": "none"}
 
 Row = Mapping[str, Any]
@@ -102,9 +105,10 @@ def scores(results: Results) -> Product:
             notes.append(
                 f"★★ the second headline: {chosen.name} of {chosen.method}, the best mean over {', '.join(looked_at)} "
                 f"among {len(candidates)} scores of {models} models. The CSV file has all of them. The table shows the "
-                "best views of each score, and the best views and features of each distance over the other classes."
+                "best views of each score, and of each distance the views and features that are best over the other "
+                f"{len(others)} classes, which favours them. A dash: not shown, because the score was not chosen."
             )
-    notes.append("The other classes' images are the positives; higher is better, 50 is chance.")
+    notes.append("Images of all classes but the normal one are the positives; higher is better, 50 is chance.")
     measures = list(dict.fromkeys(name for line in lines for name in line.values))
     figure = dots(lines, measures, f"{results.study.title}: AUROC, %")
     return Product(list(_rows(results)), table, figure, notes)
@@ -118,7 +122,7 @@ def _by_data(results: Results) -> dict[str, list[Any]]:
 
 
 def _entries(results: Results, data: str, variants: Sequence[str]) -> Iterator[Entry]:
-    """Yield all scores of each variant, then the distances without training, from the first variant."""
+    """Yield all scores of each variant, then distances without training, from the first variant that has results."""
     first: list[Record] = []
     for variant in variants:
         records = results.of(data, variant)
