@@ -9,6 +9,7 @@ Read in this order:
     tangent_student_t.py    the Student-t of a tangent plane, mapped to the sphere
     kl.py             KL divergences in closed form
     log_gamma.py, bessel.py, zonal_integral.py    special functions with few rounding errors
+    tail.py, of_constant.py    the normalizer of a Student-t, and how it is remembered
     promoted.py       one floating type for all parameters of a distribution
 """
 

@@ -13,9 +13,11 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vje_ppl.distributions.log_gamma import finite_df, log_gamma_ratio
+from vje_ppl.distributions.log_gamma import finite_df
+from vje_ppl.distributions.of_constant import of_constant
 from vje_ppl.distributions.promoted import Parameter, promoted
 from vje_ppl.distributions.sphere import missing_length, unit_ball
+from vje_ppl.distributions.tail import tail
 
 #: Coefficients of θ/sin θ in powers of sin²(θ/2): 4ⁿ (n!)² / (2n+1)!.
 _SERIES = tuple(4.0**n * math.factorial(n) ** 2 / math.factorial(2 * n + 1) for n in range(9))
@@ -87,7 +89,7 @@ class TangentStudentT(TorchDistribution):
         self.df = df.expand(batch_shape)
         self.loc, self.scale = loc.expand(batch_shape + loc.shape[-1:]), scale.expand(batch_shape + loc.shape[-1:])
         # The normalizer is computed at the parameters' shapes, not at the expanded shapes.
-        self._unbroadcasted_df, self._unbroadcasted_scale = finite_df(df), scale
+        self._unbroadcasted_df, self._unbroadcasted_scale = df, scale
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
     @staticmethod
@@ -112,13 +114,11 @@ class TangentStudentT(TorchDistribution):
         """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
-        df, scale, dim = self._unbroadcasted_df, self._unbroadcasted_scale, self.event_shape[0]
-        half_df, half_plane = 0.5 * df, torch.full_like(df, 0.5 * (dim - 1))
-        # k/2 log ν cancels against the ratio of gammas, so both are taken relative to (ν/2)^(k/2).
-        log_normalizer = log_gamma_ratio(half_df, half_plane) - half_plane * math.log(2 * math.pi)
+        scale, dim = self._unbroadcasted_scale, self.event_shape[0]
+        df, power, log_normalizer = of_constant(tail, self._unbroadcasted_df, dim - 1)
         log_scale = scale.log().sum(-1) * (dim // scale.shape[-1])
         squared, log_factor = self._mahalanobis(value)
-        log_kernel = -(half_df + half_plane) * torch.log1p(squared / df)
+        log_kernel = -power * torch.log1p(squared / df)
         log_prob = log_normalizer - log_scale + 0.5 * self._variance_along_loc().log() + log_kernel
         return log_prob + (dim - 2) * log_factor if self.reference else log_prob
 

@@ -30,7 +30,11 @@ class UnitNormal(dist.Independent):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> UnitNormal:
         """Return the same distribution with another batch shape."""
-        return UnitNormal(self.event_shape[0], self.base_dist.loc, torch.Size(batch_shape))
+        new = self._get_checked_instance(UnitNormal, _instance)
+        batch_shape = torch.Size(batch_shape)
+        dist.Independent.__init__(new, self.base_dist.expand(batch_shape + self.event_shape), 1, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
 
 
 @register_kl(Independent, UnitNormal)
