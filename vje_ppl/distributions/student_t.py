@@ -49,7 +49,7 @@ class StudentT(dist.StudentT):
         self._unbroadcasted_df = df
         # What the parent does, without the chi-squared distribution that only draws need.
         self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
-        super(torch.distributions.StudentT, self).__init__(self.df.shape, validate_args=validate_args)
+        torch.distributions.Distribution.__init__(self, self.df.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> StudentT:
         """Return the same distribution with another batch shape; nothing is copied."""
@@ -57,7 +57,7 @@ class StudentT(dist.StudentT):
         batch_shape = torch.Size(batch_shape)
         new.df, new.loc, new.scale = (one.expand(batch_shape) for one in (self.df, self.loc, self.scale))
         new._unbroadcasted_df = self._unbroadcasted_df
-        super(torch.distributions.StudentT, new).__init__(batch_shape, validate_args=False)
+        torch.distributions.Distribution.__init__(new, batch_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from vje_ppl.program.parameter_store import check_registered, check_store, only_registered, register
-from vje_ppl.program.sites import site_terms
+from vje_ppl.program.sites import site_terms, total
 
 #: Batch dimension of the pairs of views, left of the images, which the programs declare; particles lie left of it.
 _PAIRS = -2
@@ -138,10 +138,10 @@ class SymmetricConditionalELBO(ELBO):
             log_likelihood, kl, latent = site_terms(model_trace, guide_trace, self._particle_shape + shape)
             log_likelihood = {name: self._particle_mean(term, shape) for name, term in log_likelihood.items()}
             kl = self._particle_mean(kl, shape)
-            likelihood = torch.stack(list(log_likelihood.values())).sum(0)
+            likelihood = total(list(log_likelihood.values()))
             objective = likelihood - self.beta * kl
             return ObjectiveTerms(
-                loss=-objective.mean() / target.shape[-1],
+                loss=objective.mean() / -target.shape[-1],
                 objective=objective,
                 elbo=likelihood - kl,
                 log_likelihood=log_likelihood,

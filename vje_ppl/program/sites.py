@@ -37,7 +37,12 @@ def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tup
     divergences = [_kl(guide_sites[name], latents[name]) for name in latents]
     divergences += [_log_prob(site) for name, site in guide_sites.items() if name not in latents]
     latent = latents.get("latent", next(iter(latents.values())))["value"]
-    return {name: _log_prob(site) for name, site in observed.items()}, torch.stack(divergences).sum(0), latent
+    return {name: _log_prob(site) for name, site in observed.items()}, total(divergences), latent
+
+
+def total(terms: list[Tensor]) -> Tensor:
+    """Return the sum of one or more terms of the same shape."""
+    return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
 
 
 def _stochastic_sites(trace: Trace) -> dict[str, Any]:
