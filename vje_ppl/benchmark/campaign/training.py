@@ -25,10 +25,11 @@ def measure(notebook: Notebook, sizes: Sizes, options: dict[str, Any]) -> None:
     """Time two epochs, train for as many as fit, evaluate, and train models of one class."""
     common = [*_data(options["data_root"]), f"run.root={options['folder']}", f"trainer.device={options['device']}"]
     common += ["knn.every=0", "trainer.progress=false"]
-    if options["data_root"] is not None:
-        common += [f"encoder={sizes.encoder}", f"batch_size={sizes.batch}"]
+    common += [f"encoder={sizes.encoder}"]
     if options["smoke"]:
         common += ["data.subset=256", "batch_size=64"]
+    else:
+        common += [f"batch_size={sizes.batch if options['data_root'] else 128}"]
     _command("train", *common, "run.name=timed", "trainer.epochs=2")
     rows = _rows(Path(options["folder"]) / "timed")
     seconds = float(rows[-1]["seconds"])
@@ -50,12 +51,8 @@ def measure(notebook: Notebook, sizes: Sizes, options: dict[str, Any]) -> None:
                 notebook.write(**{_name(kind, row): float(row["top1"])})
 
     chosen = [f"one_class.classes=[{','.join(map(str, CLASSES))}]", f"one_class.epochs={sizes.one_class_epochs}"]
-    scores = [
-        f"scores.only=[{','.join(SCORES)}]",
-        "scores.views=[augmented-augmented]",
-        "scores.samples=4",
-        "scores.pairs=2",
-    ]
+    scores = [f"scores.only=[{','.join(SCORES)}]", "scores.views=[augmented-augmented]"]
+    scores += ["scores.samples=4", "scores.pairs=2"]
     _command("evaluate", f"run={run}", device, "eval=one_class", *chosen, *scores)
     outcome = _evaluation(run)["one_class"]["rows"]
     means = [row for row in outcome if row["class"] == "mean"]
