@@ -41,7 +41,7 @@ def checked_names(config: DictConfig) -> list[str]:
             if value != _OF_CAMPAIGN[key]:
                 raise UserError(f"{key} is an option of the campaign; add on=gpu, or leave out {key}=...")
     elif config.device == "cpu" and not config.smoke:
-        raise UserError(f"device=cpu would take hours at full size; add smoke=true: {SMOKE}")
+        raise UserError(f"device=cpu would take hours at full size; type {SMOKE} to try the stages at tiny sizes")
     names = as_list(config.only or list(known))
     check_names("only", names, known)
     return names

@@ -188,7 +188,7 @@ def draw(times: Mapping[str, Mapping[int, float]], path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.plot(list(by_value), [1e3 * one for one in by_value.values()], "o-", color=BLUE)
-        axes.set_xticks(list(by_value), [str(value) for value in by_value])
+        axes.set_xticks([float(value) for value in by_value], [str(value) for value in by_value])
         slope = exponent(list(by_value), list(by_value.values()))
         frame(axes, f"exponent {slope:.2f}", "ms" if place == 1 else "", x=size)
     save(figure, path)

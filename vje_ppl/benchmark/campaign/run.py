@@ -130,7 +130,7 @@ def _device(name: str) -> str:
     if name == "cpu":
         return "cpu"
     if not torch.cuda.is_available():
-        raise UserError(f"on=gpu needs a GPU, and torch finds none; to try the stages without one, type {SMOKE}")
+        raise UserError(f"on=gpu needs a GPU, but torch finds none; type {SMOKE} to try its stages on the CPU")
     return "cuda"
 
 
