@@ -23,11 +23,12 @@ class Outcomes:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep an outcome, and the last line of an error."""
-        if report.when == "call" or report.outcome != "passed":
-            outcome = report.outcome
-            if outcome == "failed":
-                outcome += f": {str(report.longrepr).splitlines()[-1]}"
-            self._tests[report.nodeid] = outcome
+        if report.when != "call" and report.outcome == "passed":
+            return
+        outcome = report.outcome
+        if outcome == "failed":
+            outcome += f": {str(report.longrepr).splitlines()[-1]}"
+        self._tests[report.nodeid] = outcome
         counts = Counter(outcome.partition(":")[0] for outcome in self._tests.values())
         names = [name for name, outcome in self._tests.items() if outcome.startswith("failed")]
         self._notebook.write(

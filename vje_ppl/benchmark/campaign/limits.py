@@ -7,7 +7,7 @@ from dataclasses import dataclass
 #: Seconds after which a stage is killed: on a GPU, and with smoke=true. On a GPU they leave more than a minute of eight
 #: for the installation.
 LIMITS = {
-    "correctness": (80, 90),
+    "correctness": (80, 120),
     "throughput": (80, 60),
     "program": (20, 40),
     "scaling": (30, 40),
