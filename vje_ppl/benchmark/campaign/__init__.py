@@ -12,6 +12,7 @@ Read in this order:
     correctness.py    the tests marked `gpu`
     throughput.py     images per second of all methods; shares.py splits a step into its parts
     program.py        the cost of the probabilistic program; launches.py counts its operations
+    scaling.py        the same as without on=gpu, and k-NN with a bank of ImageNet's size
     training.py       a training run, its evaluation and models of one class
     report.py         the targets, and the results in Markdown
 """
