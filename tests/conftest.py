@@ -70,6 +70,7 @@ PLACES = {
         "measures/",
         "networks/",
         "pictures/test_curves.py",
+        "program/test_densities.py",
         "settings/test_configs.py",
     ),
 }
