@@ -182,15 +182,20 @@ def draw(times: Mapping[str, Mapping[int, float]], path: Path) -> None:
 
     note = "Forward and backward of inference network, guide, model and objective, from embeddings. "
     note += ", ".join(f"{size} {value}" for size, value in BASE.items()) + " where they do not vary."
-    figure = new_figure(9, 3.4, "Time of a step of the objective", note)
+    figure = new_figure(9.5, 3.4, "Time of a step of the objective", note)
     for place, (size, by_value) in enumerate(times.items(), 1):
         axes = figure.add_subplot(1, len(times), place)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        axes.plot(list(by_value), [1e3 * one for one in by_value.values()], "o-", color=BLUE)
-        axes.set_xticks([float(value) for value in by_value], [str(value) for value in by_value])
+        milliseconds = [1e3 * one for one in by_value.values()]
+        axes.plot(list(by_value), milliseconds, "o-", color=BLUE)
         slope = exponent(list(by_value), list(by_value.values()))
         frame(axes, f"exponent {slope:.2f}", "ms" if place == 1 else "", x=size)
+        shown = list(by_value)[:: 2 if len(by_value) > 5 else 1]
+        axes.set_xticks([float(value) for value in shown], [str(value) for value in shown])
+        ends = [min(milliseconds), max(milliseconds)]
+        axes.set_yticks(ends, [f"{one:,.0f}" if one >= 10 else f"{one:.2g}" for one in ends])
+        axes.minorticks_off()
     save(figure, path)
 
 
