@@ -48,17 +48,16 @@ def test_an_invalid_option_is_one_sentence(arguments, said):
 
 def test_stages_at_tiny_sizes_leave_their_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = _benchmark("on=gpu", "device=cpu", "smoke=true", "only=[program,scaling,training]", "output=gpu.json")
+    result = _benchmark("on=gpu", "device=cpu", "smoke=true", "only=[program,training]", "output=gpu.json")
     assert result.returncode == 0, result.stdout
     found = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
     assert {name: stage["status"] for name, stage in found["stages"].items()} == dict.fromkeys(
-        ("program", "scaling", "training"), "finished"
+        ("program", "training"), "finished"
     )
     program, training = found["stages"]["program"]["results"], found["stages"]["training"]["results"]
     assert program["operations_forward_and_backward"] < 200
     assert program["objective_over_fused_64x64"] > 0
     assert training["one_class_auroc_mahalanobis_clean"] > 0.9
-    assert (tmp_path / "gpu.png").stat().st_size > 1000
     text = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert report.NOT_JUDGED in text
     assert "| program | operations_forward_and_backward |" in text

@@ -28,11 +28,11 @@ def measure(notebook: Notebook, sizes: Sizes, options: dict[str, Any]) -> None:
     """Time two epochs, train for as many as fit, evaluate, and train models of one class."""
     common = [*_data(options["data_root"]), f"run.root={options['folder']}", f"trainer.device={options['device']}"]
     common += ["knn.every=0", "trainer.progress=false"]
-    common += [f"encoder={sizes.encoder}"]
     if options["smoke"]:
         common += ["data.subset=256", "batch_size=64"]
     else:
-        common += [f"batch_size={sizes.batch if options['data_root'] else 128}"]
+        batch = sizes.batch if options["data_root"] else 128
+        common += [f"encoder={sizes.encoder}", f"batch_size={batch}"]
     _command("train", *common, "run.name=timed", "trainer.epochs=2")
     rows = _rows(Path(options["folder"]) / "timed")
     seconds = float(rows[-1]["seconds"])
