@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Seconds after which a stage is killed: on a GPU, where they leave more than a minute of eight for the installation; and
-#: with smoke=true, where a stage takes a fraction of them unless the machine is busy.
+#: Seconds after which a stage is killed: on a GPU, where they leave more than a minute of eight for the installation,
+#: and with smoke=true, where a stage takes a fraction of them unless the machine is busy.
 LIMITS = {
     "correctness": (80, 200),
     "throughput": (80, 200),
