@@ -20,7 +20,9 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 #: Markers by folder or file; `make quick` leaves all of them out, `make test` the certificate.
 PLACES = {
+    "gpu": ("gpu/",),
     "process": (
+        "benchmark/test_campaign.py",
         "cli/",
         "compare/test_command.py",
         "crosscheck/test_command.py",
@@ -68,14 +70,16 @@ PLACES = {
         "measures/",
         "networks/",
         "pictures/test_curves.py",
+        "program/test_densities.py",
         "settings/test_configs.py",
     ),
 }
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """An option to write the files that `cli/test_console.py` compares with."""
+    """An option to write the files that `cli/test_console.py` compares with, and the device of the tests in `gpu/`."""
     parser.addoption("--update-console", action="store_true", help="write tests/cli/console/ anew")
+    parser.addoption("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where tests/gpu/ computes")
 
 
 def markers_of(place: Path) -> set[str]:

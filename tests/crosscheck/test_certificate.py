@@ -16,7 +16,7 @@ from vje_ppl.crosscheck import certificate, pyro_side
 from vje_ppl.crosscheck import numpyro_side as port_side
 from vje_ppl.distributions import DiagonalStudentT, UnitNormal
 from vje_ppl.distributions import kl as kl_module
-from vje_ppl.distributions import student_t as student_t_module
+from vje_ppl.distributions import tail as tail_module
 from vje_ppl.distributions.student_t import StudentT
 from vje_ppl.guides.diagonal_normal import DiagonalNormalPosterior
 from vje_ppl.models import radius_scales, scales
@@ -69,7 +69,7 @@ def _missing_log_jacobian(patch):
 
 
 def _missing_normalizer(patch):
-    patch.setattr(student_t_module, "log_gamma_ratio", lambda x, shift: torch.zeros_like(x))
+    patch.setattr(tail_module, "log_gamma_ratio", lambda x, shift: torch.zeros_like(x))
 
 
 def _scale_for_variance(patch):
@@ -226,7 +226,7 @@ def test_a_mistake_in_numpyro_is_caught_and_named(evaluated, monkeypatch, name):
 
 def test_a_naive_difference_of_log_gammas_fails_in_float32(evaluated, monkeypatch):
     monkeypatch.setattr(
-        student_t_module,
+        tail_module,
         "log_gamma_ratio",
         lambda x, shift: torch.lgamma(x + shift) - torch.lgamma(x) - shift * x.log(),
     )

@@ -126,6 +126,8 @@ class ModuleCommand:
             data = self.composed(folder).data._target_.rsplit(".", 1)[-1]
             added += [*STAND_INS.get(data, ()), *(SMALL_BATCH if data in STAND_INS else ())]
             added += NARROW_HEADS.get(self.value("method") or "", ())
+        if self.name == "benchmark" and self.value("on"):
+            added = ["only=[program]"]
         if self.name == "reproduce" and self.value("figure"):
             added = [] if self.value("figure") == "2" else added  # which trains nothing
         return added

@@ -102,11 +102,11 @@ def training_pieces(config: DictConfig, fabric: Fabric) -> dict[str, Callable[[]
     return {"step": whole_step, "encoder": encoder_alone}
 
 
-def random_batches(config: DictConfig, device: torch.device, images: int = 10_000) -> TrainingBatches:
-    """Return augmented batches of random images of CIFAR's size; the pixels do not affect the cost."""
+def random_batches(config: DictConfig, device: torch.device, images: int = 10_000, side: int = SIDE) -> TrainingBatches:
+    """Return augmented batches of random images, by default of CIFAR's size; the pixels do not affect the cost."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (images, CHANNELS, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    augment = build_augment(config, CHANNELS, SIDE)
+    pixels = torch.randint(0, 256, (images, CHANNELS, side, side), dtype=torch.uint8, generator=generator)
+    augment = build_augment(config, CHANNELS, side)
     return TrainingBatches(
         InMemoryImages(pixels), augment, batch_size=config.batch_size, seed=config.seed, device=device
     )

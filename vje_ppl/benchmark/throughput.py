@@ -38,7 +38,7 @@ class _RandomImages(Dataset):
         return self._transform(Image.fromarray(self._pixels[index % len(self._pixels)]))
 
 
-def simsiam_steps(config: DictConfig, fabric: Fabric, channels_last: bool) -> Iterator[None]:
+def simsiam_steps(config: DictConfig, fabric: Fabric, channels_last: bool, workers: int = WORKERS) -> Iterator[None]:
     """Train SimSiam step by step: lightly's transform in a DataLoader with workers, SGD with momentum."""
     from lightly.transforms import SimSiamTransform
 
@@ -50,7 +50,7 @@ def simsiam_steps(config: DictConfig, fabric: Fabric, channels_last: bool) -> It
     module, optimizer = fabric.setup(model, sgd)
     transform = SimSiamTransform(input_size=SIDE, gaussian_blur=0.0)
     loader: DataLoader = DataLoader(
-        _RandomImages(transform), config.batch_size, shuffle=True, drop_last=True, num_workers=WORKERS
+        _RandomImages(transform), config.batch_size, shuffle=True, drop_last=True, num_workers=workers
     )
     for views in loader:
         first, second = (view.to(fabric.device, non_blocking=True) for view in views[:2])
@@ -78,11 +78,18 @@ def images_per_second(steps: Iterator[None], batch_size: int, seconds: float, wa
     """Measure throughput over some seconds, after a few steps that fill queues and caches."""
     for _ in range(warmup):
         next(steps)
+    _wait_for_gpu()
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         next(steps)
         count += 1
+    _wait_for_gpu()
     return count * batch_size / (time.perf_counter() - start)
+
+
+def _wait_for_gpu() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def measure(config: DictConfig, fabric: Fabric, seconds: float, rounds: int = 2) -> dict[str, float]:

@@ -6,9 +6,10 @@ Read in this order:
     unit_normal.py, mixture.py, coupling_flow.py    the standard normal of R^D, mixtures, and a flow
     sphere.py         the base class and geometry of densities on the unit sphere
     von_mises_fisher.py, power_spherical.py, spherical_cauchy.py, spherical_student_t.py    densities on the sphere
-    tangent_student_t.py    the Student-t of a tangent plane, mapped to the sphere
+    tangent_student_t.py    the Student-t of a tangent plane, mapped to the sphere, and tangent_distance.py
     kl.py             KL divergences in closed form
     log_gamma.py, bessel.py, zonal_integral.py    special functions with few rounding errors
+    tail.py, of_constant.py    the normalizer of a Student-t, and how it is remembered
     promoted.py       one floating type for all parameters of a distribution
 """
 

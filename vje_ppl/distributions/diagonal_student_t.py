@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +11,10 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 from torch.distributions import constraints
 
-from vje_ppl.distributions.log_gamma import finite_df, log_gamma_ratio
+from vje_ppl.distributions.log_gamma import finite_df
+from vje_ppl.distributions.of_constant import of_constant
 from vje_ppl.distributions.promoted import Parameter, promoted
+from vje_ppl.distributions.tail import tail
 
 
 class DiagonalStudentT(TorchDistribution):
@@ -64,7 +65,7 @@ class DiagonalStudentT(TorchDistribution):
         self.loc = loc.expand(batch_shape + event_shape)
         self.scale = scale.expand(batch_shape + event_shape)
         # The normalizer and the sum of log-scales are computed at the parameters' shapes, not at the expanded shapes.
-        self._unbroadcasted_df = finite_df(df)
+        self._unbroadcasted_df = df
         self._unbroadcasted_scale = scale
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
@@ -104,14 +105,12 @@ class DiagonalStudentT(TorchDistribution):
         """Return the log density in nats of `value`, shape (..., D), over Lebesgue measure on R^D; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
-        df, dim = self._unbroadcasted_df, self.event_shape[0]
-        half_df, half_dim = 0.5 * df, torch.full_like(df, 0.5 * dim)
-        # D/2 log ν cancels against the ratio of gammas, so both are taken relative to (ν/2)^(D/2).
-        log_normalizer = log_gamma_ratio(half_df, half_dim) - 0.5 * dim * math.log(2 * math.pi)
+        dim = self.event_shape[0]
+        df, power, log_normalizer = of_constant(tail, self._unbroadcasted_df, dim)
         log_scale = self._unbroadcasted_scale.log().sum(-1) * (dim // self._unbroadcasted_scale.shape[-1])
         standardized = (value - self.loc) / self.scale
         squared = torch.linalg.vecdot(standardized, standardized)
-        return log_normalizer - log_scale - (half_df + half_dim) * torch.log1p(squared / df)
+        return log_normalizer - log_scale - power * torch.log1p(squared / df)
 
     @property
     def mean(self) -> Tensor:

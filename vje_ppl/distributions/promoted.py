@@ -35,7 +35,7 @@ def promoted(*parameters: Any) -> tuple[Tensor, ...]:
     if device is None:
         device = next((one.device for one in tensors if one is not None), torch.device("cpu"))
     return tuple(
-        torch.tensor(float(given), dtype=dtype, device=device)
+        torch.full((), float(given), dtype=dtype, device=device)  # filled there: copying makes the CPU wait for a GPU
         if one is None
         else one.to(dtype=dtype, device=one.device if one.dim() else device)
         for given, one in zip(parameters, tensors, strict=True)

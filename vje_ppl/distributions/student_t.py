@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from vje_ppl.distributions.log_gamma import digamma_difference, finite_df, log_gamma_ratio
+from vje_ppl.distributions.log_gamma import digamma_difference, finite_df
+from vje_ppl.distributions.of_constant import of_constant
 from vje_ppl.distributions.promoted import Parameter, promoted
+from vje_ppl.distributions.tail import tail
 
 
 class StudentT(dist.StudentT):
@@ -44,11 +45,21 @@ class StudentT(dist.StudentT):
         scale: Parameter = 1.0,
         validate_args: bool | None = None,
     ) -> None:
-        super().__init__(*promoted(df, loc, scale), validate_args=validate_args)
+        df, loc, scale = promoted(df, loc, scale)
+        self._unbroadcasted_df = df
+        # What the parent does, without the chi-squared distribution that only draws need.
+        self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
+        torch.distributions.Distribution.__init__(self, self.df.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> StudentT:
         """Return the same distribution with another batch shape; nothing is copied."""
-        return super().expand(batch_shape, self._get_checked_instance(StudentT, _instance))
+        new = self._get_checked_instance(StudentT, _instance)
+        batch_shape = torch.Size(batch_shape)
+        new.df, new.loc, new.scale = (one.expand(batch_shape) for one in (self.df, self.loc, self.scale))
+        new._unbroadcasted_df = self._unbroadcasted_df
+        torch.distributions.Distribution.__init__(new, batch_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw loc + scale · x / sqrt(c/ν), x standard normal, c chi-squared(ν); shape sample_shape + (...)."""
@@ -62,18 +73,15 @@ class StudentT(dist.StudentT):
         """Return the log density in nats of `value`, shape (...), over Lebesgue measure on R."""
         if self._validate_args:
             self._validate_sample(value)
-        df = finite_df(self.df)
-        half_df, half = 0.5 * df, torch.full_like(df, 0.5)
-        log_normalizer = log_gamma_ratio(half_df, half) - 0.5 * math.log(2 * math.pi)
+        df, power, log_normalizer = of_constant(tail, self._unbroadcasted_df, 1)
         squared = ((value - self.loc) / self.scale).square()
-        return log_normalizer - self.scale.log() - (half_df + half) * torch.log1p(squared / df)
+        return log_normalizer - self.scale.log() - power * torch.log1p(squared / df)
 
     def entropy(self) -> Tensor:
         """Return the entropy in nats, shape (...)."""
-        df = finite_df(self.df)
-        half_df, half = 0.5 * df, torch.full_like(df, 0.5)
-        log_normalizer = log_gamma_ratio(half_df, half) - 0.5 * math.log(2 * math.pi)
-        return self.scale.log() - log_normalizer + (half_df + half) * digamma_difference(half_df, half)
+        df, power, log_normalizer = tail(self.df, 1)
+        half_df = 0.5 * df
+        return self.scale.log() - log_normalizer + power * digamma_difference(half_df, torch.full_like(half_df, 0.5))
 
     @property
     def variance(self) -> Tensor:

@@ -6,20 +6,18 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
 from pyro.distributions import Chi2, constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vje_ppl.distributions.log_gamma import finite_df, log_gamma_ratio
+from vje_ppl.distributions.log_gamma import finite_df
+from vje_ppl.distributions.of_constant import of_constant
 from vje_ppl.distributions.promoted import Parameter, promoted
-from vje_ppl.distributions.sphere import missing_length, unit_ball
-
-#: Coefficients of θ/sin θ in powers of sin²(θ/2): 4ⁿ (n!)² / (2n+1)!.
-_SERIES = tuple(4.0**n * math.factorial(n) ** 2 / math.factorial(2 * n + 1) for n in range(9))
-_SERIES_BELOW = 0.01
+from vje_ppl.distributions.sphere import unit_ball
+from vje_ppl.distributions.tail import tail
+from vje_ppl.distributions.tangent_distance import mahalanobis, tangent_distance, variance_along
 
 
 class TangentStudentT(TorchDistribution):
@@ -87,7 +85,7 @@ class TangentStudentT(TorchDistribution):
         self.df = df.expand(batch_shape)
         self.loc, self.scale = loc.expand(batch_shape + loc.shape[-1:]), scale.expand(batch_shape + loc.shape[-1:])
         # The normalizer is computed at the parameters' shapes, not at the expanded shapes.
-        self._unbroadcasted_df, self._unbroadcasted_scale = finite_df(df), scale
+        self._unbroadcasted_df, self._unbroadcasted_scale = df, scale
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
     @staticmethod
@@ -112,15 +110,11 @@ class TangentStudentT(TorchDistribution):
         """Return the log density in nats of unit vectors, shape (..., D), over the sphere's area; shape (...)."""
         if self._validate_args:
             self._validate_sample(value)
-        df, scale, dim = self._unbroadcasted_df, self._unbroadcasted_scale, self.event_shape[0]
-        half_df, half_plane = 0.5 * df, torch.full_like(df, 0.5 * (dim - 1))
-        # k/2 log ν cancels against the ratio of gammas, so both are taken relative to (ν/2)^(k/2).
-        log_normalizer = log_gamma_ratio(half_df, half_plane) - half_plane * math.log(2 * math.pi)
-        log_scale = scale.log().sum(-1) * (dim // scale.shape[-1])
-        squared, log_factor = self._mahalanobis(value)
-        log_kernel = -(half_df + half_plane) * torch.log1p(squared / df)
-        log_prob = log_normalizer - log_scale + 0.5 * self._variance_along_loc().log() + log_kernel
-        return log_prob + (dim - 2) * log_factor if self.reference else log_prob
+        dim, scale = self.event_shape[0], self._unbroadcasted_scale
+        df, power, log_normalizer = of_constant(tail, self._unbroadcasted_df, dim - 1)
+        squared, log_scales = tangent_distance(value, self.loc, scale)
+        log_prob = log_normalizer + log_scales - power * torch.log1p(squared / df)
+        return log_prob + (dim - 2) * mahalanobis(value, self.loc, scale)[1] if self.reference else log_prob
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw unit vectors, shape sample_shape + (..., D), without gradients.
@@ -134,7 +128,7 @@ class TangentStudentT(TorchDistribution):
             loc, scale, df = self.loc, self.scale, finite_df(self.df)
             normal = torch.randn(shape, dtype=loc.dtype, device=loc.device)
             vector = scale * normal
-            along = torch.linalg.vecdot(loc, vector) / self._variance_along_loc()
+            along = torch.linalg.vecdot(loc, vector) / variance_along(loc, scale)
             vector = vector - scale.square() * loc * along.unsqueeze(-1)
             vector = vector - loc * torch.linalg.vecdot(loc, vector).unsqueeze(-1)  # what rounding left
             mixing = (Chi2(df).sample(torch.Size(sample_shape)) / df).clamp_min(torch.finfo(df.dtype).tiny)
@@ -144,43 +138,3 @@ class TangentStudentT(TorchDistribution):
             point = angle.cos() * loc + angle.sin() * normalize(vector, dim=-1)
             has_direction = torch.linalg.vecdot(loc, loc).unsqueeze(-1) > 0.5
             return normalize(torch.where(has_direction, point, normal), dim=-1)
-
-    def _variance_along_loc(self) -> Float[Tensor, "*batch"]:
-        """Σ_j μ_j² scale_j²; for a loc that is shorter than one, the rest of its length has a variance of one."""
-        # Norms have cheaper gradients than dot products of a vector with itself.
-        along = torch.linalg.vector_norm(self.loc * self._unbroadcasted_scale, dim=-1)
-        return along.square() + missing_length(self.loc.detach())
-
-    def _mahalanobis(self, value: Tensor) -> tuple[Float[Tensor, "*draws"], Float[Tensor, "*draws"]]:
-        """Σ_j (v_j/scale_j)², and log(θ/sin θ).
-
-        Both are computed from x − μ where that is short, and from x + μ beyond a right angle, so that no digits cancel.
-        Opposite to μ, where v has a length and no direction, it is the direction of the smallest scale.
-        """
-        dtype = torch.promote_types(value.dtype, self.loc.dtype)
-        value, loc, scale = value.to(dtype), self.loc.to(dtype), self.scale
-        is_near = torch.linalg.vecdot(value.detach(), loc.detach()) > 0
-        sign = torch.where(is_near, 1.0, -1.0).to(loc.dtype).unsqueeze(-1)
-        chord = torch.addcmul(value, sign, loc, value=-1)
-        squared_chord = torch.linalg.vector_norm(chord, dim=-1).square()
-        tangent = torch.addcmul(chord, 0.5 * squared_chord.unsqueeze(-1) * sign, loc)  # of length sin θ
-        squared = torch.linalg.vector_norm(tangent / scale, dim=-1).square()
-        ratio = _angle_over_sine(torch.where(is_near, squared_chord / 4, 0.25))
-        floor = torch.finfo(loc.dtype).eps ** 4
-        beyond = torch.where(is_near, 1.0, squared_chord).clamp_min(floor)  # 4 cos²(θ/2)
-        angle = math.pi - 2 * (beyond.sqrt() / 2).clamp_max(1.0).asin()
-        sine_squared = beyond * (1 - beyond / 4).clamp_min(0.25)
-        quotient = (squared + floor * scale.detach().amin(-1) ** -2) / (sine_squared + floor)
-        mahalanobis = torch.where(is_near, ratio.square() * squared, angle.square() * quotient)
-        return mahalanobis, torch.where(is_near, ratio.log(), angle.log() - 0.5 * sine_squared.log())
-
-
-def _angle_over_sine(share: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """Return θ/sin θ from sin²(θ/2), for θ up to π/2."""
-    is_small = share < _SERIES_BELOW
-    small = torch.where(is_small, share, _SERIES_BELOW)
-    series = torch.zeros_like(small)
-    for coefficient in reversed(_SERIES):
-        series = series * small + coefficient
-    large = torch.where(is_small, _SERIES_BELOW, share).clamp_max(0.5)
-    return torch.where(is_small, series, large.sqrt().asin() / (large * (1 - large)).sqrt())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence, register_kl
 
+from vje_ppl.distributions.of_constant import of_constant
 from vje_ppl.distributions.promoted import promoted
 
 
@@ -25,12 +26,20 @@ class UnitNormal(dist.Independent):
 
     def __init__(self, dim: int, like: Tensor, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008
         (like,) = promoted(like)
-        zero, one = like.new_zeros(()), like.new_ones(())
+        zero, one = of_constant(_zero_and_one, like)
         super().__init__(dist.Normal(zero, one).expand([*batch_shape, dim]), 1)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> UnitNormal:
         """Return the same distribution with another batch shape."""
-        return UnitNormal(self.event_shape[0], self.base_dist.loc, torch.Size(batch_shape))
+        new = self._get_checked_instance(UnitNormal, _instance)
+        batch_shape = torch.Size(batch_shape)
+        dist.Independent.__init__(new, self.base_dist.expand(batch_shape + self.event_shape), 1, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+
+def _zero_and_one(like: Tensor) -> tuple[Tensor, Tensor]:
+    return like.new_zeros(()), like.new_ones(())
 
 
 @register_kl(Independent, UnitNormal)

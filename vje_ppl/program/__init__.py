@@ -4,6 +4,7 @@ Read in this order:
 
     objective.py      the symmetric conditional ELBO and its terms
     sites.py          the log-likelihoods and the KL of a program's sites, with checks
+    densities.py      how log densities and divergences are computed: as they are written, or compiled
     amortized.py      the base class of guides; bounded_scale.py keeps their scales in an interval
     polar.py          an embedding as direction and radius
     base_measure.py   whether an ELBO is a bound on the log evidence

@@ -10,10 +10,13 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from vje_ppl.distributions.kl import closed_form_kl, same_masks, without_masks
+from vje_ppl.distributions.kl import same_masks, without_masks
+from vje_ppl.program.densities import DENSITIES, Densities
 
 
-def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+def site_terms(
+    model_trace: Trace, guide_trace: Trace, shape: torch.Size, densities: Densities = DENSITIES
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Return the log-likelihood of each observed site, the summed KL and the first latent; errors name the site."""
     model_sites = _stochastic_sites(model_trace)
     guide_sites = _stochastic_sites(guide_trace)
@@ -34,10 +37,16 @@ def site_terms(model_trace: Trace, guide_trace: Trace, shape: torch.Size) -> tup
     for sites, program in ((model_sites, "model"), (guide_sites, "guide")):
         for name, site in sites.items():
             _check_site(name, site, program, shape)
-    divergences = [_kl(guide_sites[name], latents[name]) for name in latents]
-    divergences += [_log_prob(site) for name, site in guide_sites.items() if name not in latents]
+    divergences = [_kl(guide_sites[name], latents[name], densities) for name in latents]
+    divergences += [_log_prob(site, densities) for name, site in guide_sites.items() if name not in latents]
     latent = latents.get("latent", next(iter(latents.values())))["value"]
-    return {name: _log_prob(site) for name, site in observed.items()}, torch.stack(divergences).sum(0), latent
+    log_likelihood = {name: _log_prob(site, densities) for name, site in observed.items()}
+    return log_likelihood, total(divergences), latent
+
+
+def total(terms: list[Tensor]) -> Tensor:
+    """Return the sum of one or more terms of the same shape."""
+    return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
 
 
 def _stochastic_sites(trace: Trace) -> dict[str, Any]:
@@ -77,7 +86,7 @@ def _check_site(name: str, site: Any, program: str, shape: torch.Size) -> None:
         )
 
 
-def _kl(guide_site: Any, model_site: Any) -> Tensor:
+def _kl(guide_site: Any, model_site: Any, densities: Densities) -> Tensor:
     """Return w_q E_q[log q] − w_p E_q[log p] per image, with the weights w of scales and masks.
 
     This is KL(q ‖ p) if both weights are 1. If the KL has a closed form, the result is w_p KL + (w_p − w_q) H[q], or,
@@ -85,9 +94,9 @@ def _kl(guide_site: Any, model_site: Any) -> Tensor:
     is estimated from the draws.
     """
     (q, q_masks), (p, p_masks) = without_masks(guide_site["fn"]), without_masks(model_site["fn"])
-    kl = closed_form_kl(q, p)
+    kl = densities.kl(q, p)
     if kl is None:
-        return _log_prob(guide_site) - _log_prob(model_site)
+        return _log_prob(guide_site, densities) - _log_prob(model_site, densities)
     kl = kl.expand(torch.broadcast_shapes(guide_site["fn"].batch_shape, model_site["fn"].batch_shape))
     if _same_weight(guide_site, q_masks, model_site, p_masks):
         return _weighted(kl, guide_site, q_masks)
@@ -116,7 +125,7 @@ def _same_weight(guide_site: Any, q_masks: list[bool | Tensor], model_site: Any,
     return same_scale and same_masks([guide_site["mask"], *q_masks], [model_site["mask"], *p_masks])
 
 
-def _log_prob(site: Any) -> Tensor:
+def _log_prob(site: Any, densities: Densities) -> Tensor:
     """Return a site's log-probability per image, scaled and masked."""
-    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    log_prob = densities.log_prob(site["fn"], site["value"], *site["args"], **site["kwargs"])
     return scale_and_mask(log_prob, scale=site["scale"], mask=site["mask"])

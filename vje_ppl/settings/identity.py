@@ -29,7 +29,14 @@ WITHOUT_EFFECT = frozenset(
 
 #: Keys that were added after the first version, with the value that reproduces runs without them. At that value they
 #: are ignored, so that an older run keeps its name, can be resumed, and is not computed again.
-ADDED: dict[str, Any] = {"hold_out": 0, "without_class": [], "calibration": 0, "rotations": False, "data.bits": None}
+ADDED: dict[str, Any] = {
+    "hold_out": 0,
+    "without_class": [],
+    "calibration": 0,
+    "rotations": False,
+    "data.bits": None,
+    "objective.compile": False,
+}
 
 #: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
 #: address in a `_target_` still builds, and counts as the new address, so that a run keeps its name and resumes.
@@ -102,7 +109,9 @@ def with_effect(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
         if full in WITHOUT_EFFECT or (full in ADDED and canonical_json(value) == canonical_json(ADDED[full])):
             continue
         if isinstance(value, Mapping):
-            reduced[str(key)] = with_effect(value, f"{full}.")
+            inner = with_effect(value, f"{full}.")
+            if inner or not value or any(f"{full}.{name}" not in ADDED for name in value):
+                reduced[str(key)] = inner
         else:
             reduced[str(key)] = new_address(value) if key == "_target_" and isinstance(value, str) else value
     return reduced

@@ -12,6 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from vje_ppl.errors import UserError
+from vje_ppl.numpyro_port.memory import leave_memory_to_torch
 from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
@@ -101,6 +102,7 @@ def _in_numpyro(
     from numpyro import handlers
 
     assert subject.config is not None
+    leave_memory_to_torch()
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         port, _ = build_model(subject.config(subject.dim), subject.dim, module.model)
         program = twin(type(module.guide))() if subject.kind == "guide" else port
