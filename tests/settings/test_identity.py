@@ -22,6 +22,7 @@ CONFIG = {
     "debug": False,
     "batch_size": 256,
     "data": {"_target_": "vje_ppl.data.digits", "root": None, "download": False, "workers": 2, "subset": None},
+    "encoder": {"width": 16},
     "optimizer": {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8},
     "trainer": {"device": "auto", "devices": 1, "num_nodes": 1, "epochs": 30, "progress": True, "checkpoint_every": 0},
     "logger": {},

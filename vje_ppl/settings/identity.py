@@ -29,7 +29,17 @@ WITHOUT_EFFECT = frozenset(
 
 #: Keys that were added after the first version, with the value that reproduces runs without them. At that value they
 #: are ignored, so that an older run keeps its name, can be resumed, and is not computed again.
-ADDED: dict[str, Any] = {"hold_out": 0, "without_class": [], "calibration": 0, "data.bits": None}
+ADDED: dict[str, Any] = {
+    "hold_out": 0,
+    "without_class": [],
+    "calibration": 0,
+    "data.bits": None,
+    "encoder.weights": None,
+    "encoder.freeze": False,
+    "optimizer.encoder_lr": None,
+    "init": None,
+    "init_parts": ["encoder"],
+}
 
 #: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old
 #: address in a `_target_` still builds, and counts as the new address, so that a run keeps its name and resumes.

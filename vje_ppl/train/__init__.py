@@ -5,9 +5,11 @@ Read in this order:
     __main__.py       the command
     run.py            one run, from its configuration or its saved state to its end
     session.py        the objects that a run needs: data, module, devices, folder
+    start.py          the weights that a new run starts from
     summary.py        the first lines, the closing table, and the final figures
     loop.py           epochs: steps, k-NN, rows of the history, checkpoints, signals
     step.py           one batch: forward, gradient, clipping, optimizer
+    freezing.py       parts of the encoder that are not trained
     accumulation.py   the terms of a step that is split into micro-batches
     monitor.py        means over an epoch, and the detection of collapse and of values that are not finite
     run_log.py        TensorBoard and W&B

@@ -36,12 +36,13 @@ def train(config: DictConfig) -> int:
 
 def _train(session: Session) -> int:
     state = saved_state(session)
+    started = [] if state is not None else session.load_start()
     loop = session.loop()
     if state is not None:
         loop.load_state(state)
     if session.is_first:
         session.folder.write_config(session.resolved)
-        print(headline(session, state), flush=True)
+        print(headline(session, state, started), flush=True)
         warning = contrast_warning(session.data.train, session.augment.evaluation)
         if warning:
             print(f"warning: {warning}", flush=True)

@@ -24,6 +24,7 @@ from vje_ppl.settings.build import build_augment, build_method
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.groups import VJE
 from vje_ppl.settings.identity import default_name
+from vje_ppl.settings.model_input import with_model_input
 from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
 from vje_ppl.train.batch_size import check_batch_size
@@ -31,6 +32,7 @@ from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
 from vje_ppl.train.options import checked
 from vje_ppl.train.run_log import RunLog, named
+from vje_ppl.train.start import load_start
 from vje_ppl.train.step import prepare
 
 #: Further packages whose versions a run records.
@@ -69,9 +71,11 @@ class Session:
         Raises:
             UserError: if a key has no value, an option is invalid, or a part cannot be built.
         """
-        resolved = checked(config)
+        checked(config)
         seed_everything(config.seed)
         data = load_data(config)
+        config = with_model_input(config, data.image_size, data.channels)
+        resolved = checked(config)
         augment = build_augment(config, data.channels, data.image_size)
         module = build_method(config, data.channels, augment.size)
         check_batch_size(config, module)
@@ -98,6 +102,14 @@ class Session:
     def precision(self) -> str:
         """Fabric's name for the precision of the network."""
         return str(self.fabric.strategy.precision.precision)
+
+    def load_start(self) -> list[str]:
+        """Load the weights that a new run starts from, if any, and return a line on each source.
+
+        Raises:
+            UserError: if they do not fit.
+        """
+        return load_start(self.config, self.module, self.data.channels, self.augment.size)
 
     def loop(self) -> TrainingLoop:
         """Return the training loop, at its start."""
