@@ -31,7 +31,7 @@ def with_model_input(config: DictConfig, image_size: int, channels: int) -> Dict
     try:
         own = model_input(config.encoder.name)
     except ValueError as error:
-        raise UserError(f"{error}.") from error
+        raise UserError(str(error)) from error
     changed = config.copy()
     for key, values in (("mean", own.mean), ("std", own.std)):
         shown = list(values) if len(values) == channels else [round(sum(values) / len(values), 6)]

@@ -63,7 +63,7 @@ def _load_pretrained(config: DictConfig, module: Method, channels: int, image_si
     try:
         state = pretrained_state(config.encoder.name, encoder, channels, image_size)
     except ValueError as error:
-        raise UserError(f"{error}.") from error
+        raise UserError(str(error)) from error
     return load_weights(module.encoders, state, f"encoder.pretrained=true, {config.encoder.name}")
 
 
