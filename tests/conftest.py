@@ -44,6 +44,7 @@ PLACES = {
         "testing/test_report.py",
         "train/test_accumulation.py",
         "train/test_command.py",
+        "train/test_fit.py",
         "train/test_start.py",
     ),
     "certificate": (

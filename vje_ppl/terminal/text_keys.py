@@ -38,7 +38,16 @@ PATHS: Mapping[str, frozenset[str]] = {
 #: Any other text, by command.
 NAMES: Mapping[str, frozenset[str]] = {
     "train": frozenset(
-        {"run.name", "encoder.name", "data.train", "data.test", "data.label", "data.only_class", "without_class"}
+        {
+            "run.name",
+            "encoder.name",
+            "data.file",
+            "data.train",
+            "data.test",
+            "data.label",
+            "data.only_class",
+            "without_class",
+        }
         | {f"logger.{key}" for key in ("name", "project", "entity", "group", "job_type", "id", "notes", "prefix")}
     ),
     "evaluate": frozenset({"one_class.classes"}),

@@ -31,10 +31,11 @@ def train(config: DictConfig) -> int:
         UserError: for anything that the user can fix.
     """
     with local_parameters(validate=config.debug), Session.open(config) as session:
-        return _train(session)
+        return train_session(session)
 
 
-def _train(session: Session) -> int:
+def train_session(session: Session) -> int:
+    """Train an opened run, or resume it; returns and raises as `train`."""
     state = saved_state(session)
     started = [] if state is not None else session.load_start()
     loop = session.loop()
