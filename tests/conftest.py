@@ -45,6 +45,7 @@ PLACES = {
         "train/test_accumulation.py",
         "train/test_command.py",
         "train/test_fit.py",
+        "train/test_online_rank.py",
         "train/test_start.py",
     ),
     "certificate": (

@@ -43,6 +43,7 @@ def changed(key, value):
         "resume",
         "debug",
         "logger._target_",
+        "rank.images",
         "data.root",
         "data.download",
         "data.workers",

@@ -14,6 +14,7 @@ WITHOUT_EFFECT = frozenset(
         "resume",
         "debug",
         "logger",
+        "rank",  # measures embeddings and changes nothing
         "data.root",
         "data.download",
         "data.workers",

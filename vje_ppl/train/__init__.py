@@ -14,6 +14,6 @@ Read in this order:
     accumulation.py   the terms of a step that is split into micro-batches
     monitor.py        means over an epoch, and the detection of collapse and of values that are not finite
     run_log.py        TensorBoard and W&B
-    online_knn.py     k-NN accuracy during training
+    online_knn.py     k-NN accuracy during training; online_rank.py: RankMe and LiDAR
     options.py        the checks of options; batch_size.py has one that depends on the module
 """

@@ -30,6 +30,7 @@ from vje_ppl.train.accumulation import check_accumulation
 from vje_ppl.train.batch_size import check_batch_size
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
+from vje_ppl.train.online_rank import OnlineRank
 from vje_ppl.train.options import checked
 from vje_ppl.train.run_log import RunLog, named
 from vje_ppl.train.start import load_start
@@ -127,9 +128,12 @@ class Session:
         )
         shards = Shards(fabric.global_rank, fabric.world_size)
         knn = OnlineKNN(self.data, config.knn, self._prepared, shards) if has_labels(self.data) else None
+        rank, wanted = None, config.get("rank")  # not in runs of earlier versions
+        if wanted is not None and wanted.images:
+            rank = OnlineRank(self.data.train, self.augment, wanted, config.seed, fabric.device, shards)
         name = self.folder.path.relative_to(config.run.root).as_posix()
         log = RunLog(named(config, name), self.folder.path, self.resolved)
-        return TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description())
+        return TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description(), rank)
 
     def _prepared(self, images: ImageSet, share: Share) -> Any:
         """Yield images for evaluation, as many at once as training takes."""
