@@ -115,7 +115,7 @@ def test_two_gloo_processes_end_with_the_weights_of_one(further, train, tmp_path
         for name in ("loss", "elbo", "kl", "log_likelihood/direction", "log_likelihood/radius"):
             assert abs(left[name] - right[name]) <= 1e-4 * (1 + abs(left[name])), name
     # Untrained weights are the same to the last bit, and so are what all processes together make of the images.
-    for name in ("knn/z", "knn/mu", "knn/pixels", "knn/bank", "knn/queries"):
+    for name in ("knn/z", "knn/mu", "knn/pixels", "knn/bank", "knn/queries", "rankme", "lidar"):
         assert one["history"][0][name] == two["history"][0][name], name
 
 
