@@ -81,6 +81,18 @@ def test_ablations_are_the_published_ones(data, columns):
         assert shown[1:][columns] == [value.replace("—", "") for value in values]
 
 
+@pytest.mark.parametrize(("data", "columns"), [("cifar10", slice(0, 3)), ("fashion_mnist", slice(3, 6))])
+def test_trials_of_the_likelihood_are_the_published_ones(data, columns):
+    """All but those without bounds on the scale, which the text below the table gives."""
+    expected = {
+        f"{name.partition('_')[0]}, β = {beta}{', log radius' * name.endswith('_log_radius')}": values[:3]
+        for name, beta, *values in published("likelihood", "| data", data)
+        if "unbounded" not in name
+    }
+    shown = {cells[0]: cells[1:][columns] for cells in table(PAGE, "| | CIFAR-10: ν = 1")[2:]}
+    assert shown == expected
+
+
 def test_detectors_of_one_digit_are_the_published_ones():
     for method, score, *_, mean, _ in published(
         "one_class", "| data | method | score | views | S | augmentations | k | 0", "digits"

@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 from tests.helpers.records import block, record, results
 from vje_ppl.reproduce.cell import Cell
 from vje_ppl.reproduce.products.ablation import ablation
+from vje_ppl.reproduce.products.epochs import epochs
 from vje_ppl.reproduce.products.figure_2 import DEGREES, figure_2
 from vje_ppl.reproduce.products.figure_3 import figure_3
 from vje_ppl.reproduce.products.figure_4 import figure_4
@@ -20,6 +21,7 @@ from vje_ppl.reproduce.products.knn_linear import knn_linear
 from vje_ppl.reproduce.products.likelihood import likelihood
 from vje_ppl.reproduce.products.one_class import one_class
 from vje_ppl.reproduce.products.ood import ood
+from vje_ppl.reproduce.products.scores import scores
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import cell_facts, read_results
 from vje_ppl.reproduce.study import Study
@@ -327,3 +329,61 @@ def test_nothing_run_is_drawn_too(draw, tmp_path):
     product = draw(results(block("digits", "vje", sweep=sweep), records={}))
     product.figure.savefig(tmp_path / "nothing.png")
     assert not product.rows
+
+
+def scored(**values: float) -> dict:
+    """A record with the AUROC of scores of the image itself."""
+    shared = {"S": None, "augmentations": 0, "k": None, "class": "x", "encoder": "trained", "views": "clean"}
+    of = {"joint": None, "kl": None, "regret": None, "mahalanobis": "z"}
+    rows = [
+        shared | {"score": name, "features": of[name], "headline": False, "auroc": value}
+        for name, value in values.items()
+    ]
+    return {"evaluation": {"one_class": rows}}
+
+
+def test_the_second_headline_is_chosen_on_some_classes_and_reported_on_the_others():
+    classes = ("automobile", "deer", "ship", "cat", "dog")
+    first, second = "mean of automobile, deer, ship", "mean of the other 2"
+    found = results(
+        block("cifar10", "vje", "vje_beta_1", "simsiam", sweep={CLASS: classes[:3]}),
+        block("cifar10", "vje", "vje_beta_1", "simsiam", sweep={CLASS: classes[3:]}),
+        records={
+            **{("cifar10", "vje", 0, one): scored(joint=0.6, kl=0.9, mahalanobis=0.7) for one in ("cat", "dog")},
+            **{("cifar10", "vje", 0, one): scored(joint=0.8, kl=0.2, mahalanobis=0.7) for one in classes[:3]},
+            **{("cifar10", "vje_beta_1", 0, one): scored(joint=0.7, kl=0.3, mahalanobis=0.5) for one in classes},
+            **{("cifar10", "simsiam", 0, one): scored(mahalanobis=0.65) for one in classes[:4]},
+        },
+    )
+    product = scores(found)
+    lines = {(line["method"], line["score"]): (line[first], line[second]) for line in product.table}
+    assert lines == {
+        ("vje", "joint, clean ★★"): ("80.0", "60.0"),
+        ("vje", "kl, clean"): ("20.0", None),  # the best on the other classes, which nobody has asked
+        ("vje_beta_1", "joint, clean"): ("70.0", None),
+        ("vje_beta_1", "kl, clean"): ("30.0", None),
+        ("vje", "mahalanobis of z, clean"): ("70.0", "70.0"),
+        ("vje_beta_1", "mahalanobis of z, clean"): ("50.0", "50.0"),
+        ("simsiam", "mahalanobis of z, clean"): ("65.0", "not run"),
+    }
+    assert (
+        "joint, clean of vje, the best mean over automobile, deer, ship among 4 scores of 2 models" in product.notes[0]
+    )
+
+
+def test_detection_over_training_needs_all_classes():
+    sweep = {"trainer.epochs": (25, 100), CLASS: ("deer", "ship")}
+    found = results(
+        block("cifar10", "vje", "simsiam", sweep=sweep),
+        records={
+            ("cifar10", "vje", 0, 25, "deer"): scored(regret=0.5, mahalanobis=0.6),
+            ("cifar10", "vje", 0, 25, "ship"): scored(regret=0.7, mahalanobis=0.8),
+            ("cifar10", "vje", 0, 100, "ship"): scored(regret=0.9, mahalanobis=0.9),
+        },
+    )
+    shown = {(line["method"], line["score"]): (line["25 epochs"], line["100 epochs"]) for line in epochs(found).table}
+    assert shown == {
+        ("vje", "regret, clean"): ("60.0", "not run"),
+        ("vje", "mahalanobis of z, clean"): ("70.0", "not run"),
+        ("simsiam", "not run"): ("not run", "not run"),
+    }

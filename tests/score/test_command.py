@@ -8,11 +8,13 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from PIL import Image
 from scipy import stats
 
@@ -22,6 +24,8 @@ from tests.helpers.commands import SMALL, command, one_sentence
 from tests.helpers.processes import Command
 from vje_ppl.data.loaders.digits import digits
 from vje_ppl.errors import UserError
+from vje_ppl.features.opened_run import open_run
+from vje_ppl.measures.anomaly.scorer import scorer
 from vje_ppl.score.__main__ import main
 from vje_ppl.train.__main__ import main as train_main
 
@@ -33,7 +37,12 @@ ALPHA, SELDOM = 0.1, 1e-3
 def folder(tmp_path_factory):
     """A run that kept calibration images, one that did not, and the test digits as files, some of them broken."""
     root = tmp_path_factory.mktemp("score")
-    for name, more in {"a": ("calibration=0.3",), "plain": ("data.subset=128",)}.items():
+    kinds = {
+        "a": ("calibration=0.3",),
+        "plain": ("data.subset=128",),
+        "turned": ("data.only_class=3", "rotations=true"),
+    }
+    for name, more in kinds.items():
         small = [one for one in SMALL if not one.startswith("data.subset")] + ["data.subset=null", "trainer.epochs=3"]
         made = command(train_main, "vje_ppl.train", *small, *more, f"run.root={root / 'runs'}", f"run.name={name}")
         assert made.returncode == 0, made.stderr
@@ -87,13 +96,13 @@ def normal(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [one for one in rows if one["score"] and "colour" not in one["path"]]
 
 
-@pytest.mark.parametrize("name", ["mahalanobis", "conditional"])
+@pytest.mark.parametrize("name", ["mahalanobis", "conditional", "joint", "typicality"])
 def test_p_values_of_fresh_normal_images_are_uniform(name, folder, scored):
     if name != "mahalanobis":
         made = score(folder, f"images={folder / 'photos'}", f"alpha={ALPHA}", f"score={name}", "scores.pairs=1")
         assert made.returncode == 0, made.stderr
     rows = normal(table(scored[1].with_name("photos" if name == "mahalanobis" else f"photos-{name}")))
-    p, n = column(rows, "p_value"), 434
+    p, n = column(rows, "p_value"), 217 if name == "typicality" else 434  # of which half are for its fit
     ranks = p * (n + 1)
     np.testing.assert_allclose(ranks, ranks.round(), atol=1e-5)  # multiples of 1/(n+1)
     # Both samples are finite: a two-sample Kolmogorov-Smirnov statistic, bounded by the DKW inequality on either side.
@@ -129,6 +138,40 @@ def test_python_gives_the_numbers_of_the_command(folder, scored):
         ValueError, match=r"score expects floats in \[0, 1\], or bytes in 0..255, got torch.float32 from 0"
     ):
         run.score(images.float())
+
+
+def evaluated(path: Path, *overrides: str):
+    with initialize_config_module("vje_ppl.configs", version_base="1.3"):
+        return open_run(compose("evaluate", [f"run={path}", "device=cpu", "scores.pairs=1", *overrides]))
+
+
+@pytest.mark.parametrize("name", ["joint", "evidence", "regret", "surprise_rank", "typicality"])
+def test_scores_of_the_program_are_those_of_evaluate(name, folder):
+    """`typicality` is fitted to every other image that the run kept, so that the rest can calibrate it."""
+    opened = evaluated(folder / "runs/a", f"scores.only=[{name}]")
+    halved = opened.calibration.select(np.arange(0, 434, 2)) if name == "typicality" else None
+    opened = replace(opened, data=replace(opened.data, calibration=halved))
+    _, found = scorer(opened)(opened.test)
+    expected = {(one.kind.name, one.kind.views): one.values for one in found if one.kind.family == name}
+    assert expected
+    run = vje_ppl.load(folder / "runs/a")
+    for (kind, views), values in expected.items():
+        options = {"score": kind, "views": views, "scores": {"pairs": 1}}
+        scored = run.score(digits().test.images, calibrate=False, **options)
+        np.testing.assert_allclose(scored.score, values, rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_a_run_with_rotations_do_not_depend_on_the_rotation(folder):
+    run, images = vje_ppl.load(folder / "runs/turned"), digits().test.images[:100]
+    plain, turned = (run.score(one, calibrate=False).score for one in (images, torch.rot90(images, 1, (2, 3))))
+    np.testing.assert_allclose(turned, plain, rtol=1e-4)
+    assert len(plain) == 100
+    index, found = scorer(evaluated(folder / "runs/turned", "scores.only=[mahalanobis]"))(
+        digits().test.select(np.arange(100))
+    )
+    known = {(one.kind.features, one.kind.views, one.kind.encoder): one.values for one in found}
+    assert index.tolist() == list(range(100))
+    np.testing.assert_allclose(known["z", "clean", "trained"], plain, rtol=1e-5)
 
 
 def test_a_finished_command_says_so_and_other_settings_are_refused(folder, scored):

@@ -22,7 +22,7 @@ REFERENCES = ("knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
 PARTS = ("data", "encoder", "augment", "trainer")
 
 #: The groups of keys that say which images a run learns from.
-IMAGES = ("data", "hold_out", "calibration", "without_class")
+IMAGES = ("data", "hold_out", "calibration", "without_class", "rotations")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ class RandomCuts(Dataset[FileCuts]):
             return [tuple(self._augment.draw_boxes(rng, 1, height, width)[0].tolist()) for rng in rngs]
 
         images = self._images
-        return read_cuts(images.files[index], images.channels, self._augment.size, draw_boxes, images.bits)
+        cuts = read_cuts(images.files[index], images.channels, self._augment.size, draw_boxes, images.bits)
+        return images.turned(index, cuts)
 
 
 class AllCuts(Dataset[FileCuts]):
@@ -131,9 +132,10 @@ class AllCuts(Dataset[FileCuts]):
     def __getitem__(self, index: int) -> FileCuts:
         """Read an image, or report that it was skipped."""
         try:
-            return FileCuts(index, self._cuts(index) if self._whole is None else self._in_memory(index, self._whole))
+            cuts = self._cuts(index) if self._whole is None else self._in_memory(index, self._whole)
         except UnreadableImageError as error:
             return FileCuts(-1, None, skipped=(str(error),))
+        return FileCuts(index, self._images.turned(index, cuts))
 
     def _cuts(self, index: int) -> np.ndarray:
         images, augment, place = self._images, self._augment, index + self._offset
@@ -186,7 +188,7 @@ class CentralCuts(Dataset[FileCuts]):
             if not self._images.skip_unreadable:
                 return FileCuts(-1, None, failure=error.sentence)
             return FileCuts(-1, None, skipped=(str(error),))
-        return FileCuts(index, pixels)
+        return FileCuts(index, self._images.turned(index, pixels))
 
 
 def _central_box(preprocess: Preprocess, height: int, width: int) -> list[Box]:

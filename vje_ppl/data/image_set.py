@@ -110,6 +110,7 @@ class StreamedImages(ImageSet):
     Attributes:
         known_skips: warnings already given, in training and in evaluation; selections share them, so that each
             evaluation does not repeat them.
+        turns: quarter turns of each image, [N], or None.
     """
 
     def __init__(
@@ -133,10 +134,21 @@ class StreamedImages(ImageSet):
         self.keys = keys
         self.bits = bits
         self.known_skips: dict[str, set[str]] = {"training": set(), "evaluation": set()}
+        self.turns: Int64[np.ndarray, " N"] | None = None
         self._check()
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @override
+    def select[T: StreamedImages](self: T, indices: Int64[np.ndarray, " M"]) -> T:
+        selected = super().select(indices)
+        selected.turns = None if self.turns is None else self.turns[indices]
+        return selected
+
+    def turned(self, index: int, cuts: UInt8[np.ndarray, "V C S S"]) -> UInt8[np.ndarray, "V C S S"]:
+        """Turn cuts of image `index` by its quarter turns, counterclockwise."""
+        return cuts if self.turns is None else np.rot90(cuts, int(self.turns[index]), (2, 3))
 
     def path(self, index: int) -> str:
         """Return the file name of image `index`, or another name if it has none."""
@@ -157,6 +169,7 @@ class ImageData:
         num_classes: number of classes, or None without labels.
         notes: what the user should know about how the images were found, a sentence each.
         calibration: training images kept out of `train` and `bank`, to calibrate scores; None if there are none.
+        rotations: whether the four rotations of each training image are images of their own.
     """
 
     name: str
@@ -168,6 +181,12 @@ class ImageData:
     num_classes: int | None
     notes: tuple[str, ...] = ()
     calibration: ImageSet | None = None
+    rotations: bool = False
+
+    @property
+    def turns(self) -> str:
+        """Whether training images are rotated, in words for a list; empty if not."""
+        return " in 4 rotations each" if self.rotations else ""
 
     @property
     def test_count(self) -> str:

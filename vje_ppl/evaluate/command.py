@@ -108,7 +108,7 @@ def _headline(evaluated: OpenedRun) -> str:
     lines = [
         f"run       {evaluated.folder}: {run.epoch} of {run.config.trainer.epochs} epochs, "
         f"method {method_name(run.config)}, seed {run.config.seed}",
-        f"data      {data.name}: {len(data.train)} training images, {data.test_count} test images"
+        f"data      {data.name}: {len(data.train)} training images{data.turns}, {data.test_count} test images"
         f"{data.calibration_count}; {evaluated.device.type}",
         f"classes   {data.class_names}",
         *(f"note      {note}" for note in data.notes),

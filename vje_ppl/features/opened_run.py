@@ -16,6 +16,7 @@ from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import evaluation_batches
 from vje_ppl.data.fingerprint import data_root
 from vje_ppl.data.image_set import ImageData, ImageSet
+from vje_ppl.data.rotations import with_rotations
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
@@ -75,6 +76,10 @@ class OpenedRun:
     def calibration(self) -> ImageSet | None:
         """The images that the run's `calibration` kept out of training; None if there are none."""
         return self.data.calibration
+
+    def turned(self, images: ImageSet) -> ImageSet:
+        """Return images in their four rotations each, if the run was trained so; else as they are."""
+        return with_rotations(images) if self.data.rotations else images
 
     @cached_property
     def left_out(self) -> ImageSet:

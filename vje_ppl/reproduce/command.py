@@ -17,6 +17,7 @@ from vje_ppl.pictures.style import save
 from vje_ppl.reproduce.cell import Cell, cells_of, check_images
 from vje_ppl.reproduce.pool import Done, Workers, run_cells
 from vje_ppl.reproduce.products.ablation import ablation
+from vje_ppl.reproduce.products.epochs import epochs
 from vje_ppl.reproduce.products.figure_2 import figure_2
 from vje_ppl.reproduce.products.figure_3 import figure_3
 from vje_ppl.reproduce.products.figure_4 import figure_4
@@ -24,6 +25,7 @@ from vje_ppl.reproduce.products.knn_linear import knn_linear
 from vje_ppl.reproduce.products.likelihood import likelihood
 from vje_ppl.reproduce.products.one_class import one_class
 from vje_ppl.reproduce.products.ood import ood
+from vje_ppl.reproduce.products.scores import scores
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import NOT_RUN, Product, Results, read_results
 from vje_ppl.reproduce.study import read_study
@@ -37,6 +39,8 @@ TABLES: dict[str, Callable[[Results], Product]] = {
     "one_class": one_class,
     "ablation": ablation,
     "ood": ood,
+    "scores": scores,
+    "epochs": epochs,
     "tuning": tuning,
     "likelihood": likelihood,
     "direction": knn_linear,

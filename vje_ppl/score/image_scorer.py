@@ -14,16 +14,18 @@ from torch import Tensor
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import BLOCK
+from vje_ppl.data.rotations import TURNS, mean_over_rotations
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.shards import WHOLE, Part, Shards
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
 from vje_ppl.measures.anomaly.distances import Distances
 from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
+from vje_ppl.measures.anomaly.scorer import gathered_statistics
 from vje_ppl.measures.anomaly.view_pairs import single_views
 from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.score.reading import Block, Source, block_views
-from vje_ppl.score.setting import AGGREGATE, OF_DENSITY, OF_PROGRAM, ScoreSetting
+from vje_ppl.score.setting import OF_DENSITY, OF_PROGRAM, ScoreSetting
 from vje_ppl.score.training_side import TrainingSide
 
 
@@ -52,6 +54,7 @@ class ImageScorer:
         training: what the score needs of the training images.
         device: the device.
         batch_size: images to embed at once, about.
+        rotations: whether the images come in four rotations each, over which a score is the mean.
 
     Attributes:
         chunk: images that are scored together, which changes scores by rounding only.
@@ -70,6 +73,7 @@ class ImageScorer:
         training: TrainingSide,
         device: torch.device,
         batch_size: int,
+        rotations: bool = False,
     ) -> None:
         check_method(embedder, setting)
         self._embedder, self._augment, self._setting, self._device = embedder, augment, setting, device
@@ -78,10 +82,12 @@ class ImageScorer:
         views = 1 + setting.augmentations
         room = min(batch_size, 4 * LARGEST // ((setting.samples or 1) * views * embedder.dim))
         self._together = max(1, room // BLOCK)
-        self.chunk = self._together * BLOCK
+        self._turns = TURNS if rotations else 1
+        self.chunk = self._together * BLOCK // self._turns
         self.gaussian = training.gaussian
         self._distance: Callable[[Tensor], Tensor] | None = None
         self._scores: Callable[[Tensor, Any, Tensor], Scores] | None = None
+        self._program: ProgramScores | None = None
         options = setting.options()
         if setting.is_distance:
             self._distance = _distance(setting, training, device)
@@ -91,31 +97,50 @@ class ImageScorer:
             self._scores = lambda z, posterior, places: of_density(z)
         else:
             assert embedder.program is not None
-            bank = None if training.features is None else training.features.to(device)
-            of_program = ProgramScores(embedder.program, bank if setting.kind == AGGREGATE else None, options)
-            self._scores = of_program
+            features, augmented = (
+                None if one is None else one.to(device) for one in (training.features, training.augmented)
+            )
+            self._program = ProgramScores(embedder.program, features, options, augmented)
+            self._scores = self._program
 
-    def chunks(self, images: Source) -> int:
+    def _chunks(self, images: Source) -> int:
         """Return the number of chunks of a set."""
-        return -(-len(images) // self.chunk)
+        return -(-len(images) // (self._together * BLOCK))
 
     def score(self, images: Source, first: int = 0, shards: Shards = WHOLE) -> Iterator[ScoredChunk]:
         """Score images, chunk by chunk.
 
         Args:
-            images: the images.
+            images: the images, as `Prepared` returns them.
             first: number of chunks to leave out at the start.
             shards: the processes that share the work; each has to iterate to the end.
 
         Yields:
             All chunks in order, in the first process; nothing in the others.
         """
-        mine = [number + first for number in shards.share().of(self.chunks(images) - first)]
+        mine = [number + first for number in shards.share().of(self._chunks(images) - first)]
         for places, found in shards.gathered(self._parts(images, mine)):
             reasons = json.loads(bytes(found["reasons"].tolist()))
+            scores = found["scores"].numpy()
             yield ScoredChunk(
-                int(places[0]), found["scores"].numpy(), {int(place): text for place, text in reasons.items()}
+                int(places[0]) // self._turns,
+                scores if self._turns == 1 else mean_over_rotations(scores),
+                {int(place) // self._turns: text for place, text in reasons.items()},
             )
+
+    def fit_typicality(self, images: Source, shards: Shards = WHOLE) -> None:
+        """Fit `typicality` to normal images that the run has not learned from; every process has to call it."""
+        assert self._program is not None
+        self._program.calibrate(gathered_statistics(self._statistics(images, shards), shards))
+
+    @torch.no_grad()
+    def _statistics(self, images: Source, shards: Shards) -> Iterator[Part]:
+        assert self._program is not None
+        for block in images.blocks(shards.share().of(-(-len(images) // BLOCK))):
+            z = self._embed(block_views(block, images, self._augment, self.seed, 0, self._device)[0]).unsqueeze(0)
+            posterior = map_posterior(self._embedder.infer(z[0]), lambda one: one.unsqueeze(0))
+            places = torch.from_numpy(block.places)[block.read]
+            yield places, self._program.calibration_statistics(z, posterior, places)
 
     def _parts(self, images: Source, chunks: list[int]) -> Iterator[Part]:
         last = -(-len(images) // BLOCK)

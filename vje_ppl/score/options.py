@@ -23,6 +23,9 @@ OPTIONS = {
     "scores.bank": whole(2),
     "scores.aggregate.images": _WHOLE,
     "scores.aggregate.samples": _WHOLE,
+    "scores.evidence.samples": _WHOLE,
+    "scores.rank_draws": _WHOLE,
+    "scores.regret.steps": _WHOLE,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from vje_ppl.data.conform import converted
 from vje_ppl.data.cut_files import AllCuts
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
+from vje_ppl.data.rotations import with_rotations
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.opened_run import OpenedRun, open_run
@@ -29,7 +30,7 @@ from vje_ppl.score.calibration import Calibration
 from vje_ppl.score.find import FoundFiles, find_files
 from vje_ppl.score.image_scorer import ImageScorer, check_method
 from vje_ppl.score.reading import CALIBRATION_PLACES, ArraySource, ImageForm, Source, source
-from vje_ppl.score.setting import ScoreSetting
+from vje_ppl.score.setting import TYPICALITY, ScoreSetting
 from vje_ppl.score.stored import Stored
 from vje_ppl.score.training_side import training_side
 from vje_ppl.settings.build import build_augment
@@ -52,6 +53,7 @@ class Prepared:
         augment: the run's augmentation.
         stored: the files of the run.
         device: where scores are computed.
+        rotations: whether a score is the mean over the four rotations of an image, as the run was trained.
     """
 
     scorer: ImageScorer
@@ -61,10 +63,11 @@ class Prepared:
     augment: Augment
     stored: Stored
     device: torch.device
+    rotations: bool = False
 
     def source(self, images: ImageSet, offset: int = 0) -> Source:
         """Return images as a source for the scorer."""
-        pin = self.device.type == "cuda"
+        pin, images = self.device.type == "cuda", with_rotations(images) if self.rotations else images
         return source(images, self.augment, self.form, self.scorer.seed, self.setting.augmentations, pin, offset)
 
     def copy_to(self, folder: Path) -> None:
@@ -87,7 +90,8 @@ class Prepared:
         if not keep or images.shape[1] != self.form.channels:
             side = min(height, width) if keep else self.form.side
             images = converted(images.cpu(), self.form.channels, side)
-        return ArraySource(InMemoryImages(images.cpu()))
+        whole = InMemoryImages(images.cpu())
+        return ArraySource(with_rotations(whole) if self.rotations else whole)
 
 
 def prepare(
@@ -136,22 +140,35 @@ def prepare(
             _log.warning("%s", found.changes)
         return found
 
+    def kept_images() -> ImageSet:
+        if kept is None:
+            raise UserError(
+                f"score={setting.name} is fitted to images that the run has not learned from, but {path} kept none; "
+                "train with calibration=0.1, or give another score."
+            )
+        return _kept_images(opened(), kept, stored)
+
     form = image_form(run)
     augment = build_augment(config, form.channels, form.side, trust_targets)
     training = training_side(setting, stored, opened, embedder.dim, device, shards)
-    scorer = ImageScorer(embedder, augment, setting, training, device, batch_size)
-    ready = Prepared(scorer, setting, None, form, augment, stored, device)
+    rotations = bool(config.get("rotations", False))
+    scorer = ImageScorer(embedder, augment, setting, training, device, batch_size, rotations)
+    ready = Prepared(scorer, setting, None, form, augment, stored, device, rotations)
+    if setting.kind == TYPICALITY:
+        scorer.fit_typicality(ready.source(_every_other(kept_images(), 0)), shards)
     if calibrate is False:
         return ready
     if calibrate is None:
         assert kept is not None
-        words, images = "that the run kept", lambda: _kept_images(opened(), kept, stored)
+        words, images = "that the run kept", kept_images
+        if setting.kind == TYPICALITY:  # the images that it is fitted to would seem more usual than others
+            images = lambda: _every_other(kept_images(), 1)  # noqa: E731
     else:
         found = find_files(calibrate, "calibrate")
         files = file_images(found, form, workers)
         kept, words, images = digest(files), f"of {found.name}", lambda: files
     calibration = _calibration(ready, kept, words, images, shards)
-    return Prepared(scorer, setting, calibration, form, augment, stored, device)
+    return replace(ready, calibration=calibration)
 
 
 def image_form(run: TrainedRun) -> ImageForm:
@@ -176,6 +193,11 @@ def _kept_images(opened: OpenedRun, kept: str, stored: Stored) -> ImageSet:
             "images>."
         )
     return images
+
+
+def _every_other(images: ImageSet, first: int) -> ImageSet:
+    """Return every other image, the first or the second of each two."""
+    return images.select(np.arange(first, len(images), 2))
 
 
 def _calibration(

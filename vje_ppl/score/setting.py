@@ -13,13 +13,18 @@ from vje_ppl.measures.anomaly.distances import DISTANCES, KNN_DISTANCE, MAHALANO
 from vje_ppl.measures.anomaly.kinds import (
     AGGREGATE,
     CONDITIONAL,
-    KL,
-    LOG_PRECISION,
+    EVIDENCE,
+    JOINT,
+    OF_PROGRAM,
     PREDICTIVE,
+    REGRET,
     SURPRISE,
+    SURPRISE_RANK,
+    TYPICALITY,
     UNCERTAINTY,
 )
 from vje_ppl.measures.anomaly.view_pairs import (
+    ALL,
     AUGMENTED,
     AUGMENTED_AUGMENTED,
     CLEAN,
@@ -32,10 +37,23 @@ from vje_ppl.measures.anomaly.view_pairs import (
 #: The score of `score=null`: the best on most of this project's own figures.
 DEFAULT_SCORE = MAHALANOBIS
 
-#: Scores of pairs of views, and of single views, of a program and of a density without one.
-PAIRS, SINGLES = (CONDITIONAL, PREDICTIVE, SURPRISE), (KL, LOG_PRECISION, UNCERTAINTY)
-OF_PROGRAM, OF_DENSITY = (CONDITIONAL, PREDICTIVE, AGGREGATE, KL, LOG_PRECISION), (SURPRISE, UNCERTAINTY)
+#: Scores of a density without a program.
+OF_DENSITY = (SURPRISE, UNCERTAINTY)
 NAMES = (*OF_PROGRAM, *OF_DENSITY, *DISTANCES)
+
+#: Scores of a program that compare with the training images, or have parts of which each is a score.
+WITH_TRAINING, WITH_PARTS = (AGGREGATE, JOINT, EVIDENCE, TYPICALITY), (CONDITIONAL, TYPICALITY)
+
+#: Views that a score can have, the default first; of other scores, those of single views.
+_VIEWS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((CONDITIONAL, PREDICTIVE, JOINT, SURPRISE_RANK, SURPRISE), KINDS),
+    **dict.fromkeys((AGGREGATE, TYPICALITY, REGRET), (CLEAN,)),
+    EVIDENCE: (ALL,),
+}
+_SINGLES = (CLEAN, AUGMENTED)
+
+#: Scores that draw from the posterior of an image.
+_DRAWN = (CONDITIONAL, PREDICTIVE, JOINT, SURPRISE_RANK, EVIDENCE, TYPICALITY, REGRET)
 
 
 @dataclass(frozen=True)
@@ -43,8 +61,8 @@ class ScoreSetting:
     """A score, with everything that determines its values; None for what has no effect on it.
 
     Attributes:
-        name: of the score; `conditional/<site>` for one observed site.
-        views: the kind of pairs of views, or `clean` or `augmented` for single views.
+        name: of the score; `conditional/<site>` for one observed site, `typicality/<statistic>` for one statistic.
+        views: the kind of pairs of views, `clean` or `augmented` for single views, or `all` of them together.
         features: `z` or `mu`, for distances.
         samples: posterior draws S of an image.
         pairs: unordered pairs of views, of each kind with random views.
@@ -52,6 +70,9 @@ class ScoreSetting:
         bank: largest number of training images to compare with.
         aggregate_images: largest number of training images that `aggregate` mixes.
         aggregate_samples: posterior draws of each of them.
+        evidence_samples: posterior draws of each view, for `evidence`.
+        rank_draws: draws of an image's views, for `surprise_rank`.
+        regret_steps: steps of the search for an image's own posterior, for `regret`.
         seed: of random views and posterior draws.
     """
 
@@ -64,6 +85,9 @@ class ScoreSetting:
     bank: int | None = None
     aggregate_images: int | None = None
     aggregate_samples: int | None = None
+    evidence_samples: int | None = None
+    rank_draws: int | None = None
+    regret_steps: int | None = None
     seed: int | None = None
 
     @property
@@ -79,7 +103,7 @@ class ScoreSetting:
     @property
     def augmentations(self) -> int:
         """Random views of an image that it needs."""
-        return {CLEAN_AUGMENTED: 1, AUGMENTED_AUGMENTED: 2, AUGMENTED: 2}.get(self.views, 0) * (self.pairs or 0)
+        return {CLEAN_AUGMENTED: 1, AUGMENTED_AUGMENTED: 2, AUGMENTED: 2, ALL: 2}.get(self.views, 0) * (self.pairs or 0)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -88,13 +112,16 @@ class ScoreSetting:
 
     def options(self) -> ScoreOptions:
         """Return the options of the scores among which this score is."""
-        pairs = {CLEAN: CLEAN_CLEAN, AUGMENTED: AUGMENTED_AUGMENTED}.get(self.views, self.views)
+        pairs = self.views if self.views in KINDS else CLEAN_CLEAN if self.views == CLEAN else AUGMENTED_AUGMENTED
         return ScoreOptions(
             samples=self.samples or 1,
             pairs=self.pairs or 1,
             views=(pairs,),
             aggregate_images=self.aggregate_images or 1,
             aggregate_samples=self.aggregate_samples or 1,
+            evidence_samples=self.evidence_samples or 1,
+            rank_draws=self.rank_draws or 1,
+            regret_steps=self.regret_steps or 0,
             neighbours=self.neighbours or 1,
             seed=self.seed or 0,
             only=(self.kind,),
@@ -116,10 +143,10 @@ def score_setting(config: DictConfig) -> ScoreSetting:
     """
     name = DEFAULT_SCORE if config.score is None else str(config.score)
     kind, slash, site = name.partition("/")
-    if kind not in NAMES or (slash and (kind != CONDITIONAL or not site)):
-        hint = did_you_mean(name, NAMES) or f"give one of them, or {CONDITIONAL}/<site>."
+    if kind not in NAMES or (slash and (kind not in WITH_PARTS or not site)):
+        hint = did_you_mean(name, NAMES) or f"give one of them, {CONDITIONAL}/<site> or {TYPICALITY}/<statistic>."
         raise UserError(f"score expects one of {', '.join(NAMES)}, got {name}; {hint}")
-    possible = KINDS if kind in PAIRS else (CLEAN,) if kind == AGGREGATE else (CLEAN, AUGMENTED)
+    possible = _VIEWS.get(kind, _SINGLES)
     views = possible[0] if config.views is None else str(config.views)
     if views not in possible:
         raise UserError(f"views of score={name} expects {' or '.join(possible)}, got {views}.")
@@ -127,7 +154,7 @@ def score_setting(config: DictConfig) -> ScoreSetting:
         raise UserError(f"features expects z or mu, got {config.features}.")
     options, aggregate = config.scores, config.scores.aggregate
     is_random = views not in (CLEAN, CLEAN_CLEAN)
-    draws = kind in (CONDITIONAL, PREDICTIVE)
+    draws = kind in _DRAWN
     return ScoreSetting(
         name,
         views,
@@ -135,8 +162,11 @@ def score_setting(config: DictConfig) -> ScoreSetting:
         samples=options.samples if draws else None,
         pairs=options.pairs if is_random else None,
         neighbours=options.neighbours if kind == KNN_DISTANCE else None,
-        bank=options.bank if kind in DISTANCES or kind == AGGREGATE else None,
+        bank=options.bank if kind in DISTANCES or kind in WITH_TRAINING else None,
         aggregate_images=aggregate.images if kind == AGGREGATE else None,
         aggregate_samples=aggregate.samples if kind == AGGREGATE else None,
+        evidence_samples=options.evidence.samples if kind == EVIDENCE else None,
+        rank_draws=options.rank_draws if kind == SURPRISE_RANK else None,
+        regret_steps=options.regret.steps if kind == REGRET else None,
         seed=config.seed if is_random or draws or kind == AGGREGATE else None,
     )

@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.features.shards import Shards
 from vje_ppl.measures.anomaly.distances import MAHALANOBIS, Mahalanobis
-from vje_ppl.score.setting import AGGREGATE, ScoreSetting
+from vje_ppl.measures.anomaly.scorer import augmented_training
+from vje_ppl.score.setting import JOINT, WITH_TRAINING, ScoreSetting
 from vje_ppl.score.stored import Stored
 
 
@@ -24,10 +26,12 @@ class TrainingSide:
 
     Attributes:
         features: their features without augmentation, (M, D).
+        augmented: their embeddings under one random view each, (M, D).
         gaussian: the Gaussian fitted to these, which stands in for them.
     """
 
     features: Float[Tensor, "M D"] | None = None
+    augmented: Float[Tensor, "M D"] | None = None
     gaussian: Mahalanobis | None = None
 
 
@@ -52,7 +56,7 @@ def training_side(
     Raises:
         UserError: for an export that does not hold what is needed.
     """
-    if not (setting.is_distance or setting.kind == AGGREGATE):
+    if not (setting.is_distance or setting.kind in WITH_TRAINING):
         return TrainingSide()
     if setting.kind == MAHALANOBIS:
         return TrainingSide(gaussian=_gaussian(setting, stored, opened, dim, device, shards))
@@ -61,7 +65,11 @@ def training_side(
             f"score={setting.name} compares with the training images, which an export does not hold; give the run "
             "folder as run=, or another score, such as mahalanobis or conditional."
         )
-    return TrainingSide(features=_features(setting, opened(), shards))
+    features, augmented = _features(setting, opened(), shards), None
+    if setting.kind == JOINT and setting.augmentations:
+        run = opened()
+        augmented = augmented_training(run, _training(setting, run), setting.options())
+    return TrainingSide(features=features, augmented=augmented)
 
 
 def _gaussian(
@@ -90,7 +98,12 @@ def _gaussian(
 
 def _features(setting: ScoreSetting, opened: OpenedRun, shards: Shards) -> Float[Tensor, "M D"]:
     """Return features of the training images, in every process."""
-    training = at_most(opened.data.train, setting.bank)
+    training = _training(setting, opened)
     name = setting.features or "z"
     found = opened.features(opened.embedder, training).by_name
     return shards.everywhere({name: found[name]} if shards.is_first else None)[name]
+
+
+def _training(setting: ScoreSetting, opened: OpenedRun) -> ImageSet:
+    """Return the training images to compare with."""
+    return at_most(opened.turned(opened.data.train), setting.bank)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +25,8 @@ def load_data(config: DictConfig, trust_targets: bool = True, **changes: Any) ->
         trust_targets: see `vje_ppl.settings.build.build`.
         **changes: replacements of values of `config.data`, such as `root`.
     """
-    return without_classes(_load(config, trust_targets, **changes), left_out_classes(config))
+    data = without_classes(_load(config, trust_targets, **changes), left_out_classes(config))
+    return replace(data, rotations=True) if config.get("rotations", False) else data
 
 
 def load_left_out(config: DictConfig, trust_targets: bool = True, **changes: Any) -> ImageSet:

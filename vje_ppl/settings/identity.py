@@ -34,6 +34,7 @@ ADDED: dict[str, Any] = {
     "hold_out": 0,
     "without_class": [],
     "calibration": 0,
+    "rotations": False,
     "data.bits": None,
     "encoder.weights": None,
     "encoder.freeze": False,

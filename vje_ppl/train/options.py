@@ -15,6 +15,7 @@ MOST_VIEWS = 64  # pairs of views grow with the square
 OPTIONS = {
     "seed": whole(0),
     "batch_size": whole(1),
+    "rotations": one_of(True, False),
     "knn.every": whole(0),
     "knn.k": whole(1),
     "knn.bank": whole(1),

@@ -14,6 +14,7 @@ from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
 from vje_ppl.data.fingerprint import fingerprint
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
+from vje_ppl.data.rotations import with_rotations
 from vje_ppl.features.shards import Shards
 from vje_ppl.methods.method import Method
 from vje_ppl.parallel.devices import launch, uses_channels_last
@@ -117,7 +118,7 @@ class Session:
         config, fabric = self.config, self.fabric
         module = prepare(fabric, self.module, config.trainer, uses_channels_last(config.trainer, self.module))
         batches = TrainingBatches(
-            self.data.train,
+            with_rotations(self.data.train) if self.data.rotations else self.data.train,
             self.augment,
             batch_size=config.batch_size,
             seed=config.seed,

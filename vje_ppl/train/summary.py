@@ -34,7 +34,7 @@ def headline(session: Session, state: Mapping[str, Any] | None, started: Sequenc
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
     lines = [
         f"run     {session.folder.path}",
-        f"data    {data.name}: {len(data.train)} training images, {held}; {data.test_count} test images"
+        f"data    {data.name}: {len(data.train)} training images{data.turns}, {held}; {data.test_count} test images"
         f"{data.calibration_count}",
         f"classes {data.class_names}",
         *(f"note    {note}" for note in data.notes),

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.linalg import pinvh
+from scipy.stats import multivariate_normal, ortho_group
 from sklearn.covariance import LedoitWolf
 
-from vje_ppl.measures.anomaly.gaussian import Gaussian
+from vje_ppl.measures.anomaly.gaussian import Gaussian, inverse
 
 CPU = torch.device("cpu")
 
@@ -29,3 +31,15 @@ def test_features_that_never_vary_do_not_count():
         assert Gaussian.fitted(features, CPU).log_prob(torch.randn(7, 3)).isfinite().all()
     same = Gaussian.fitted(torch.ones(5, 3), CPU)
     assert same.log_prob(torch.randn(7, 3)).unique().tolist() == [0.0]
+
+
+@pytest.mark.parametrize("variances", [[3.0, 2.0, 0.5], [3.0, 0.0, 0.0], [1e16, 1.0, 0.1], [1e12, 1.0, 0.1]])
+def test_the_inverse_is_scipys_pseudo_inverse(variances):
+    """With all directions, one, or those above the rounding of the largest variance."""
+    directions = ortho_group.rvs(3, random_state=0)
+    covariance = directions * variances @ directions.T
+    precision, log_determinant, rank = inverse(covariance)
+    kept = np.array([one for one in variances if one > 1e-15 * max(variances)])
+    assert rank == len(kept)
+    np.testing.assert_allclose(log_determinant, np.log(kept).sum(), rtol=1e-3)  # condition · ε for 10¹²
+    np.testing.assert_allclose(precision, pinvh(covariance), rtol=1e-3, atol=1e-3 / kept.min())

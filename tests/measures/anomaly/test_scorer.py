@@ -14,6 +14,7 @@ from tests.helpers.cases import built, composed
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
+from vje_ppl.measures.anomaly.distances import Distances
 from vje_ppl.measures.anomaly.scorer import AnomalyScorer, distance_scores, score_options
 from vje_ppl.measures.anomaly.view_pairs import ScoreOptions
 from vje_ppl.settings.build import build
@@ -149,7 +150,8 @@ def test_distance_scores_are_those_of_clean_features(embedder, augment, images):
     _, scores = scorer(embedder, augment)(images)
     training = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     bank = embedder.features(augment.evaluation(training))["z"]
-    alone = distance_scores(bank, embedder.features(augment.evaluation(images.images))["z"], "z", "trained", 5, CPU)
+    z = embedder.features(augment.evaluation(images.images))["z"]
+    alone = distance_scores(Distances(bank, 5, CPU), z, "z", "trained")
     together = values(scores)
     for score in alone:
         np.testing.assert_allclose(score.values, together[score.kind], rtol=1e-4, atol=1e-5)

@@ -16,6 +16,7 @@ from torch import Tensor
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import BLOCK, evaluation_views
 from vje_ppl.data.image_set import ImageSet
+from vje_ppl.data.rotations import TURNS, mean_over_rotations
 from vje_ppl.data.selection import at_most
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
@@ -24,7 +25,7 @@ from vje_ppl.features.shards import WHOLE, Part, Shards
 from vje_ppl.measures.anomaly.complexity import KIND as COMPLEXITY_KIND
 from vje_ppl.measures.anomaly.complexity import complexity
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST
-from vje_ppl.measures.anomaly.distances import Distances
+from vje_ppl.measures.anomaly.distances import DISTANCES, Distances
 from vje_ppl.measures.anomaly.kinds import JOINT, NAMES, OF_PROGRAM, TYPICALITY, Score, ScoreKind
 from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores
 from vje_ppl.measures.anomaly.program_terms import Scores
@@ -64,7 +65,8 @@ class AnomalyScorer:
     ) -> None:
         self._shards = shards
         self._embedder, self._augment, self._options, self._device = embedder, augment, options, device
-        self._to_training = {name: Distances(one, options.neighbours, device) for name, one in training.items()}
+        compared = training if any(map(options.wants, DISTANCES)) else {}
+        self._to_training = {name: Distances(one, options.neighbours, device) for name, one in compared.items()}
         self._density = None if embedder.density is None else DensityScores(embedder.density, options)
         self._program = None
         if embedder.program is not None and any(map(options.wants, OF_PROGRAM)):
@@ -92,12 +94,7 @@ class AnomalyScorer:
 
     @torch.no_grad()
     def _calibration_statistics(self, program: ProgramScores, images: ImageSet) -> dict[str, Tensor]:
-        found = defaultdict(list)
-        for _, values in self._shards.gathered(self._statistics(program, images)):
-            for name, value in values.items():
-                found[name].append(value)
-        joined = {name: torch.cat(parts) for name, parts in found.items()}
-        return self._shards.everywhere(joined if self._shards.is_first else None)
+        return gathered_statistics(self._statistics(program, images), self._shards)
 
     def _statistics(self, program: ProgramScores, images: ImageSet) -> Iterator[Part]:
         for index, views in self._batches(images, 0):
@@ -133,7 +130,7 @@ class AnomalyScorer:
     def _distances(self, z: Float[Tensor, "V N D"], posterior: Any) -> Scores:
         flat = None if posterior is None else map_posterior(posterior, lambda one: one.flatten(0, 1))
         found: Scores = {}
-        for features, values in self._embedder.with_mean(z.flatten(0, 1), flat).items():
+        for features, values in self._embedder.with_mean(z.flatten(0, 1), flat).items() if self._to_training else ():
             distances = self._to_training[features]
             for name, distance in distances(values).items():
                 by_view = distance.double().unflatten(0, z.shape[:2])
@@ -143,25 +140,25 @@ class AnomalyScorer:
         return found
 
 
-def distance_scores(
-    training: Shaped[Tensor, "M ..."],
-    images: Shaped[Tensor, "N ..."],
-    features: str,
-    encoder: str,
-    neighbours: int,
-    device: torch.device,
-) -> list[Score]:
+def gathered_statistics(parts: Iterator[Part], shards: Shards) -> dict[str, Tensor]:
+    """Return statistics of calibration images from all processes, in every process."""
+    found = defaultdict(list)
+    for _, values in shards.gathered(parts):
+        for name, value in values.items():
+            found[name].append(value)
+    joined = {name: torch.cat(parts) for name, parts in found.items()}
+    return shards.everywhere(joined if shards.is_first else None)
+
+
+def distance_scores(distances: Distances, images: Shaped[Tensor, "N ..."], features: str, encoder: str) -> list[Score]:
     """Score features by distance alone: raw pixels, or those of an untrained encoder.
 
     Args:
-        training: features of M training images.
+        distances: from the features of training images.
         images: features of the images to score.
         features: their name.
         encoder: their encoder.
-        neighbours: k of k-NN distances.
-        device: where to compute.
     """
-    distances = Distances(training, neighbours, device)
     scores = distances(images).items()
     kinds = {name: distances.kind(name, features, CLEAN, 0, encoder) for name, _ in scores}
     return [Score(kinds[name], _finite(kinds[name], values.double().cpu())) for name, values in scores]
@@ -214,16 +211,21 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
 
     If several processes share the work, all of them call it, and only the first gets scores.
 
+    If the run's training images were rotated, so are all images here, and a score is the mean over the rotations.
+
     Returns:
         A function that scores a set of images.
     """
-    options = score_options(evaluated.options)
-    training = at_most(evaluated.data.train, evaluated.options.scores.bank)
-    embedders = {"trained": evaluated.embedder, "untrained": evaluated.untrained}
-    banks = {name: evaluated.features(embedder, training).by_name for name, embedder in embedders.items()}
-    pixels = evaluated.pixels(training).by_name["pixels"]
-    shards = evaluated.shards
-    bank = shards.everywhere(banks["trained"])
+    options, turned = score_options(evaluated.options), evaluated.turned
+    training = at_most(turned(evaluated.data.train), evaluated.options.scores.bank)
+    shards, references = evaluated.shards, {}
+    bank = shards.everywhere(evaluated.features(evaluated.embedder, training).by_name)
+    if any(map(options.wants, DISTANCES)):
+        untrained = evaluated.features(evaluated.untrained, training).by_name["z"]
+        banks = {("untrained", "z"): untrained, ("none", "pixels"): evaluated.pixels(training).by_name["pixels"]}
+        if shards.is_first:
+            neighbours, device = options.neighbours, evaluated.device
+            references = {of: Distances(features, neighbours, device) for of, features in banks.items()}
     of_program = AnomalyScorer(
         evaluated.embedder,
         evaluated.augment,
@@ -231,27 +233,33 @@ def scorer(evaluated: OpenedRun) -> Callable[[ImageSet], Scored]:
         options,
         evaluated.device,
         shards,
-        augmented=_augmented(evaluated, training, options),
-        calibration=evaluated.calibration,
+        augmented=augmented_training(evaluated, training, options),
+        calibration=None if evaluated.calibration is None else turned(evaluated.calibration),
     )
 
     def score(images: ImageSet) -> Scored:
+        images = turned(images)
         index, scores = of_program(images)
-        plain = {"untrained": evaluated.features(evaluated.untrained, images).by_name["z"]}
-        plain["none"] = evaluated.pixels(images).by_name["pixels"]
+        features = {}
+        if any(map(options.wants, DISTANCES)):
+            features["untrained"] = evaluated.features(evaluated.untrained, images).by_name["z"]
+            features["none"] = evaluated.pixels(images).by_name["pixels"]
         if not shards.is_first:
             return index, []
-        compared = {"untrained": ("z", banks["untrained"]["z"]), "none": ("pixels", pixels)}
-        for encoder, (features, bank) in compared.items():
-            scores += distance_scores(bank, plain[encoder], features, encoder, options.neighbours, evaluated.device)
+        for (encoder, name), distances in references.items():
+            scores += distance_scores(distances, features[encoder], name, encoder)
         wanted = (score.kind == COMPLEXITY_KIND or options.wants(score.kind.family) for score in scores)
-        return index, [score for score, is_wanted in zip(scores, wanted, strict=True) if is_wanted]
+        scores = [score for score, is_wanted in zip(scores, wanted, strict=True) if is_wanted]
+        if evaluated.data.rotations:
+            index = index[::TURNS] // TURNS
+            scores = [Score(score.kind, mean_over_rotations(score.values)) for score in scores]
+        return index, scores
 
     return score
 
 
-def _augmented(evaluated: OpenedRun, training: ImageSet, options: ScoreOptions) -> Tensor | None:
-    """Return embeddings of one random view of each training image; None if no score needs them."""
+def augmented_training(evaluated: OpenedRun, training: ImageSet, options: ScoreOptions) -> Tensor | None:
+    """Return embeddings of one random view of each training image, in every process; None if no score needs them."""
     if evaluated.embedder.program is None or not options.augmentations or not options.wants(JOINT):
         return None
     shards, embed = evaluated.shards, evaluated.embedder.embed

@@ -52,7 +52,7 @@ def _shown(points: dict[tuple[float, float], tuple[Statistic, int]], beta: float
 
 def _figure(results: Results, found: Found) -> Any:
     panels = list(dict.fromkeys(data for data, _ in found))
-    figure = new_figure(4.6 * len(panels), 3.6, f"{results.study.title}: k-NN on z, %", "one seed")
+    figure = new_figure(4.6 * len(panels), 4.4, f"{results.study.title}: k-NN on z, %", "one seed")
     if not results.records:
         say_empty(figure, "nothing has been run yet")
         return figure
@@ -61,20 +61,25 @@ def _figure(results: Results, found: Found) -> Any:
         for (of, variant), points in found.items():
             if of == data:
                 _draw(axes, variant, points)
+        frame(axes, data, "", x="β", grid="both")
+        betas = sorted({beta for (of, _), points in found.items() if of == data for beta, _ in points})
         axes.set_xscale("log")
-        axes.set_xlabel("β")
-        frame(axes, data, "", grid="both")
-    axes.legend(fontsize=7, frameon=False, bbox_to_anchor=(1.02, 1.0), loc="upper left")
+        axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
+        axes.minorticks_off()
+    # Of all panels, each line once.
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    axes.legend(handles=list(lines.values()), fontsize=7, frameon=False, bbox_to_anchor=(1.02, 1.0), loc="upper left")
     return figure
 
 
 def _draw(axes: Axes, variant: str, points: dict[tuple[float, float], tuple[Statistic, int]]) -> None:
     colour = BLUE if variant.startswith("ambient") else ORANGE
-    style = "-" if variant in ("ambient", "tangent") else ":"
+    is_plain = variant in ("ambient", "tangent")
+    look: dict[str, Any] = {"linestyle": "-" if is_plain else ":", "markerfacecolor": colour if is_plain else "white"}
     for nu in sorted({nu for _, nu in points}):
         line = sorted((beta, 100 * value.mean) for (beta, of), (value, _) in points.items() if of == nu)
         name = f"{variant.replace('_', ' ')}, ν = {nu:g}"
-        axes.plot(*zip(*line, strict=True), style, color=colour, marker=MARKS.get(nu, "."), markersize=4, label=name)
+        axes.plot(*zip(*line, strict=True), color=colour, marker=MARKS.get(nu, "."), markersize=5, label=name, **look)
 
 
 def _rows(results: Results) -> Iterator[dict[str, Any]]:

@@ -24,8 +24,13 @@ SHOWN = (
     ("conditional", "augmented-augmented"),
     ("surprise", "augmented-augmented"),
     ("aggregate", "clean"),
+    ("joint", "clean-clean"),
+    ("evidence", "all"),
+    ("regret", "clean"),
+    ("surprise_rank", "augmented-augmented"),
     ("knn_distance", "clean"),
     ("mahalanobis", "clean"),
+    ("ssd", "clean"),
 )
 
 Key = tuple[str, str, str | None, str]  # encoder, score, features, views
