@@ -46,6 +46,9 @@ PLACES = {
         "testing/test_report.py",
         "train/test_accumulation.py",
         "train/test_command.py",
+        "train/test_fit.py",
+        "train/test_online_rank.py",
+        "train/test_start.py",
     ),
     "certificate": (
         "benchmark/",
@@ -66,12 +69,13 @@ PLACES = {
         "distributions/test_power_spherical.py",
         "distributions/test_sphere_densities.py",
         "distributions/test_tangent_student_t.py",
-        "export/test_torchvision_names.py",
         "measures/",
         "networks/",
         "pictures/test_curves.py",
         "program/test_densities.py",
+        "runs/test_encoder_weights.py",
         "settings/test_configs.py",
+        "train/test_freezing.py",
     ),
 }
 

@@ -22,7 +22,8 @@ FLOORS = (
     ("runs",),
     ("features", "pictures"),
     ("measures", "testing", "crosscheck", "compare"),
-    ("train", "score"),
+    ("score",),
+    ("train",),
     ("evaluate", "benchmark", "export"),
     ("diagnose", "reproduce"),
 )

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from vje_ppl.program.bounded_scale import BoundedScale
     from vje_ppl.program.objective import ObjectiveTerms, SymmetricConditionalELBO
     from vje_ppl.score.loaded_run import load
+    from vje_ppl.train.fit import fit
 
-__all__ = ["AmortizedGuide", "BoundedScale", "Method", "ObjectiveTerms", "SymmetricConditionalELBO", "load"]
+__all__ = ["AmortizedGuide", "BoundedScale", "Method", "ObjectiveTerms", "SymmetricConditionalELBO", "fit", "load"]
 
 #: The module of each name. It is imported when the name is first used, because it imports torch, which takes seconds
 #: and which `--help` and `vje_ppl.compare` do not need.
@@ -33,6 +34,7 @@ _MODULES = {
     "Method": "vje_ppl.methods.method",
     "ObjectiveTerms": "vje_ppl.program.objective",
     "SymmetricConditionalELBO": "vje_ppl.program.objective",
+    "fit": "vje_ppl.train.fit",
     "load": "vje_ppl.score.loaded_run",
 }
 

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     CORRUPTION = 8
     TEST_SPLIT = 9
     CALIBRATION = 10
+    RANK_VIEWS = 11
     # Evaluation
     SCORE_DRAWS = 0x65766C01
     AGGREGATE_DRAWS = 0x65766C02

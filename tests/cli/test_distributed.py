@@ -98,10 +98,14 @@ def assert_trained_alike(one: dict, other: dict, untrained: dict) -> None:
             assert abs(left[name] - right[name]) <= 1e-3 * (1 + abs(left[name])), name
 
 
-def test_two_gloo_processes_end_with_the_weights_of_one(train, tmp_path):
-    result = finish(tmp_path, *ALONE, *TOGETHER, "trainer.devices=2", "run.name=two")
+FROZEN = ("encoder.freeze=1", "optimizer.encoder_lr=1e-4")
+
+
+@pytest.mark.parametrize("further", [(), FROZEN], ids=["all trained", "a stage frozen"])
+def test_two_gloo_processes_end_with_the_weights_of_one(further, train, tmp_path):
+    result = finish(tmp_path, *ALONE, *TOGETHER, *further, "trainer.devices=2", "run.name=two")
     assert result.count("run     runs/two") == 1  # only the first process prints
-    assert train(*TOGETHER, "run.name=one", small=False).returncode == 0
+    assert train(*TOGETHER, *further, "run.name=one", small=False).returncode == 0
     one, two = (final_state(tmp_path / "runs" / name) for name in ("one", "two"))
     assert one["epoch"] == two["epoch"]
     # Gradients are summed in another order, over eight steps of at most the learning rate, 1e-3, each.
@@ -111,7 +115,7 @@ def test_two_gloo_processes_end_with_the_weights_of_one(train, tmp_path):
         for name in ("loss", "elbo", "kl", "log_likelihood/direction", "log_likelihood/radius"):
             assert abs(left[name] - right[name]) <= 1e-4 * (1 + abs(left[name])), name
     # Untrained weights are the same to the last bit, and so are what all processes together make of the images.
-    for name in ("knn/z", "knn/mu", "knn/pixels", "knn/bank", "knn/queries"):
+    for name in ("knn/z", "knn/mu", "knn/pixels", "knn/bank", "knn/queries", "rankme", "lidar"):
         assert one["history"][0][name] == two["history"][0][name], name
 
 

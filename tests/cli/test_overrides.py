@@ -242,7 +242,7 @@ def test_what_cannot_be_read_gets_one_sentence_that_mends_it(line, said):
         ("train sed=3", "Could not override 'sed': there is no such key; did you mean seed?"),
         ("train trainer.epoch=3", "did you mean epochs?"),
         ("train seed.x=3", "seed has no keys."),
-        ("train data.root=x", "It belongs to data=cifar10|cifar100|"),
+        ("train data.root=x", "It belongs to data=arrays|cifar10|cifar100|"),
         ("train logger=wandb logger.entity=me", "To add it, type +logger.entity=me."),
         ("train +seed=3", "+seed=3 adds seed, which already exists; type seed=3."),
         ("train +encoder=mlp", "type encoder=mlp."),

@@ -115,6 +115,17 @@ def test_known_figures_give_the_known_table(run_of, compare, tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"runs"}
 
 
+def test_ranks_are_shown_if_a_run_has_them_and_the_higher_comes_first(run_of, compare, tmp_path):
+    run_of("a", rankme=12.25, lidar=8.0)
+    run_of("b", "prior=laplace", rankme=30.0, lidar=9.0)
+    run_of("older", "prior=student_t")
+    assert compare("runs=runs", "sort=lidar").returncode == 0
+    rows = read_csv(tmp_path / "runs/comparison")
+    assert [row["run"] for row in rows] == ["b", "a", "older"]
+    assert column(rows, "RankMe") == {"b": "30.0", "a": "12.25", "older": ""}
+    assert column(rows, "LiDAR") == {"b": "9.0", "a": "8.0", "older": ""}
+
+
 def test_csv_keeps_all_digits_and_the_folders(run_of, compare, tmp_path):
     run_of("weak", "objective.beta=1", knn_z=0.1 + 0.2, kl=None)
     run_of("strong", "objective.beta=0.03", elbo=1 / 3)

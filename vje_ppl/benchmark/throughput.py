@@ -17,7 +17,7 @@ from vje_ppl.benchmark.step import CHANNELS, SIDE, endless, random_batches
 from vje_ppl.methods.simsiam import SimSiam
 from vje_ppl.parallel.devices import uses_channels_last
 from vje_ppl.parallel.fabric import Fabric
-from vje_ppl.settings.build import build, build_joint_embedding
+from vje_ppl.settings.build import build_encoder, build_joint_embedding
 from vje_ppl.train.monitor import Monitor
 from vje_ppl.train.step import TrainingStep, prepare
 
@@ -42,7 +42,7 @@ def simsiam_steps(config: DictConfig, fabric: Fabric, channels_last: bool, worke
     """Train SimSiam step by step: lightly's transform in a DataLoader with workers, SGD with momentum."""
     from lightly.transforms import SimSiamTransform
 
-    encoder = build(config.encoder, "encoder", channels=CHANNELS, image_size=SIDE)
+    encoder = build_encoder(config, CHANNELS, SIDE)
     model: nn.Module = SimSiam(encoder, projector=[2048, 2048], predictor=512)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from vje_ppl.settings.groups import METHOD, method_name
 from vje_ppl.settings.identity import canonical_json, leaves, with_effect
 
 #: Final figures; a run may lack some, such as k-NN without labels.
-METRICS = ("knn/z", "knn/mu", "kl", "elbo", "seconds")
+METRICS = ("knn/z", "knn/mu", "rankme", "lidar", "kl", "elbo", "seconds")
 REFERENCES = ("knn/k", "knn/temperature", "knn/pixels", "knn/untrained_z")
 PARTS = ("data", "encoder", "augment", "trainer")
 

@@ -16,15 +16,27 @@ from vje_ppl.settings.groups import METHOD, VJE
 from vje_ppl.terminal.table import format_table, markdown_table
 
 #: Metrics by the column that shows them, and the number of decimals there.
-METRICS = {"k-NN z": ("knn/z", 4), "k-NN μ": ("knn/mu", 4), "KL": ("kl", 2), "seconds": ("seconds", 1)}
+METRICS = {
+    "k-NN z": ("knn/z", 4),
+    "k-NN μ": ("knn/mu", 4),
+    "RankMe": ("rankme", 1),
+    "LiDAR": ("lidar", 1),
+    "KL": ("kl", 2),
+    "seconds": ("seconds", 1),
+}
 POSTERIOR = ("k-NN μ", "KL")
+#: Metrics that runs of earlier versions lack; their column is shown if a run has them.
+LATER = ("RankMe", "LiDAR")
 ELBO, ELBO_DECIMALS = "ELBO", 2
 NEIGHBOURS = {"k": "knn/k", "T": "knn/temperature"}
 TAKEN = ("run", "seed", "seeds", "n", *METRICS, *NEIGHBOURS, ELBO)
 
 #: Further values of `sort` beside columns, and the columns in which higher is better.
-SORTS = {"knn/z": "k-NN z", "knn/mu": "k-NN μ", "kl": "KL", "seconds": "seconds", "elbo": ELBO, "run": "run"}
-BEST_IS_HIGH = ("k-NN z", "k-NN μ", ELBO)
+SORTS = {
+    **{"knn/z": "k-NN z", "knn/mu": "k-NN μ", "rankme": "RankMe", "lidar": "LiDAR", "kl": "KL"},
+    **{"seconds": "seconds", "elbo": ELBO, "run": "run"},
+}
+BEST_IS_HIGH = ("k-NN z", "k-NN μ", "RankMe", "LiDAR", ELBO)
 
 Cell = str | Statistic | None
 
@@ -106,8 +118,10 @@ def make_table(rows: Sequence[Row], measures: Sequence[str | None], sort: str, s
     for name, (metric, _) in METRICS.items():
         if name == "seconds":
             columns |= _elbo_columns(rows, groups)
-        if not (without_posterior and name in POSTERIOR):
-            columns[name] = [row.statistic(metric) for row in rows]
+        cells = [row.statistic(metric) for row in rows]
+        unknown = name in LATER and all(cell is None for cell in cells)
+        if not unknown and not (without_posterior and name in POSTERIOR):
+            columns[name] = cells
 
     lines = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
     order = _order(lines, leaves, sort)

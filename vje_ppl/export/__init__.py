@@ -4,6 +4,5 @@ Read in this order:
 
     command.py        the command: safetensors, ONNX and the model card
     onnx_graph.py     the ONNX graph, and its comparison with torch
-    torchvision_names.py    the encoder's weights under torchvision's parameter names
     model_card.py     the README.md of the export
 """

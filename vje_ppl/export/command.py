@@ -15,7 +15,7 @@ from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.errors import UserError
 from vje_ppl.export.model_card import model_card
 from vje_ppl.export.onnx_graph import compare, write_onnx
-from vje_ppl.export.torchvision_names import torchvision_state
+from vje_ppl.networks.torchvision_names import torchvision_state
 from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.runs.files import write_atomically
 from vje_ppl.runs.saved_model import MODEL, write_model, write_tensors

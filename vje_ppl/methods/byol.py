@@ -48,6 +48,11 @@ class BYOL(Baseline):
         self.target_projector = deepcopy(self.projector).requires_grad_(False)
         self.criterion = NegativeCosineSimilarity()
 
+    @property
+    def encoders(self) -> tuple[nn.Module, ...]:
+        """The online encoder, and that of the target network."""
+        return self.encoder, self.target_encoder
+
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
         """Return the prediction of the online network, and projection of the target network, each (N, projector)."""
         with torch.no_grad():

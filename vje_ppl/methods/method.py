@@ -52,6 +52,12 @@ class Method(nn.Module, ABC):
         """Return embeddings z of a batch of views."""
 
     @property
+    def encoders(self) -> tuple[nn.Module, ...]:
+        """The encoder, and the copies of it that begin with its weights; the encoder alone by default."""
+        encoder: Any = self.encoder
+        return (encoder,)
+
+    @property
     def program(self) -> Any:
         """A `JointEmbedding`, guide and model over the embeddings; None if the method is not a program."""
         return None

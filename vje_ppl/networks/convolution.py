@@ -48,14 +48,19 @@ class StridedConv2d(nn.Conv2d):
 def replace_strided(module: nn.Module) -> None:
     """Put a `StridedConv2d` in place of every strided convolution inside `module`; parameters and their names stay.
 
-    Args:
-        module: holds convolutions with square odd kernels, "same" padding, no bias, groups or dilation, as
-            torchvision's ResNets do.
+    Convolutions of other forms, which torchvision's ResNets do not have, stay as they are.
     """
     for parent in list(module.modules()):
         for name, child in parent.named_children():
-            if type(child) is nn.Conv2d and child.stride != (1, 1):
+            if type(child) is nn.Conv2d and child.stride != (1, 1) and _is_plain(child):
                 with torch.device("meta"):  # draws no random numbers
                     conv = StridedConv2d(child.in_channels, child.out_channels, child.kernel_size[0], child.stride[0])
                 conv.weight = child.weight
                 setattr(parent, name, conv)
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    """Return whether a convolution has a square odd kernel, "same" padding, no bias, groups or dilation."""
+    size = conv.kernel_size[0]
+    plain = conv.bias is None and conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros"
+    return plain and size % 2 == 1 and conv.kernel_size == (size, size) and conv.padding == (size // 2, size // 2)

@@ -1,4 +1,7 @@
-"""Encoders: images to embeddings, the pooled features with no projection head. Each has its width as `dim`."""
+"""Encoders: images to embeddings, the pooled features with no projection head.
+
+Each has its width as `dim`, and `stage`, by which `encoder.freeze` finds its first stages.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,11 @@ class ResNet(nn.Module):
         _initialize(self.stem)
         replace_strided(self)
 
+    def stage(self, name: str) -> int:
+        """Return the number, from 1, of the stage that holds a parameter or buffer; the stem belongs to the first."""
+        place, number = name.split(".")[:2]
+        return 1 if place == "stem" else int(number) + 1
+
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Return embeddings, shape (N, dim)."""
         return self.stages(self.stem(images)).mean((2, 3))
@@ -124,8 +132,14 @@ class SmallResNet(nn.Module):
                 shortcut = None if same else nn.Sequential(*_projection(source, outputs, stride, norm_layer))
                 layers.append(BasicBlock(source, outputs, stride, shortcut, norm_layer=norm_layer))
         self.stages = nn.Sequential(*layers)
+        self._stage_of_block = [stage for stage, count in enumerate(blocks, start=1) for _ in range(count)]
         _initialize(self)
         replace_strided(self)
+
+    def stage(self, name: str) -> int:
+        """Return the number, from 1, of the stage that holds a parameter or buffer; the stem belongs to the first."""
+        place, number = name.split(".")[:2]
+        return 1 if place == "stem" else self._stage_of_block[int(number)]
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Return embeddings, shape (N, dim)."""
@@ -160,6 +174,10 @@ class MLP(nn.Module):
             for layer in (nn.Linear(inputs, outputs, bias=False), norm_1d(norm)(outputs), nn.ReLU())
         ]
         self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(widths[-1], dim))
+
+    def stage(self, name: str) -> int:
+        """Return the number, from 1, of the hidden layer that holds a parameter or buffer; the output is the last."""
+        return (int(name.split(".")[1]) - 1) // 3 + 1
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Return embeddings, shape (N, dim)."""

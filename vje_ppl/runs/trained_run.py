@@ -165,8 +165,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     Raises:
         UserError: if there is no run, its checkpoint is damaged, or a target is not trusted.
     """
-    state = _state(Path(run))
-    check_state(state, Path(run), MODEL)
+    state = model_state(Path(run))
     if not trust_targets:
         check_text(state["config"], Path(run))
     config = OmegaConf.create(state["config"])
@@ -190,12 +189,19 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     return TrainedRun(trained, augment.evaluation, config, state["epoch"], known, image_size, in_memory)
 
 
-def _state(path: Path) -> dict[str, Any]:
-    """Return the state of the last good checkpoint, or of an export."""
+def model_state(path: Path) -> dict[str, Any]:
+    """Return the state of the last good checkpoint of a run folder, or of an export.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
     exported = path if path.suffix == ".safetensors" else path / "model.safetensors"
     if exported.is_file():
-        return read_model(exported)
-    latest = checkpoint.load_latest(path / "checkpoints")
-    if latest is None:
-        raise UserError(f"load expects a run folder, but {path} has no checkpoints/last.pt.")
-    return latest.state
+        state = read_model(exported)
+    else:
+        latest = checkpoint.load_latest(path / "checkpoints")
+        if latest is None:
+            raise UserError(f"load expects a run folder, but {path} has no checkpoints/last.pt.")
+        state = latest.state
+    check_state(state, path, MODEL)
+    return state

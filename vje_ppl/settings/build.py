@@ -29,7 +29,7 @@ _PARTS = tuple(
     f"vje_ppl.{place}"
     for place in (
         *("data.augment", "data.loaders", "data.transforms", "distributions", "guides", "methods", "models"),
-        *("networks.encoders", "networks.inference_network", "program.objective"),
+        *("networks.encoders", "networks.inference_network", "networks.timm_encoder", "program.objective"),
     )
 )
 
@@ -99,6 +99,43 @@ def build_augment(config: DictConfig, channels: int, image_size: int, trust_targ
     )
 
 
+#: Keys of `encoder` that training reads: where its weights come from, which of them it leaves as they are, and whether
+#: views suit the model. If an encoder's own constructor has a parameter of that name, the key is the constructor's.
+STARTING = ("weights", "pretrained", "freeze", "own_input")
+
+
+def build_encoder(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> nn.Module:
+    """Build a configuration's encoder, with random weights.
+
+    Args:
+        config: the whole configuration.
+        channels: channels of an image.
+        image_size: height and width of an augmented view, in pixels.
+        trust_targets: see `build`.
+
+    Raises:
+        UserError: as `build`.
+    """
+    node: Any = OmegaConf.to_container(config.encoder, resolve=True)
+    others = set(starting_options(config, trust_targets))
+    node = {key: value for key, value in node.items() if key not in others} if isinstance(node, dict) else node
+    return build(node, "encoder", trust_targets, channels=channels, image_size=image_size)
+
+
+def starting_options(config: DictConfig, trust_targets: bool = True) -> dict[str, Any]:
+    """Return the options of `STARTING` that a configuration's encoder has, apart from its constructor's.
+
+    Raises:
+        UserError: as `build`.
+    """
+    node: Any = new_addresses(OmegaConf.to_container(config.encoder, resolve=True))
+    found = {key: node[key] for key in STARTING if key in node} if isinstance(node, dict) else {}
+    if not found or "_target_" not in node:
+        return found
+    own = _parameters(_locate(node["_target_"], "encoder", trust_targets))
+    return {key: value for key, value in found.items() if key not in own}
+
+
 def build_method(config: DictConfig, channels: int, image_size: int, trust_targets: bool = True) -> Method:
     """Build what a configuration trains: VJE, unless it has a `method`.
 
@@ -119,7 +156,7 @@ def build_method(config: DictConfig, channels: int, image_size: int, trust_targe
             f"{foreign[0]} is a part of method=vje, but method={method_name(config)} has no such part; leave out "
             f"{foreign[0]}=..., or the ablation that sets it."
         )
-    encoder = build(config.encoder, "encoder", trust_targets, channels=channels, image_size=image_size)
+    encoder = build_encoder(config, channels, image_size, trust_targets)
     method = build(config.method, "method", trust_targets, encoder=encoder)
     if not isinstance(method, Method):
         raise UserError(f"method expects a subclass of vje_ppl.Method, got {type(method).__name__}.")
@@ -141,7 +178,7 @@ def build_joint_embedding(
     def part(name: str, **offered: Any) -> Any:
         return build(config[name], name, trust_targets, **offered)
 
-    encoder = part("encoder", channels=channels, image_size=image_size)
+    encoder: Any = build_encoder(config, channels, image_size, trust_targets)
     guide = part("guide", dim=encoder.dim, encoder=encoder)
     prior = part("prior", dim=encoder.dim)
     likelihood = part("likelihood", dim=encoder.dim)

@@ -14,6 +14,7 @@ WITHOUT_EFFECT = frozenset(
         "resume",
         "debug",
         "logger",
+        "rank",  # measures embeddings and changes nothing
         "data.root",
         "data.download",
         "data.workers",
@@ -36,6 +37,11 @@ ADDED: dict[str, Any] = {
     "rotations": False,
     "data.bits": None,
     "objective.compile": False,
+    "encoder.weights": None,
+    "encoder.freeze": False,
+    "optimizer.encoder_lr": None,
+    "init": None,
+    "init_parts": ["encoder"],
 }
 
 #: Modules whose parts have moved since the first runs were named: where they stood, and where they stand now. An old

@@ -13,7 +13,7 @@ import re
 import select
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
@@ -171,10 +171,10 @@ def _report(error: Exception, debug: bool, command: str) -> int:
         traceback.print_exception(error)
     if users:
         if memory:
-            sentence = _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
+            text = _MEMORY.format(" ".join(str(error).split())[:120] or "MemoryError")
         else:
-            sentence = _LOST if lost else _sentence(error, command)
-        print(f"error: {printable(sentence)}", file=sys.stderr, flush=True)
+            text = _LOST if lost else sentence(error, command, sys.argv[1:])
+        print(f"error: {printable(text)}", file=sys.stderr, flush=True)
     return USER_ERROR if users else SOFTWARE_ERROR
 
 
@@ -209,8 +209,14 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, InstantiationException) and _is_want_of_memory(error.__cause__)
 
 
-def _sentence(error: Exception, command: str) -> str:
-    """Return an exception in one sentence, with what to type instead if the command line is wrong."""
+def sentence(error: Exception, command: str, arguments: Sequence[str]) -> str:
+    """Return an exception in one sentence, with what to type instead if the command line is wrong.
+
+    Args:
+        error: the exception.
+        command: the name of the command's configuration.
+        arguments: the command line.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = lines[0].rstrip(".")
     cause = error.__cause__
@@ -224,15 +230,15 @@ def _sentence(error: Exception, command: str) -> str:
         near = did_you_mean(str(error.missing_cfg_file).rsplit("/", 1)[-1], error.options)
         hint = f"{near} The options are" if near else "the options are"
         text = f"{text}; {hint} {', '.join(error.options)}."
-    elif group := _foreign_group(text):
+    elif group := _foreign_group(text, arguments):
         text = f"{text}; {group} is a part of method=vje, but the chosen method has no such part; leave it out."
     elif isinstance(error, HydraException | OmegaConfBaseException):
-        text = composition_sentence(error, lines, sys.argv[1:], command)
+        text = composition_sentence(error, lines, arguments, command)
     return text if text.endswith(("?", ".")) else f"{text}."
 
 
-def _foreign_group(text: str) -> str | None:
+def _foreign_group(text: str, arguments: Sequence[str]) -> str | None:
     """Return the group of VJE in an override, if the command line chooses another method."""
     override = re.search(rf"Could not override '({'|'.join(PROGRAM)})[./@]", text)
-    chosen = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"{METHOD}=")]
+    chosen = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{METHOD}=")]
     return override.group(1) if override and chosen and chosen[-1] != VJE else None

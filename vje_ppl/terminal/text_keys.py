@@ -21,7 +21,10 @@ CONFIGS = "vje_ppl.configs"
 
 #: Paths, by command; a leading `~` is the home directory.
 PATHS: Mapping[str, frozenset[str]] = {
-    "train": frozenset({"run.root", "resume", "data.root", "logger.root_dir", "logger.save_dir", "logger.dir"}),
+    "train": frozenset(
+        {"run.root", "resume", "init", "encoder.weights", "data.root"}
+        | {f"logger.{key}" for key in ("root_dir", "save_dir", "dir")}
+    ),
     "evaluate": frozenset({"run", "data.root", "ood.root"}),
     "diagnose": frozenset({"run", "out", "data.root", "ood.root"}),
     "compare": frozenset({"runs", "out"}),
@@ -35,7 +38,16 @@ PATHS: Mapping[str, frozenset[str]] = {
 #: Any other text, by command.
 NAMES: Mapping[str, frozenset[str]] = {
     "train": frozenset(
-        {"run.name", "data.train", "data.test", "data.label", "data.only_class", "without_class"}
+        {
+            "run.name",
+            "encoder.name",
+            "data.file",
+            "data.train",
+            "data.test",
+            "data.label",
+            "data.only_class",
+            "without_class",
+        }
         | {f"logger.{key}" for key in ("name", "project", "entity", "group", "job_type", "id", "notes", "prefix")}
     ),
     "evaluate": frozenset({"one_class.classes"}),

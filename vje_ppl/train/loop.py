@@ -24,6 +24,7 @@ from vje_ppl.runs.checkpoint import CheckpointInterval
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.train.monitor import Finiteness, Monitor, collapse_warning
 from vje_ppl.train.online_knn import OnlineKNN
+from vje_ppl.train.online_rank import OnlineRank
 from vje_ppl.train.run_log import RunLog
 from vje_ppl.train.step import TrainingStep, share_buffers
 
@@ -45,6 +46,7 @@ class TrainingLoop:
         config: the resolved configuration.
         log: the run's log; only the first process writes to it.
         describe: facts about the run for every checkpoint, such as versions; plain containers.
+        rank: measurement of RankMe and LiDAR, or None.
 
     Attributes:
         collapse_advice: what may help when embeddings collapse; by default, the method's own advice.
@@ -60,8 +62,9 @@ class TrainingLoop:
         config: DictConfig,
         log: RunLog,
         describe: dict[str, Any],
+        rank: OnlineRank | None = None,
     ) -> None:
-        self._log = log
+        self._log, self._rank = log, rank
         self._fabric, self._knn, self._folder, self._config, self._describe = fabric, knn, folder, config, describe
         self._plain = module
         self.collapse_advice = module.collapse_advice
@@ -162,14 +165,21 @@ class TrainingLoop:
         self._save(always=self.epoch == self.epochs)
 
     def _evaluate(self, first: bool = False) -> Row:
-        """k-NN accuracies, if they are due, in the first process; all processes embed images."""
+        """k-NN accuracies and ranks, if they are due, in the first process; all processes embed images."""
         every = self._config.knn.every
         due = every and (first or self.epoch % every == 0 or self.epoch == self.epochs)
-        if self._knn is None or not due:
+        if not due or (self._knn is None and self._rank is None):
             return {}
         share_buffers(self._plain)
         with self._fabric.autocast():
-            row: Row = self._knn.embeddings(self._plain)
+            ranks: Row = {} if self._rank is None else self._rank.measured(self._plain)
+            row: Row = {} if self._knn is None else self._knn.embeddings(self._plain)
+        return self._with_baselines(row, first) | ranks
+
+    def _with_baselines(self, row: Row, first: bool) -> Row:
+        """Add to k-NN accuracies those of raw pixels and of the untrained network."""
+        if self._knn is None:
+            return row
         pixels = {"knn/pixels": self._knn.pixels()} if first else {}
         if not row:  # not the first process
             return row

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.errors import UserError
-from vje_ppl.settings.checks import AUTO, NULL, POSITIVE, check_table, number, one_of, whole
+from vje_ppl.settings.checks import AUTO, NULL, POSITIVE, check_table, list_of, number, one_of, whole
 
 MOST_VIEWS = 64  # pairs of views grow with the square
 
@@ -21,6 +21,10 @@ OPTIONS = {
     "knn.bank": whole(1),
     "knn.queries": whole(1),
     "knn.temperature": POSITIVE,
+    "rank.images": whole(0) | NULL,  # null: runs of earlier versions
+    "rank.views": whole(0) | NULL,
+    "optimizer.encoder_lr": POSITIVE | NULL,
+    "init_parts": list_of("encoder and guide", one_of("encoder", "guide")) | NULL,  # null: runs of earlier versions
     "trainer.epochs": whole(0),
     "trainer.views": whole(2, MOST_VIEWS),
     "trainer.log_every": whole(1),

@@ -31,17 +31,19 @@ def train(config: DictConfig) -> int:
         UserError: for anything that the user can fix.
     """
     with local_parameters(validate=config.debug), Session.open(config) as session:
-        return _train(session)
+        return train_session(session)
 
 
-def _train(session: Session) -> int:
+def train_session(session: Session) -> int:
+    """Train an opened run, or resume it; returns and raises as `train`."""
     state = saved_state(session)
+    started = [] if state is not None else session.load_start()
     loop = session.loop()
     if state is not None:
         loop.load_state(state)
     if session.is_first:
         session.folder.write_config(session.resolved)
-        print(headline(session, state), flush=True)
+        print(headline(session, state, started), flush=True)
         warning = contrast_warning(session.data.train, session.augment.evaluation)
         if warning:
             print(f"warning: {warning}", flush=True)

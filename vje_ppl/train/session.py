@@ -25,13 +25,16 @@ from vje_ppl.settings.build import build_augment, build_method
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.groups import VJE
 from vje_ppl.settings.identity import default_name
+from vje_ppl.settings.model_input import with_model_input
 from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
 from vje_ppl.train.batch_size import check_batch_size
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
+from vje_ppl.train.online_rank import OnlineRank
 from vje_ppl.train.options import checked
 from vje_ppl.train.run_log import RunLog, named
+from vje_ppl.train.start import load_start
 from vje_ppl.train.step import prepare
 
 #: Further packages whose versions a run records.
@@ -70,9 +73,11 @@ class Session:
         Raises:
             UserError: if a key has no value, an option is invalid, or a part cannot be built.
         """
-        resolved = checked(config)
+        checked(config)
         seed_everything(config.seed)
         data = load_data(config)
+        config = with_model_input(config, data.image_size, data.channels)
+        resolved = checked(config)
         augment = build_augment(config, data.channels, data.image_size)
         module = build_method(config, data.channels, augment.size)
         check_batch_size(config, module)
@@ -100,6 +105,14 @@ class Session:
         """Fabric's name for the precision of the network."""
         return str(self.fabric.strategy.precision.precision)
 
+    def load_start(self) -> list[str]:
+        """Load the weights that a new run starts from, if any, and return a line on each source.
+
+        Raises:
+            UserError: if they do not fit.
+        """
+        return load_start(self.config, self.module, self.data.channels, self.augment.size)
+
     def loop(self) -> TrainingLoop:
         """Return the training loop, at its start."""
         config, fabric = self.config, self.fabric
@@ -116,9 +129,12 @@ class Session:
         )
         shards = Shards(fabric.global_rank, fabric.world_size)
         knn = OnlineKNN(self.data, config.knn, self._prepared, shards) if has_labels(self.data) else None
+        rank, wanted = None, config.get("rank")  # not in runs of earlier versions
+        if wanted is not None and wanted.images:
+            rank = OnlineRank(self.data.train, self.augment, wanted, config.seed, fabric.device, shards)
         name = self.folder.path.relative_to(config.run.root).as_posix()
         log = RunLog(named(config, name), self.folder.path, self.resolved)
-        return TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description())
+        return TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description(), rank)
 
     def _prepared(self, images: ImageSet, share: Share) -> Any:
         """Yield images for evaluation, as many at once as training takes."""

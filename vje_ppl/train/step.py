@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
@@ -15,8 +15,9 @@ from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method, Terms
 from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.program.noise import KeyedNoise
-from vje_ppl.settings.build import build
+from vje_ppl.settings.build import build, starting_options
 from vje_ppl.train.accumulation import AccumulatedTerms, parts_of
+from vje_ppl.train.freezing import freeze
 from vje_ppl.train.monitor import Finiteness, gradient_norm
 
 
@@ -44,7 +45,8 @@ class TrainingStep:
         self._fabric, self._config = fabric, config
         self._steps = config.trainer.epochs * steps_per_epoch
         self._warmup = round(config.trainer.warmup * self._steps)
-        optimizer = _optimizer(config.optimizer, module)
+        self._frozen = freeze(module.encoders, starting_options(config).get("freeze", False))
+        optimizer = build_optimizer(config.optimizer, module)
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
         self._after_step = module.after_step
         self._parts = config.trainer.get("accumulate", 1)  # missing in runs of earlier versions
@@ -60,6 +62,8 @@ class TrainingStep:
             group["lr"] = lr * factor
         first = self._fabric.global_rank * len(views[0])
         self._module.train()
+        for part in self._frozen:
+            part.eval()
         before = {name: buffer.clone() for name, buffer in self._module.named_buffers()} if self._skips else {}
         terms = self._gradient(step, first, views)
         self.finiteness = self._check(terms, self._clip())
@@ -122,16 +126,37 @@ class TrainingStep:
         return self.optimizer.param_groups[0]["lr"]
 
 
-def _optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
+def build_optimizer(config: DictConfig, module: Method) -> Optimizer:
+    """Build the optimizer of a module's parameters from the `optimizer` group.
+
+    Raises:
+        UserError: if it refuses its options.
+    """
+    node: Any = OmegaConf.to_container(config, resolve=True)
+    encoder_lr = node.pop("encoder_lr", None)  # missing in runs of earlier versions
     try:
-        return build(config, "optimizer")(parameter_groups(module))
+        return build(node, "optimizer")(parameter_groups(module, encoder_lr))
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer could not be built from {config._target_}: {error}") from error
 
 
-def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Group matrices and kernels with weight decay, vectors (normalization, biases, scales) without."""
+def parameter_groups(module: Method, encoder_lr: float | None = None) -> list[dict[str, Any]]:
+    """Group matrices and kernels with weight decay, vectors (normalization, biases, scales) without.
+
+    Args:
+        module: the trained module; parameters that need no gradient are left out.
+        encoder_lr: learning rate of the encoder's parameters, which then have groups of their own; None: as the rest.
+    """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if encoder_lr is None:
+        return _by_decay(parameters)
+    of_encoder = {id(parameter) for one in module.encoders for parameter in one.parameters()}
+    rest = _by_decay([parameter for parameter in parameters if id(parameter) not in of_encoder])
+    own = _by_decay([parameter for parameter in parameters if id(parameter) in of_encoder])
+    return [*rest, *({**group, "lr": encoder_lr} for group in own)]
+
+
+def _by_decay(parameters: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,14 @@ from vje_ppl.train.session import PACKAGES, Session
 KNN = {"knn/z": "z", "knn/mu": "μ"}
 
 
-def headline(session: Session, state: Mapping[str, Any] | None) -> str:
-    """Return the first lines of a run; `state` is the state that it resumes from."""
+def headline(session: Session, state: Mapping[str, Any] | None, started: Sequence[str] = ()) -> str:
+    """Return the first lines of a run.
+
+    Args:
+        session: the run.
+        state: the state that it resumes from, or None.
+        started: lines on the weights that it starts from.
+    """
     config, data, fabric, module = session.config, session.data, session.fabric, session.module
     where = f"{fabric.world_size} × {fabric.device.type}, {'bf16' if 'bf16' in session.precision else 'float32'}"
     held = "in memory" if isinstance(data.train, InMemoryImages) else "from files"
@@ -34,6 +40,10 @@ def headline(session: Session, state: Mapping[str, Any] | None) -> str:
         *(f"note    {note}" for note in data.notes),
         f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
     ]
+    lines += [f"weights {line}" for line in started]
+    frozen = sum(one.numel() for one in module.encoders[0].parameters() if not one.requires_grad)
+    if frozen:
+        lines.append(f"frozen  {frozen:,} parameters of the encoder, which are not counted above")
     if config.trainer.accumulate > 1:
         at_once = config.batch_size // (config.trainer.accumulate * fabric.world_size)
         lines.append(f"steps   {config.batch_size} images, in micro-batches of {at_once} per device")

@@ -8,8 +8,8 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from vje_ppl.export.torchvision_names import torchvision_state
 from vje_ppl.networks.encoders import MLP, ResNet, SmallResNet
+from vje_ppl.networks.torchvision_names import torchvision_state
 
 
 def trained(encoder: nn.Module) -> nn.Module:

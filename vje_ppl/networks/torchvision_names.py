@@ -23,11 +23,16 @@ def torchvision_state(encoder: nn.Module) -> dict[str, Tensor]:
         Tensors by name. Those of `ResNet` and `SmallResNet` are called `conv1`, `bn1`, `layer1` to `layer4`, as
         torchvision's are (without `fc`, which an embedding has no use for); those of any other module keep their names.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    names = torchvision_names(encoder)
+    return {names[name]: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+
+
+def torchvision_names(encoder: nn.Module) -> dict[str, str]:
+    """Return the names of `torchvision_state` by those of the encoder's own state."""
     if not isinstance(encoder, ResNet | SmallResNet):
-        return state
+        return {name: name for name in encoder.state_dict()}
     stages = _stage_of_block(encoder)
-    return {_renamed(name, stages): tensor for name, tensor in state.items()}
+    return {name: _renamed(name, stages) for name in encoder.state_dict()}
 
 
 def _stage_of_block(encoder: ResNet | SmallResNet) -> list[str]:

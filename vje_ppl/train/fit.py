@@ -1,0 +1,134 @@
+"""`vje_ppl.fit`: a run from a script or a notebook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vje_ppl.errors import UserError
+from vje_ppl.program.parameter_store import local_parameters
+from vje_ppl.randomness import random_states, set_random_states
+from vje_ppl.score.loaded_run import LoadedRun, load
+from vje_ppl.terminal.command import sentence
+from vje_ppl.terminal.mistyped import read_arguments
+from vje_ppl.terminal.text_keys import settle_text
+from vje_ppl.terminal.unknown_keys import check_keys
+from vje_ppl.train.given_images import as_arrays, grey_statistics, store
+from vje_ppl.train.options import checked
+from vje_ppl.train.run import train_session
+from vje_ppl.train.session import Session
+
+
+def fit(
+    images: Any = None,
+    *overrides: str,
+    labels: Any = None,
+    test_images: Any = None,
+    test_labels: Any = None,
+    epochs: int | None = None,
+    device: str = "cpu",
+    **settings: Any,
+) -> LoadedRun:
+    """Train a run as `python -m vje_ppl.train` does, or resume it, and load it.
+
+    The run has the same folder and checkpoints. If the call is interrupted, the same call resumes it. Images that are
+    given here are stored in `<run.root>/arrays/`, where `evaluate`, `diagnose` and the other commands find them.
+
+    Args:
+        images: an array or tensor of shape (N, C, H, W) or (N, H, W), whole numbers in 0..255 or floats in [0, 1]; or
+            a torch data set of images of one size, with or without labels; or an override, such as "data=cifar10".
+        *overrides: as on the command line, such as "optimizer.lr=0.01".
+        labels: a label per image, (N,): whole numbers, with −1 for none, or texts; only to measure k-NN accuracy.
+        test_images: images to test on, in one of the same forms; None: a tenth of the labelled images is held out.
+        test_labels: their labels.
+        epochs: `trainer.epochs`.
+        device: where the loaded run is put.
+        **settings: further overrides by key, such as `encoder="resnet18"`, `seed=1` or `**{"optimizer.lr": 0.01}`.
+
+    Returns:
+        The run at its last checkpoint. The global random states are as before the call.
+
+    Raises:
+        UserError: for images, overrides or parts that `train` would refuse.
+        KeyboardInterrupt: if the training is interrupted, after its state is saved.
+    """
+    typed = [*overrides, *(f"{key}={_text(value)}" for key, value in settings.items())]
+    if isinstance(images, str):
+        typed, images = [images, *typed], None
+    typed += [] if epochs is None else [f"trainer.epochs={epochs}"]
+    arrays = as_arrays(images, labels, test_images, test_labels)
+    before = random_states()
+    try:
+        with _composed(_with_defaults(typed, arrays)) as config:
+            if arrays:
+                root = Path(config.run.root)
+                OmegaConf.update(config, "data.root", str(root / "arrays"))
+                OmegaConf.update(config, "data.file", store(arrays, root))
+            checked(config)
+            with local_parameters(validate=config.debug), Session.open(config) as session:
+                folder = session.folder.path
+                code = train_session(session)
+        if code:
+            raise KeyboardInterrupt(f"interrupted: state saved in {folder}; call fit in the same way to resume")
+        return load(folder, device, trust_targets=True)
+    finally:
+        set_random_states(before)
+
+
+def _with_defaults(typed: Sequence[str], arrays: dict[str, Any]) -> list[str]:
+    """Return overrides with those that images from memory need, and a progress bar, before the user's own."""
+    own = ["trainer.progress=true"]
+    if arrays:
+        chosen = [one for one in typed if one.startswith("data=")]
+        if chosen:
+            raise UserError(f"fit got images and {chosen[0]}; leave out one of the two.")
+        own.append("data=arrays")
+        if arrays["images"].shape[1] == 1:
+            mean, std = grey_statistics(arrays["images"])
+            own += [f"augment.mean=[{mean}]", f"augment.std=[{std}]"]
+    return [*own, *typed]
+
+
+@contextmanager
+def _composed(typed: Sequence[str]) -> Iterator[DictConfig]:
+    """Compose the configuration of a training from overrides, with Hydra's state as before afterwards.
+
+    Raises:
+        UserError: for an override that the command line would refuse.
+    """
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    try:
+        try:
+            arguments = read_arguments(typed, "train")
+            with initialize_config_module("vje_ppl.configs", version_base="1.3"):
+                config = compose("train", arguments, return_hydra_config=True)
+            hydra.set_config(config)
+            OmegaConf.set_struct(config, False)
+            config.pop("hydra")
+            check_keys(config, "train")
+            settle_text(config, "train")
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(sentence(error, "train", typed)) from error
+        yield config
+    finally:
+        hydra.cfg = before
+
+
+def _text(value: Any) -> str:
+    """Return a value as one types it in an override."""
+    if isinstance(value, str | Path):
+        return str(value)
+    try:
+        return json.dumps(value)
+    except TypeError as error:
+        raise UserError(f"fit expects settings as numbers, texts, booleans, None or lists, got {value!r}.") from error

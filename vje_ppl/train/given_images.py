@@ -1,0 +1,130 @@
+"""Images that a program gives as arrays, tensors or a torch data set, stored for a run and for the commands on it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vje_ppl.data.loaders.arrays import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
+from vje_ppl.errors import UserError
+from vje_ppl.runs.files import write_atomically
+from vje_ppl.runs.trained_run import image_bytes
+
+#: The folder of these files, below the folder of all runs.
+FOLDER = "arrays"
+
+
+def as_arrays(images: Any, labels: Any, test_images: Any, test_labels: Any) -> dict[str, np.ndarray]:
+    """Return images and labels as arrays by the names that `data=arrays` reads.
+
+    Args:
+        images: training images; see `vje_ppl.fit`.
+        labels: a label per training image, or None; not for a torch data set, which has its own.
+        test_images: test images, or None.
+        test_labels: a label per test image, or None.
+
+    Raises:
+        UserError: for another shape or range, images of several sizes, or another number of labels.
+    """
+    found: dict[str, np.ndarray] = {}
+    pairs = ((IMAGES, LABELS, images, labels), (TEST_IMAGES, TEST_LABELS, test_images, test_labels))
+    for name, label_name, given, own in pairs:
+        if given is None:
+            if own is not None:
+                raise UserError(f"fit got {label_name} without {name}; give both.")
+            continue
+        if isinstance(given, Dataset):
+            given, own = _of_dataset(given, own)
+        try:
+            pixels = image_bytes(_with_channels(given), "fit")
+        except (ValueError, TypeError) as error:
+            raise UserError(str(error)) from error
+        if pixels.shape[1] not in (1, 3):
+            raise UserError(f"fit expects images of 1 or 3 channels, (N, C, H, W), got shape {tuple(pixels.shape)}.")
+        found[name] = pixels.cpu().numpy()
+        if own is not None:
+            found[label_name] = np.asarray(own)
+            if found[label_name].shape != (len(pixels),):
+                raise UserError(
+                    f"fit expects one label per image, ({len(pixels)},), got {label_name} of shape "
+                    f"{found[label_name].shape}."
+                )
+    return found
+
+
+def store(arrays: dict[str, np.ndarray], root: Path) -> str:
+    """Write arrays to a file named by their content, unless it is there, and return its name.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes() if array.dtype.kind in "OUS" else memoryview(array).cast("B"))
+    path = root / FOLDER / f"{digest.hexdigest()[:16]}.npz"
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{path.parent} cannot be used: {error.strerror}; set run.root to another folder."
+            ) from error
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        write_atomically(path, buffer.getbuffer())
+    return path.name
+
+
+def grey_statistics(pixels: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of bytes on the scale of 0 to 1, to four digits."""
+    counts = np.bincount(pixels.reshape(-1), minlength=256) / pixels.size
+    values = np.arange(256) / 255
+    mean = float((counts * values).sum())
+    return round(mean, 4), max(1e-4, round(float((counts * (values - mean) ** 2).sum()) ** 0.5, 4))
+
+
+def _with_channels(images: Any) -> Tensor:
+    tensor = torch.as_tensor(images)
+    if tensor.dim() not in (3, 4):
+        raise ValueError(f"fit expects images of shape (N, C, H, W) or (N, H, W), got {tuple(tensor.shape)}.")
+    return tensor.unsqueeze(1) if tensor.dim() == 3 else tensor
+
+
+def _of_dataset(dataset: Any, labels: Any) -> tuple[Tensor, Sequence[Any] | None]:
+    """Return the images of a torch data set in one tensor, and its labels."""
+    if labels is not None:
+        raise UserError("fit takes the labels of a torch data set from its items; leave out labels.")
+    items = [dataset[number] for number in range(len(dataset))]
+    pairs = [item if isinstance(item, tuple | list) else (item, None) for item in items]
+    images = [_pixels(pair[0]) for pair in pairs]
+    sizes = {tuple(image.shape) for image in images}
+    if len(sizes) != 1:
+        raise UserError(
+            f"fit expects images of one size, got {len(sizes)} sizes; resize them, or save them as files and use "
+            "data=image_folder."
+        )
+    own = [pair[1] if len(pair) > 1 else None for pair in pairs]
+    return torch.stack(images), None if any(one is None for one in own) else [_plain(one) for one in own]
+
+
+def _pixels(image: Any) -> Tensor:
+    if isinstance(image, Image.Image):
+        array = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+    tensor = torch.as_tensor(image)
+    return tensor.unsqueeze(0) if tensor.dim() == 2 else tensor
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label

@@ -1,0 +1,112 @@
+"""The weights that a new run starts from: a file's, timm's, or another run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vje_ppl.errors import UserError
+from vje_ppl.methods.method import Method
+from vje_ppl.networks.timm_encoder import pretrained_state
+from vje_ppl.runs.encoder_weights import load_weights
+from vje_ppl.runs.trained_run import model_state
+from vje_ppl.runs.weights_file import read_tensors
+from vje_ppl.settings.build import starting_options
+from vje_ppl.settings.checks import as_list
+
+
+def load_start(config: DictConfig, module: Method, channels: int, image_size: int) -> list[str]:
+    """Load the weights that a configuration's new run starts from, and return a line on each source.
+
+    Args:
+        config: the whole configuration.
+        module: what will be trained, with random weights.
+        channels: channels of an image.
+        image_size: height and width of a view, in pixels.
+
+    Raises:
+        UserError: for several sources of the encoder's weights, and for a source that does not fit.
+    """
+    options = starting_options(config)
+    weights, pretrained = options.get("weights"), options.get("pretrained", False)
+    init, parts = (
+        config.get("init"),
+        as_list(config.get("init_parts") or ["encoder"]),
+    )  # not in runs of earlier versions
+    if not isinstance(pretrained, bool):
+        raise UserError(f"encoder.pretrained expects true or false, got {pretrained}.")
+    sources = {
+        f"encoder.weights={weights}": weights is not None,
+        "encoder.pretrained=true": pretrained,
+        f"init={init}": init is not None and "encoder" in parts,
+    }
+    given = [source for source, is_given in sources.items() if is_given]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} both give the encoder's weights; leave out all but one.")
+    lines = []
+    if weights is not None:
+        tensors = read_tensors(Path(weights), "encoder.weights")
+        lines.append(load_weights(module.encoders, tensors, f"encoder.weights={weights}"))
+    if pretrained:
+        lines.append(_load_pretrained(config, module, channels, image_size))
+    if init is not None:
+        lines += _load_parts(init, parts, module)
+    return lines
+
+
+def _load_pretrained(config: DictConfig, module: Method, channels: int, image_size: int) -> str:
+    encoder = module.encoders[0]
+    try:
+        state = pretrained_state(config.encoder.name, encoder, channels, image_size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return load_weights(module.encoders, state, f"encoder.pretrained=true, {config.encoder.name}")
+
+
+def _load_parts(run: str, parts: list[str], module: Method) -> list[str]:
+    """Load parts of another run into a new one."""
+    if not Path(run).exists():
+        raise UserError(f"init expects a run folder or an export, but there is no {run}; give its path.")
+    weights = model_state(Path(run))["module"]
+    lines = []
+    if "encoder" in parts:
+        encoder = _below(weights, "guide.encoder.") or _below(weights, "encoder.")
+        lines.append(load_weights(module.encoders, encoder, f"init={run}"))
+    if "guide" in parts:
+        lines.append(_load_guide(run, weights, module))
+    return lines
+
+
+def _load_guide(run: str, weights: Mapping[str, Tensor], module: Method) -> str:
+    """Load the guide without its encoder.
+
+    Raises:
+        UserError: if one of the two runs has no guide, or the two guides differ.
+    """
+    found = {name: value for name, value in _below(weights, "guide.").items() if not name.startswith("encoder.")}
+    guide: Any = getattr(module.program, "guide", None)
+    if guide is None or not found:
+        lacks = "this run" if guide is None else run
+        raise UserError(f"init_parts=[guide] needs method=vje in both runs, but {lacks} has no guide; give [encoder].")
+    own = {name: value for name, value in guide.state_dict().items() if not name.startswith("encoder.")}
+    other = [name for name in own.keys() | found.keys() if _shape(own.get(name)) != _shape(found.get(name))]
+    if other:
+        name = min(other)
+        raise UserError(
+            f"init={run} has another guide: {name} is {_shape(found.get(name))} there and {_shape(own.get(name))} in "
+            "this run; give the same guide and encoder, or init_parts=[encoder]."
+        )
+    guide.load_state_dict(found, strict=False)
+    return f"init={run}: {len(found)} of {len(own)} tensors of the guide"
+
+
+def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else "×".join(map(str, tensor.shape)) or "a number"
