@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,16 @@ def class_config(evaluated: OpenedRun, only_class: str, name: str, images: int) 
         changes["data.root"] = options.data.root
     for key, value in changes.items():
         OmegaConf.update(config, key, value, merge=False, force_add=True)
+    return with_newer_keys(config)
+
+
+def with_newer_keys(config: DictConfig) -> DictConfig:
+    """Return the configuration of a run with the defaults of options that its version did not have."""
+    defaults = OmegaConf.create((files("vje_ppl.configs") / "train.yaml").read_text(encoding="utf-8"))
+    assert isinstance(defaults, DictConfig)
+    newer = [str(key) for key in defaults if key not in ("defaults", "hydra") and key not in config]
+    for key in newer:
+        OmegaConf.update(config, key, defaults[key], merge=False, force_add=True)
     return config
 
 
