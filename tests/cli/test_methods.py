@@ -170,7 +170,8 @@ def test_methods_stand_side_by_side(runs, evaluated, tmp_path):
         assert row["method"] == method
         assert float(row["k-NN z"]) == metrics["knn/z"]
         assert bool(row["k-NN μ"]) == bool(row["KL"]) == (method == "vje")
-    assert set(rows["vje"]) == {"run", "method", "projector", "k-NN z", "k-NN μ", "KL", "seconds", "folders"}
+    known = {"run", "method", "projector", "k-NN z", "k-NN μ", "RankMe", "LiDAR", "KL", "seconds", "folders"}
+    assert set(rows["vje"]) == known
     assert "ELBO [" not in result.stdout
 
 
@@ -179,7 +180,7 @@ def test_baselines_alone_have_no_columns_of_a_posterior(runs):
     result = command(compare_main, "vje_ppl.compare", f"runs=[{chosen}]", "out=" + str(runs / "two"))
     assert result.returncode == 0, result.stderr
     (first, _) = read_csv(runs / "two")
-    assert set(first) == {"run", "method", "projector", "k-NN z", "seconds", "folders"}
+    assert set(first) == {"run", "method", "projector", "k-NN z", "RankMe", "LiDAR", "seconds", "folders"}
     assert "nats" not in result.stdout
 
 

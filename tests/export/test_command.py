@@ -145,7 +145,7 @@ def test_an_export_scores_as_its_run_does_without_the_images_of_the_run(tmp_path
     np.testing.assert_allclose(theirs.score, ours.score, rtol=1e-6)
     np.testing.assert_array_equal(theirs.p_value, ours.p_value)
     assert np.isfinite(export.score(images, score="conditional", calibrate=False).score).all()
-    with pytest.raises(UserError, match="which an export does not hold; give the run folder"):
+    with pytest.raises(UserError, match="which an export does not hold; give run=<run folder>"):
         export.score(images, score="knn_distance")
     with pytest.raises(UserError, match="does not hold the calibration scores of score=kl"):
         export.score(images, score="kl")

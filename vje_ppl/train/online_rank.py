@@ -68,4 +68,5 @@ class OnlineRank:
             images, self._augment, views=views, seed=self._seed, device=self._device, share=share
         )
         for index, ready in batches:
-            yield index, {"z": torch.stack([module.embed(view).float() for view in ready], 1)}
+            z = module.embed(torch.cat(ready)).float()
+            yield index, {"z": z.unflatten(0, (len(ready), -1)).transpose(0, 1)}
