@@ -30,8 +30,8 @@ PACKAGES = (
     vje_ppl.distributions,
 )
 
-#: What JAX does by itself.
-NEEDS_NONE = {"vje_ppl.distributions.promoted"}
+#: What JAX does by itself: types, gradients, and constants computed once. Densities that use them have twins.
+NEEDS_NONE = {f"vje_ppl.distributions.{name}" for name in ("promoted", "of_constant", "tail", "tangent_distance")}
 
 
 def _modules():

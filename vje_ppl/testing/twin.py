@@ -12,7 +12,6 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from vje_ppl.errors import UserError
-from vje_ppl.numpyro_port.memory import leave_memory_to_torch
 from vje_ppl.settings.twins import build_model, posterior_for_prior, twin
 from vje_ppl.testing.report import Failed, NotRun
 from vje_ppl.testing.subject import Subject
@@ -100,6 +99,8 @@ def _in_numpyro(
     import jax  # only this check needs NumPyro, which is slow to import
     import jax.numpy as jnp
     from numpyro import handlers
+
+    from vje_ppl.numpyro_port.memory import leave_memory_to_torch
 
     assert subject.config is not None
     leave_memory_to_torch()
