@@ -131,6 +131,26 @@ def row_of(record: Record, kind: str, **wanted: Any) -> Mapping[str, Any] | None
     return next((row for row in rows if all(row.get(key) == value for key, value in wanted.items())), None)
 
 
+def rows_of_class(record: Record) -> list[Mapping[str, Any]]:
+    """Return the scores of a record's single class, without the mean over the run's classes, which is the same."""
+    return [row for row in record["evaluation"]["one_class"] if row["class"] != "mean"]
+
+
+def class_rows(results: Results) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a CSV file with all scores of models of one class."""
+    for record in results.records.values():
+        yield from (cell_facts(record) | dict(row) for row in rows_of_class(record))
+
+
+def means_over_classes(records: Sequence[Record], classes: int, **wanted: Any) -> Iterator[dict[str, float]]:
+    """Yield the mean AUROC of a score over classes for each seed that has all of them; the score as in `row_of`."""
+    for seed in dict.fromkeys(record["seed"] for record in records):
+        rows = [row_of(record, "one_class", **wanted) for record in records if record["seed"] == seed]
+        values = [row["auroc"] for row in rows if row is not None]
+        if len(values) == classes:
+            yield {"auroc": sum(values) / classes}
+
+
 def cell_facts(record: Record) -> dict[str, Any]:
     """Return the run of a row of a CSV file."""
     metrics = record["metrics"]

@@ -58,6 +58,7 @@ class ImageScorer:
 
     Attributes:
         chunk: images that are scored together, which changes scores by rounding only.
+        rotations: as given.
         seed: of the random views.
         gaussian: the Gaussian that stands for the training images, if the score is a distance from it.
 
@@ -82,7 +83,7 @@ class ImageScorer:
         views = 1 + setting.augmentations
         room = min(batch_size, 4 * LARGEST // ((setting.samples or 1) * views * embedder.dim))
         self._together = max(1, room // BLOCK)
-        self._turns = TURNS if rotations else 1
+        self.rotations, self._turns = rotations, TURNS if rotations else 1
         self.chunk = self._together * BLOCK // self._turns
         self.gaussian = training.gaussian
         self._distance: Callable[[Tensor], Tensor] | None = None

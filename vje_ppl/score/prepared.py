@@ -53,7 +53,6 @@ class Prepared:
         augment: the run's augmentation.
         stored: the files of the run.
         device: where scores are computed.
-        rotations: whether a score is the mean over the four rotations of an image, as the run was trained.
     """
 
     scorer: ImageScorer
@@ -63,11 +62,10 @@ class Prepared:
     augment: Augment
     stored: Stored
     device: torch.device
-    rotations: bool = False
 
     def source(self, images: ImageSet, offset: int = 0) -> Source:
         """Return images as a source for the scorer."""
-        pin, images = self.device.type == "cuda", with_rotations(images) if self.rotations else images
+        pin, images = self.device.type == "cuda", with_rotations(images) if self.scorer.rotations else images
         return source(images, self.augment, self.form, self.scorer.seed, self.setting.augmentations, pin, offset)
 
     def copy_to(self, folder: Path) -> None:
@@ -91,7 +89,7 @@ class Prepared:
             side = min(height, width) if keep else self.form.side
             images = converted(images.cpu(), self.form.channels, side)
         whole = InMemoryImages(images.cpu())
-        return ArraySource(with_rotations(whole) if self.rotations else whole)
+        return ArraySource(with_rotations(whole) if self.scorer.rotations else whole)
 
 
 def prepare(
@@ -153,7 +151,7 @@ def prepare(
     training = training_side(setting, stored, opened, embedder.dim, device, shards)
     rotations = bool(config.get("rotations", False))
     scorer = ImageScorer(embedder, augment, setting, training, device, batch_size, rotations)
-    ready = Prepared(scorer, setting, None, form, augment, stored, device, rotations)
+    ready = Prepared(scorer, setting, None, form, augment, stored, device)
     if setting.kind == TYPICALITY:
         scorer.fit_typicality(ready.source(_every_other(kept_images(), 0)), shards)
     if calibrate is False:

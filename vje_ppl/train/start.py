@@ -33,10 +33,8 @@ def load_start(config: DictConfig, module: Method, channels: int, image_size: in
     """
     options = starting_options(config)
     weights, pretrained = options.get("weights"), options.get("pretrained", False)
-    init, parts = (
-        config.get("init"),
-        as_list(config.get("init_parts") or ["encoder"]),
-    )  # not in runs of earlier versions
+    # Runs of earlier versions have neither key.
+    init, parts = config.get("init"), as_list(config.get("init_parts") or ["encoder"])
     if not isinstance(pretrained, bool):
         raise UserError(f"encoder.pretrained expects true or false, got {pretrained}.")
     sources = {

@@ -23,4 +23,4 @@ def measure(notebook: Notebook, sizes: Sizes, options: dict[str, Any]) -> None:
     scaling.draw(times, Path(options["output"]).with_suffix(".png"))
     for bank in (sizes.bank // 16, sizes.bank):
         (row,) = scaling.knn_times([bank], sizes.features, sizes.queries, device, torch.float16)
-        notebook.write(**{f"knn_{bank}_{name}": value for name, value in row.items() if name not in ("bank",)})
+        notebook.write(**{f"knn_{bank}_{name}": value for name, value in row.items() if name != "bank"})

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from vje_ppl.compare.rows import Statistic
 from vje_ppl.measures.anomaly.tables import label
 from vje_ppl.pictures.style import frame, legend, new_figure, say_empty
-from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, row_of, text
+from vje_ppl.reproduce.results import (
+    NOT_RUN,
+    Product,
+    Results,
+    class_rows,
+    means_over_classes,
+    over_seeds,
+    row_of,
+    text,
+)
 
 EPOCHS, CLASS = "trainer.epochs", "data.only_class"
 
@@ -45,7 +53,7 @@ def epochs(results: Results) -> Product:
                 seeds = max((count for _, count in curve.values()), default=0)
                 table.append({"data": block.name, "method": variant, "score": name} | cells | {"seeds": seeds})
     notes = ("Means over classes. Images of all classes but the normal one are the positives; 50 is chance.",)
-    return Product(list(_rows(results)), table, _figure(results, panels), notes)
+    return Product(list(class_rows(results)), table, _figure(results, panels), notes)
 
 
 def _curves(results: Results, data: str, variant: str, numbers: list[int], classes: list[Any]) -> dict[str, Curve]:
@@ -57,19 +65,10 @@ def _curves(results: Results, data: str, variant: str, numbers: list[int], class
             wanted = {"score": score, "views": views, "encoder": "trained"}
             found = [row_of(record, "one_class", **wanted) for record in records]
             of_z = next((row for row in found if row is not None), None)
-            mean, count = over_seeds(_by_seed(records, classes, wanted), lambda one: one["auroc"])
+            mean, count = over_seeds(means_over_classes(records, len(classes), **wanted), lambda one: one["auroc"])
             if of_z is not None and mean is not None:
                 curves.setdefault(f"{label(of_z)}, {views}", {})[number] = mean, count
     return curves
-
-
-def _by_seed(records: list[Record], classes: list[Any], wanted: dict[str, Any]) -> Iterator[dict[str, float]]:
-    """Yield the mean over classes for each seed that has all of them."""
-    for seed in dict.fromkeys(record["seed"] for record in records):
-        rows = [row_of(record, "one_class", **wanted) for record in records if record["seed"] == seed]
-        values = [row["auroc"] for row in rows if row is not None]
-        if len(values) == len(classes):
-            yield {"auroc": sum(values) / len(values)}
 
 
 def _figure(results: Results, panels: list[tuple[str, dict[str, Curve]]]) -> Any:
@@ -87,9 +86,3 @@ def _figure(results: Results, panels: list[tuple[str, dict[str, Curve]]]) -> Any
         if curves:
             legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=6)
     return figure
-
-
-def _rows(results: Results) -> Iterator[dict[str, Any]]:
-    for record in results.records.values():
-        rows = (row for row in record["evaluation"]["one_class"] if row["class"] != "mean")
-        yield from (cell_facts(record) | dict(row) for row in rows)

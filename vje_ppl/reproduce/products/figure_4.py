@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from vje_ppl.pictures.style import FAINT, INK, frame, names, new_figure
-from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, row_of, text
+from vje_ppl.reproduce.results import (
+    NOT_RUN,
+    Product,
+    Results,
+    cell_facts,
+    means_over_classes,
+    over_seeds,
+    row_of,
+    text,
+)
 
 BETA, NU, CLASS = "objective.beta", "likelihood.df", "data.only_class"
 
@@ -29,7 +38,9 @@ def figure_4(results: Results) -> Product:
             line: dict[str, Any] = {"data": block.name, "β": f"{beta:g}"}
             for column, nu in enumerate(nus):
                 records = results.of(block.name, variant, {BETA: beta, NU: nu})
-                found, _ = over_seeds(_by_seed(records, len(classes)), lambda one: one["auroc"])
+                found, _ = over_seeds(
+                    means_over_classes(records, len(classes), headline=True), lambda one: one["auroc"]
+                )
                 line[f"ν = {nu:g}"] = text(found) or NOT_RUN
                 if found is not None:
                     values[row, column] = 100 * found.mean
@@ -49,20 +60,6 @@ def figure_4(results: Results) -> Product:
     notes = ["AUROC of the headline score (conditional, augmented-augmented, S = 16, 8 pairs), mean over classes."]
     notes += _references(results)
     return Product(list(_rows(results)), table, figure, notes)
-
-
-def _auroc(record: Record) -> float | None:
-    row = row_of(record, "one_class", headline=True)
-    return None if row is None else row["auroc"]
-
-
-def _by_seed(records: list[Record], classes: int) -> Iterator[dict[str, float]]:
-    """Yield the mean over classes for each seed that has all of them."""
-    for seed in dict.fromkeys(record["seed"] for record in records):
-        values = [_auroc(record) for record in records if record["seed"] == seed]
-        found = [value for value in values if value is not None]
-        if len(found) == classes:
-            yield {"auroc": sum(found) / classes}
 
 
 def _references(results: Results) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from vje_ppl.compare.rows import Statistic
 from vje_ppl.measures.anomaly.tables import label, setting
 from vje_ppl.reproduce.products.dots import Line, colour_of, dots
-from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
+from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, class_rows, over_seeds, rows_of_class, text
 
 #: The scores that the table shows, where a method has them: name and views. The CSV file has all.
 SHOWN = (
@@ -55,7 +55,7 @@ def one_class(results: Results) -> Product:
         "images are the positives; higher is better, 50 is chance. A mean is over the classes shown, then over seeds.",
     )
     title = f"{results.study.title}: AUROC, %"
-    return Product(list(_rows(results)), table, dots(lines, ["mean over classes"], title), notes)
+    return Product(list(class_rows(results)), table, dots(lines, ["mean over classes"], title), notes)
 
 
 def _methods(results: Results, block: str, variants: list[str]) -> Iterator[tuple[str, list[Record], list[Key]]]:
@@ -64,19 +64,14 @@ def _methods(results: Results, block: str, variants: list[str]) -> Iterator[tupl
     for variant in variants:
         records = results.of(block, variant)
         every += records
-        have = [_key(row) for row in _of_class(records[0])] if records else []
+        have = [_key(row) for row in rows_of_class(records[0])] if records else []
         of_z = [key for key in have if key[0] == "trained" and key[2] in (None, "z") and (key[1], key[3]) in SHOWN]
         yield variant, records, sorted(of_z, key=lambda key: SHOWN.index((key[1], key[3])))
     first = [one for one in every if one["variant"] == every[0]["variant"]]
     for encoder, features in REFERENCES if first else ():
         distances = [(encoder, score, features, "clean") for score in ("knn_distance", "nearest_cosine", "mahalanobis")]
-        have = [_key(row) for row in _of_class(first[0])]
+        have = [_key(row) for row in rows_of_class(first[0])]
         yield "untrained" if encoder == "untrained" else "raw pixels", first, [key for key in distances if key in have]
-
-
-def _of_class(record: Record) -> list[Any]:
-    """Return the scores of the record's single class, without the mean over the run's classes, which is the same."""
-    return [row for row in record["evaluation"]["one_class"] if row["class"] != "mean"]
 
 
 def _key(row: Any) -> Key:
@@ -84,7 +79,7 @@ def _key(row: Any) -> Key:
 
 
 def _find(record: Record, key: Key) -> Any:
-    return next((row for row in _of_class(record) if _key(row) == key), None)
+    return next((row for row in rows_of_class(record) if _key(row) == key), None)
 
 
 def _value(record: Record, key: Key) -> float | None:
@@ -106,8 +101,3 @@ def _mean_over_classes(records: list[Record], key: Key, classes: list[Any]) -> t
             by_seed.setdefault(record["seed"], []).append(value)
     means = [{"auroc": sum(values) / len(values)} for values in by_seed.values() if len(values) == len(classes)]
     return over_seeds(means, lambda one: one["auroc"])
-
-
-def _rows(results: Results) -> Iterator[dict[str, Any]]:
-    for record in results.records.values():
-        yield from (cell_facts(record) | row for row in _of_class(record))

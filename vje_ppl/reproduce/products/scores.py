@@ -14,7 +14,7 @@ from vje_ppl.measures.anomaly.distances import DISTANCES
 from vje_ppl.measures.anomaly.kinds import OF_PROGRAM
 from vje_ppl.measures.anomaly.tables import label
 from vje_ppl.reproduce.products.dots import Line, colour_of, dots
-from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, cell_facts, over_seeds, text
+from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, class_rows, over_seeds, rows_of_class, text
 
 CLASS = "data.only_class"
 
@@ -111,7 +111,7 @@ def scores(results: Results) -> Product:
     notes.append("Images of all classes but the normal one are the positives; higher is better, 50 is chance.")
     measures = list(dict.fromkeys(name for line in lines for name in line.values))
     figure = dots(lines, measures, f"{results.study.title}: AUROC, %")
-    return Product(list(_rows(results)), table, figure, notes)
+    return Product(list(class_rows(results)), table, figure, notes)
 
 
 def _by_data(results: Results) -> dict[str, list[Any]]:
@@ -135,17 +135,13 @@ def _entries(results: Results, data: str, variants: Sequence[str]) -> Iterator[E
 def _of_encoder(data: str, method: str, records: Sequence[Record], encoder: str) -> Iterator[Entry]:
     found: dict[tuple[Any, ...], tuple[Row, dict[tuple[str, int], float]]] = {}
     for record in records:
-        for row in _of_class(record):
+        for row in rows_of_class(record):
             if row["encoder"] == encoder and str(row["score"]).partition("/")[0] in (*OF_PROGRAM, *DISTANCES):
                 key = row["score"], row["features"], row["views"]
                 values = found.setdefault(key, (row, {}))[1]
                 values[record["point"][CLASS], record["seed"]] = row["auroc"]
     for row, by_class in found.values():
         yield Entry(data, method, row, by_class)
-
-
-def _of_class(record: Record) -> list[Row]:
-    return [row for row in record["evaluation"]["one_class"] if row["class"] != "mean"]
 
 
 def _best_of(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
@@ -162,8 +158,3 @@ def _best_of(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
 def _over_seeds(entry: Entry, classes: Sequence[str]) -> tuple[Statistic | None, int]:
     """Return the mean over classes, over the seeds that have all of them."""
     return over_seeds(({"auroc": value} for value in entry.means(classes)), lambda one: one["auroc"])
-
-
-def _rows(results: Results) -> Iterator[dict[str, Any]]:
-    for record in results.records.values():
-        yield from (cell_facts(record) | dict(row) for row in _of_class(record))
