@@ -41,6 +41,7 @@ PLACES = {
         "reproduce/test_command.py",
         "runs/test_checkpoint.py",
         "score/test_command.py",
+        "score/test_loaded_run.py",
         "settings/test_moved.py",
         "test_packaging.py",
         "testing/test_report.py",
