@@ -44,6 +44,7 @@ PLACES = {
         "score/test_loaded_run.py",
         "settings/test_moved.py",
         "test_packaging.py",
+        "test_sklearn.py",
         "testing/test_report.py",
         "train/test_accumulation.py",
         "train/test_command.py",
