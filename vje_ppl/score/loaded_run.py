@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.runs import trained_run
 from vje_ppl.runs.trained_run import TrainedRun, image_bytes
 from vje_ppl.settings.checks import check_table
-from vje_ppl.terminal.results import DiagnosisResults, EvaluationResults
+from vje_ppl.settings.groups import method_name
+from vje_ppl.terminal.results import DiagnosisResults, EvaluationResults, html_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,12 @@ class LoadedRun(TrainedRun):
 
     path: Path = Path()
     trust_targets: bool = False
+
+    def _repr_html_(self) -> str:
+        """Return the run as a notebook shows it: where it is, and its curves."""
+        of = f"{self.epoch} of {self.config.trainer.epochs} epochs, method {method_name(self.config)}"
+        curves = self.path / "curves.png"
+        return f"<p>{escape(str(self.path))}: {of}</p>" + (html_image(curves) if curves.is_file() else "")
 
     def evaluate(self, *overrides: str, **settings: Any) -> EvaluationResults:
         """Evaluate the run as `python -m vje_ppl.evaluate` does, with the same files in the run folder.

@@ -67,7 +67,7 @@ class Results(ABC):
                 continue
             notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
             parts.append(f"<h4>{escape(name)}</h4>{html_table(table.shown)}{notes}")
-        parts += [_image(path) for path in self.pictures if path.is_file()]
+        parts += [html_image(path) for path in self.pictures if path.is_file()]
         return "\n".join([*parts, f"<p>{escape(self._last_line())}</p>"])
 
 
@@ -111,6 +111,7 @@ class DiagnosisResults(Results):
         return f"whole report: {self.page}"
 
 
-def _image(path: Path) -> str:
+def html_image(path: Path) -> str:
+    """Return a PNG file as an element of HTML that holds it."""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img alt="{escape(path.stem)}" style="max-width: 100%" src="data:image/png;base64,{data}">'
