@@ -40,7 +40,7 @@ class VJETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         verbose: whether to print what `vje_ppl.fit` prints.
 
     Attributes:
-        run_: the trained run.
+        run_: the trained run; without `run_root`, its folder is gone.
         image_shape_: (C, H, W).
         gaussian_: fitted to the features of the training images, for `score_samples`.
         n_features_in_: C·H·W.
