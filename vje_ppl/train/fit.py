@@ -14,6 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vje_ppl.data.loaders.arrays import IMAGES
+from vje_ppl.data.loaders.features import FEATURES
 from vje_ppl.errors import UserError
 from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.randomness import random_states, set_random_states
@@ -22,7 +24,7 @@ from vje_ppl.terminal.command import sentence
 from vje_ppl.terminal.mistyped import read_arguments
 from vje_ppl.terminal.text_keys import settle_text
 from vje_ppl.terminal.unknown_keys import check_keys
-from vje_ppl.train.given_images import as_arrays, grey_statistics, store
+from vje_ppl.train.given_images import as_arrays, as_feature_arrays, grey_statistics, store
 from vje_ppl.train.options import checked
 from vje_ppl.train.run import train_session
 from vje_ppl.train.session import Session
@@ -34,6 +36,8 @@ def fit(
     labels: Any = None,
     test_images: Any = None,
     test_labels: Any = None,
+    features: Any = None,
+    test_features: Any = None,
     epochs: int | None = None,
     device: str = "cpu",
     **settings: Any,
@@ -50,6 +54,8 @@ def fit(
         labels: a label per image, (N,): whole numbers, with −1 for none, or texts; only to measure k-NN accuracy.
         test_images: images to test on, in one of the same forms; None: a tenth of the labelled images is held out.
         test_labels: their labels.
+        features: feature vectors of V ≥ 2 views of each image in place of images, floats of shape (N, V, D).
+        test_features: those of images to test on, (N, V, D) or (N, D).
         epochs: `trainer.epochs`.
         device: where the loaded run is put.
         **settings: further overrides by key, such as `encoder="resnet18"`, `seed=1` or `**{"optimizer.lr": 0.01}`.
@@ -65,7 +71,12 @@ def fit(
     if isinstance(images, str):
         typed, images = [images, *typed], None
     typed += [] if epochs is None else [f"trainer.epochs={epochs}"]
-    arrays = as_arrays(images, labels, test_images, test_labels)
+    if features is None:
+        arrays = as_arrays(images, labels, test_images, test_labels)
+    elif images is not None or test_images is not None:
+        raise UserError("fit got both images and features; leave out one of the two.")
+    else:
+        arrays = as_feature_arrays(features, labels, test_features, test_labels)
     before = random_states()
     try:
         with _composed(_with_defaults(typed, arrays)) as config:
@@ -90,10 +101,10 @@ def _with_defaults(typed: Sequence[str], arrays: dict[str, Any]) -> list[str]:
     if arrays:
         chosen = [one for one in typed if one.startswith("data=")]
         if chosen:
-            raise UserError(f"fit got images and {chosen[0]}; leave out one of the two.")
-        own.append("data=arrays")
-        if arrays["images"].shape[1] == 1:
-            mean, std = grey_statistics(arrays["images"])
+            raise UserError(f"fit got {next(iter(arrays))} and {chosen[0]}; leave out one of the two.")
+        own.append("data=features" if FEATURES in arrays else "data=arrays")
+        if IMAGES in arrays and arrays[IMAGES].shape[1] == 1:
+            mean, std = grey_statistics(arrays[IMAGES])
             own += [f"augment.mean=[{mean}]", f"augment.std=[{std}]"]
     return [*own, *typed]
 
