@@ -33,6 +33,8 @@ class Stream(IntEnum):
     TEST_SPLIT = 9
     CALIBRATION = 10
     RANK_VIEWS = 11
+    SHARED_DRAWS = 12
+    CACHED_VIEWS = 13
     # Evaluation
     SCORE_DRAWS = 0x65766C01
     AGGREGATE_DRAWS = 0x65766C02

@@ -28,6 +28,9 @@ RUN = (
     "trainer.checkpoint_every=3",
 )
 
+#: What a density of views adds to the anomaly scores, for the methods that are evaluated.
+DENSITY_SCORES = {"byol": set(), "vi_simsiam": {"surprise", "uncertainty"}, "lejepa": {"surprise"}}
+
 all_methods = pytest.mark.parametrize("method", METHODS)
 
 
@@ -66,10 +69,11 @@ def test_a_run_leaves_what_one_of_vje_leaves(runs, method):
     assert not set(PROGRAM) & set(config)
 
 
-def test_terms_of_a_loss_add_up_to_it(runs):
-    row = list(csv.DictReader((runs / "vicreg" / "metrics.csv").read_text().splitlines()))[-1]
+@pytest.mark.parametrize(("method", "count"), [("vicreg", 3), ("lejepa", 2), ("visreg", 4)])
+def test_terms_of_a_loss_add_up_to_it(runs, method, count):
+    row = list(csv.DictReader((runs / method / "metrics.csv").read_text().splitlines()))[-1]
     terms = [float(value) for key, value in row.items() if key.startswith("term/")]
-    assert len(terms) == 3
+    assert len(terms) == count
     assert float(row["loss"]) == pytest.approx(sum(terms), rel=1e-5)
 
 
@@ -122,9 +126,9 @@ def test_a_loaded_run_embeds_and_has_no_posterior(runs, method):
 
 @pytest.fixture(scope="module")
 def evaluated(runs):
-    """Two of the methods, evaluated in every way: without a density, and with one."""
+    """Three of the methods, evaluated in every way: without a density, with one, and with one of a single width."""
     said = {}
-    for method in ("byol", "vi_simsiam"):
+    for method in DENSITY_SCORES:
         result = evaluate(f"run={runs / method}", "eval=[knn,linear,one_class,ood]", "knn.k=30")
         assert result.returncode == 0, result.stderr
         assert result.stderr == ""
@@ -132,7 +136,7 @@ def evaluated(runs):
     return said
 
 
-@pytest.mark.parametrize("method", ["byol", "vi_simsiam"])
+@pytest.mark.parametrize("method", DENSITY_SCORES)
 def test_a_run_is_evaluated_as_one_of_vje_is(runs, evaluated, method):
     assert f"method {method}" in evaluated[method]
     found = report(runs / method)
@@ -141,7 +145,7 @@ def test_a_run_is_evaluated_as_one_of_vje_is(runs, evaluated, method):
         rows = [(row["encoder"], row["features"]) for row in found[kind]["rows"]]
         assert rows == [("trained", "z"), ("untrained", "z"), ("none", "pixels")]
     scores = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
-    scores |= {"surprise", "uncertainty"} if method == "vi_simsiam" else set()
+    scores |= DENSITY_SCORES[method]
     for kind in ("one_class", "ood"):
         assert not any("not reported" in note for note in found[kind]["notes"])
         rows = [row for row in found[kind]["rows"] if row["encoder"] == "trained"]
@@ -170,7 +174,8 @@ def test_methods_stand_side_by_side(runs, evaluated, tmp_path):
         assert row["method"] == method
         assert float(row["k-NN z"]) == metrics["knn/z"]
         assert bool(row["k-NN μ"]) == bool(row["KL"]) == (method == "vje")
-    known = {"run", "method", "projector", "k-NN z", "k-NN μ", "RankMe", "LiDAR", "KL", "seconds", "folders"}
+    options = {"projector", "weight"}  # which several methods have, with other values
+    known = {"run", "method", *options, "k-NN z", "k-NN μ", "RankMe", "LiDAR", "KL", "seconds", "folders"}
     assert set(rows["vje"]) == known
     assert "ELBO [" not in result.stdout
 

@@ -25,7 +25,11 @@ def composed():
     return make
 
 
-@pytest.mark.parametrize("name", names("augment"))
+#: Recipes for images; that for feature vectors has no pixels to change.
+RECIPES = [name for name in names("augment") if name != "features"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_recipe_makes_views_of_both_kinds_of_images(composed, name, channels):
     node = composed(f"augment={name}").augment
@@ -39,7 +43,7 @@ def test_recipe_makes_views_of_both_kinds_of_images(composed, name, channels):
         assert prepared.isfinite().all()
 
 
-@pytest.mark.parametrize("name", names("augment"))
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipes_share_their_keys(composed, name):
     keys = {"_target_", "_convert_", "size", "center_fraction", "mean", "std", "geometry", "color", "filters"}
     assert set(composed(f"augment={name}").augment) == keys
@@ -51,6 +55,9 @@ def test_data_set_brings_its_companions_and_knows_its_keys(composed, name):
     loader = get_method(config.data._target_)
     assert loader.__name__ == name
     assert set(config.data) - {"_target_"} == set(inspect.signature(loader).parameters)
+    if name == "features":
+        assert (config.augment.clean, config.encoder.scaling) == (False, "standard")
+        return
     grey = name in ("digits", "fashion_mnist", "mnist")
     assert len(config.augment.mean) == (1 if grey else 3)
     assert (config.encoder._target_ == "vje_ppl.networks.encoders.MLP") == (name == "digits")

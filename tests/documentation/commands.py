@@ -79,7 +79,7 @@ STAND_INS: dict[str, tuple[str, ...]] = {
 SMALL_BATCH = ("batch_size=8", "trainer.precision=32", "trainer.checkpoint_every=null")
 
 #: Baselines' heads, which their papers make thousands wide.
-NARROW_HEADS = {"vicreg": ("method.projector=[16,16,16]",), "barlow_twins": ("method.projector=[16,16,16]",)}
+NARROW_HEADS = dict.fromkeys(("vicreg", "barlow_twins", "lejepa", "visreg"), ("method.projector=[16,16,16]",))
 
 
 class NoRuleError(AssertionError):

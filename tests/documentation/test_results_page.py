@@ -18,6 +18,9 @@ NAMES = {
     "barlow_twins": "Barlow Twins",
     "byol": "BYOL",
     "vi_simsiam": "VI-SimSiam",
+    "simclr": "SimCLR",
+    "lejepa": "LeJEPA",
+    "visreg": "VISReg",
     "untrained": "untrained network",
     "raw pixels": "raw pixels",
 }
@@ -61,10 +64,11 @@ def published(name: str, heading: str, data: str) -> list[list[str]]:
     ],
 )
 def test_accuracies_are_the_published_ones(text, heading, data, columns):
+    """All but VJE's on μ and methods that have not been run, which are on the page alone."""
     expected = {
         (NAMES[method] if features != "μ" else "VJE, on μ"): values[:3]
         for method, features, *values in published("knn_linear", "| data", data)
-        if text is PAGE or features != "μ"
+        if text is PAGE or (features != "μ" and set(values[:3]) != {"not run"})
     }
     shown = {cells[0]: cells[1:][columns] for cells in table(text, heading)[2:]}
     assert expected == {name: values for name, values in shown.items() if set(values) != {"—"}}

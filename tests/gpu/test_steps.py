@@ -53,7 +53,9 @@ def test_a_step_with_every_part_is_finite_and_waits_for_nothing(device, nothing_
     assert all(parameter.device.type == device.type for parameter in take_step._parameters)
 
 
-@pytest.mark.parametrize("method", ["simsiam", "vicreg", "barlow_twins", "byol", "vi_simsiam"])
+@pytest.mark.parametrize(
+    "method", ["simsiam", "vicreg", "barlow_twins", "byol", "vi_simsiam", "simclr", "lejepa", "visreg"]
+)
 def test_a_step_of_every_baseline_is_finite_and_waits_for_nothing(device, nothing_waits, method):
     pytest.importorskip("lightly")
     from tests.helpers.baselines import NARROW

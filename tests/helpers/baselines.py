@@ -19,8 +19,15 @@ NARROW = {
     "barlow_twins": ("method.projector=[12,10]",),
     "byol": ("method.projector=[14,10]", "method.predictor=6"),
     "vi_simsiam": ("method.projector=[12,10]", "method.predictor=6"),
+    "simclr": ("method.projector=[12,10]",),
+    "lejepa": ("method.projector=[12,10]", "method.directions=16"),
+    "visreg": ("method.projector=[12,10]", "method.directions=16"),
 }
 METHODS = tuple(NARROW)
+#: Methods that compare the images of a batch.
+BETWEEN_IMAGES = ("vicreg", "barlow_twins", "simclr", "lejepa", "visreg")
+#: Methods whose loss is on all views together.
+OF_ALL_VIEWS = ("lejepa", "visreg")
 ENCODER = ("encoder=mlp", "encoder.width=9", "encoder.depth=1", "encoder.dim=7")
 CHANNELS, IMAGE_SIZE = 1, 4
 

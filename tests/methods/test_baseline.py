@@ -9,12 +9,20 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.baselines import METHODS, built, configured, views
+from tests.helpers.baselines import BETWEEN_IMAGES, METHODS, OF_ALL_VIEWS, built, configured, views
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method, Terms
+from vje_ppl.program.noise import KeyedNoise
 from vje_ppl.settings.build import build_method
 
 all_methods = pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.fixture(autouse=True)
+def step():
+    """All losses of a test are those of one training step, with its random directions."""
+    with KeyedNoise(0, 0):
+        yield
 
 
 @all_methods
@@ -54,7 +62,7 @@ def test_targets_carry_no_gradient(method):
     assert not target.requires_grad
 
 
-@all_methods
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in OF_ALL_VIEWS])
 def test_more_views_are_the_mean_over_their_pairs(method):
     module = built(method, "norm=group")
     three = views(3)
@@ -76,8 +84,10 @@ def test_the_order_of_the_views_does_not_matter(method):
 def test_losses_are_computed_in_float32_under_autocast(method, monkeypatch):
     module = built(method)
     seen = []
-    pair = module.pair
-    monkeypatch.setattr(module, "pair", lambda one, other: seen.extend([*one, *other]) or pair(one, other))
+    of_views = module.of_views
+    monkeypatch.setattr(
+        module, "of_views", lambda all_: seen.extend(one for view in all_ for one in view) or of_views(all_)
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = module(*views())
     assert {tensor.dtype for tensor in seen} == {torch.float32}
@@ -94,7 +104,7 @@ def test_one_view_is_refused(method):
         built(method)(views()[0])
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("vicreg", "barlow_twins")])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in BETWEEN_IMAGES])
 def test_a_batch_of_one_has_a_loss(method):
     module = built(method, "norm=group")
     assert module.min_batch_size == 1
@@ -103,10 +113,26 @@ def test_a_batch_of_one_has_a_loss(method):
     assert torch.isfinite(loss)
 
 
-@pytest.mark.parametrize("method", ["vicreg", "barlow_twins"])
+@pytest.mark.parametrize("method", BETWEEN_IMAGES)
 def test_a_loss_between_images_says_how_many_it_needs(method):
     assert built(method).min_batch_size == 2
     assert torch.isfinite(built(method)(*views(images=2)).loss)
+
+
+@all_methods
+def test_without_a_projector_the_loss_is_on_z(method):
+    module = built(method, "method.projector=[]")
+    assert not [name for name, _ in module.named_parameters() if name.startswith(("projector.", "target_projector."))]
+    one, other = views()
+    z = [module.embed(view) for view in (one, other)]
+    branches = [module.branch(view, embedding) for view, embedding in zip((one, other), z, strict=True)]
+    last = branches[0][-1]  # the projection, or the target
+    torch.testing.assert_close(last, z[0])
+    loss = module(one, other).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    for name, parameter in module.named_parameters():
+        assert name.startswith("target_") or parameter.grad.abs().max() > 0, name
 
 
 @all_methods
@@ -141,13 +167,17 @@ def test_a_missing_lightly_is_one_sentence(monkeypatch):
             r"^prior is a part of method=vje, but method=simsiam has no such part; leave out prior=\.\.\.",
         ),
         (("+experiment/ablation=beta_1",), "^likelihood is a part of method=vje, but method=simsiam has no such part"),
-        (("method.projector=[]",), r"^A head expects the widths of at least one layer, each at least 1, got \[\]"),
+        (
+            ("method.projector=[0]",),
+            r"^A head expects the width of each layer, at least 1, or \[\] for no layer, got \[0\]",
+        ),
+        (("method.projector=null",), r"^method\.projector expects a list \(a whole number each\), got null\."),
         (
             ("method._target_=torch.nn.Identity",),
             r"^method expects a subclass of vje_ppl\.Method, got Identity",
         ),
     ],
-    ids=["a part of VJE", "an ablation of VJE", "no layer", "no method"],
+    ids=["a part of VJE", "an ablation of VJE", "no width", "no list", "no method"],
 )
 def test_what_makes_no_method_is_one_sentence(overrides, said):
     overrides = [override.removeprefix("+") for override in overrides]

@@ -14,8 +14,11 @@ from vje_ppl.errors import UserError
 from vje_ppl.guides.diagonal_normal import DiagonalNormal
 from vje_ppl.methods.barlow_twins import BarlowTwins
 from vje_ppl.methods.byol import BYOL
+from vje_ppl.methods.lejepa import LeJEPA
+from vje_ppl.methods.simclr import SimCLR
 from vje_ppl.methods.vi_simsiam import VISimSiam
 from vje_ppl.methods.vicreg import VICReg
+from vje_ppl.methods.visreg import VISReg
 from vje_ppl.models.priors.ard_normal import ARDNormal
 from vje_ppl.models.priors.laplace import LaplacePrior
 from vje_ppl.models.priors.mixture import NormalMixture
@@ -52,6 +55,10 @@ IN_PYTHON: dict[str, Callable[[float], Any]] = {
     "guide_bounds": lambda one: DiagonalNormal(3, log_variance_bounds=(one, 4.0)),
     "vicreg_weight": lambda one: VICReg(encoder(), [4], variance=one),
     "barlow_twins_redundancy": lambda one: BarlowTwins(encoder(), [4], redundancy=one),
+    "simclr_temperature": lambda one: SimCLR(encoder(), [4], temperature=one),
+    "lejepa_weight": lambda one: LeJEPA(encoder(), [4], weight=one),
+    "lejepa_largest_frequency": lambda one: LeJEPA(encoder(), [4], largest_frequency=one),
+    "visreg_weight": lambda one: VISReg(encoder(), [4], shape=one),
     "byol_momentum": lambda one: BYOL(encoder(), [4], 4, momentum=one),
     "vi_simsiam_most_concentrated": lambda one: VISimSiam(encoder(), [4], 4, most_concentrated=one),
     "ported_student_t_df": lambda one: student_t.StudentTPrior(3, df=one),

@@ -9,7 +9,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from vje_ppl.program.noise import KeyedNoise
+from vje_ppl.program.noise import KeyedNoise, SharedDraws
 from vje_ppl.randomness import stream_seed
 
 TOTAL, DIM = 12, 3
@@ -110,3 +110,27 @@ def test_stream_seeds_of_nearby_keys_are_unlike_and_fit_a_generator():
     assert len(seeds) == 900
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert stream_seed(0, 1) != stream_seed(1, 0)
+
+
+def shared(seed: int = 0, step: int = 0, rows: tuple[int, int] | None = None) -> Tensor:
+    """Numbers that all processes share, beside noise of these rows."""
+    with KeyedNoise(seed, step, rows, TOTAL if rows else None), SharedDraws(torch.device("cpu")):
+        return torch.randn(5, DIM)
+
+
+def test_shared_draws_depend_on_seed_and_step_alone():
+    torch.manual_seed(1)
+    before, first = torch.get_rng_state(), shared()
+    assert torch.equal(torch.get_rng_state(), before)
+    for rows in ((0, 3), (3, TOTAL)):
+        assert torch.equal(shared(rows=rows), first)
+    for other in (shared(seed=1), shared(step=1), draw()[0, :5]):
+        assert not torch.isclose(first, other).any()
+
+
+def test_shared_draws_outside_of_a_step_are_those_of_the_global_generator():
+    torch.manual_seed(1)
+    with SharedDraws(torch.device("cpu")):
+        first = torch.randn(2, 3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.randn(2, 3), first)

@@ -45,6 +45,29 @@ def test_figure_3_is_drawn_from_the_runs_of_the_table():
     assert {cell.file_name for cell in figure} < {cell.file_name for cell in table}
 
 
+@pytest.mark.parametrize(
+    ("name", "other"), [("knn_linear", "tuning"), ("knn_linear_no_projector", "tuning_no_projector")]
+)
+def test_methods_are_tuned_alike_before_they_are_compared(name, other):
+    (table,) = (block for block in read_study(name, "small").blocks if block.name == "cifar10")
+    (trials,) = read_study(other, "small").blocks
+    assert set(table.variants) - set(trials.variants) <= {"vje"}  # which is tuned in the first of the two
+    assert "vje" in read_study("tuning", "small").blocks[0].variants
+
+
+@pytest.mark.parametrize("name", ["knn_linear", "tuning"])
+def test_methods_without_projector_have_the_budget_of_those_with_one(name):
+    blocks = {block.name: block for block in read_study(name, "small").blocks}
+    for block in read_study(f"{name}_no_projector", "small").blocks:
+        whole = blocks[block.name]
+        for key in ("train", "evaluate", "sweep", "seeds"):
+            assert getattr(block, key) == getattr(whole, key)
+        methods = {variant.removesuffix("_no_projector"): overrides for variant, overrides in block.variants.items()}
+        assert set(methods) | {"vje"} == set(whole.variants)
+        for method, overrides in methods.items():
+            assert method == "vje" or overrides[:2] == (f"method={method}", "method.projector=[]")
+
+
 SMALL = Study("any", "small", "A title", (Block("digits", ("batch_size=64",), ("eval=[knn]",), {"vje": ()}),))
 
 

@@ -55,11 +55,17 @@ def node(config: DictConfig, group: str) -> Any:
     return OmegaConf.select(config, group.replace("/", "."))
 
 
+def form(config: DictConfig) -> tuple[int, int]:
+    """Channels and side of images that suit a configuration; feature vectors are images of one pixel."""
+    of_features = "scaling" in config.encoder or "clean" in config.augment
+    return (8, 1) if of_features else (len(config.augment.mean), IMAGE_SIZE)
+
+
 def builds_all(config: DictConfig, group: str) -> None:
-    channels = len(config.augment.mean)
-    module = build_joint_embedding(config, channels, IMAGE_SIZE, trust_targets=False)
+    channels, size = form(config)
+    module = build_joint_embedding(config, channels, size, trust_targets=False)
     assert isinstance(module, JointEmbedding)
-    images = torch.randn(2, 3, channels, IMAGE_SIZE, IMAGE_SIZE)
+    images = torch.randn(2, 3, channels, size, size)
     assert torch.isfinite(module(*images).loss)
 
 
@@ -73,7 +79,8 @@ def builds_a_method(config: DictConfig, group: str) -> None:
 
 
 def builds_an_augmentation(config: DictConfig, group: str) -> None:
-    augment = build(config.augment, "augment", False, channels=len(config.augment.mean), image_size=IMAGE_SIZE)
+    channels, size = form(config)
+    augment = build(config.augment, "augment", False, channels=channels, image_size=size)
     assert isinstance(augment, Augment)
 
 

@@ -11,6 +11,7 @@ Read in this order:
     conform.py        other images in the form of a run's images
     decode.py         image files to pixels; cut_files.py and file_loader.py do this in worker processes
     selection.py      fixed choices among images: subsets and classes; hold_out.py splits the training images
+    feature_views.py  feature vectors in place of images
     rotations.py      the four rotations of an image as images of their own
     fingerprint.py    recognizes a changed data set
     formats.py        the image formats that are read

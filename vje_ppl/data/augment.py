@@ -10,6 +10,7 @@ On one CPU core (AMD EPYC, 2.6 GHz) SimCLR views of 256 images of 32×32 pixels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
+from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.preprocess import Normalize, Preprocess, check_image_size
 from vje_ppl.data.transfer import to_device
 from vje_ppl.data.transforms.color_map import ColorMap
@@ -101,6 +103,10 @@ class Augment:
         self._filters = tuple(filters.values())
         self._normalize = Normalize(mean, std, channels, channels_last)
         self.evaluation = Preprocess(self.size, center_fraction, self._normalize)
+
+    def most_views(self, images: ImageSet) -> float:
+        """Return how many different views an image of a set can have."""
+        return math.inf
 
     def draw_boxes(self, rng: np.random.Generator, count: int, height: int, width: int) -> Float64[np.ndarray, "N 4"]:
         """Draw where to cut `count` images of one size: top, left, height, width; negative: read backwards."""

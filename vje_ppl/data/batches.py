@@ -96,6 +96,11 @@ class TrainingBatches:
                 f"batch_size={batch_size} is split among {world_size} processes and must be a multiple of "
                 f"{world_size}; try batch_size={max(1, batch_size // world_size) * world_size}."
             )
+        if views > augment.most_views(images):
+            raise UserError(
+                f"trainer.views={views} needs as many feature vectors of each image, but there are "
+                f"{augment.most_views(images)} to train on; give fewer views, or features with more."
+            )
         if seed < 0:
             raise UserError(f"seed must be 0 or more, got {seed}.")
         self.steps_per_epoch = len(images) // batch_size

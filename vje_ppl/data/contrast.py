@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vje_ppl.data.cut_files import CentralCuts
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.preprocess import Preprocess
 
@@ -26,8 +27,10 @@ def contrast_warning(images: ImageSet, preprocess: Preprocess) -> str | None:
 
     Returns:
         A sentence if more than half of them are nearly constant, their values within 16 levels of 256 in each channel,
-        or if all of them are nearly the same image; else None.
+        or if all of them are nearly the same image; else None. Feature vectors are not looked at.
     """
+    if isinstance(images, FeatureViews):
+        return None
     seen = list(_looked_at(images, preprocess))
     advice = "check what the files hold, and how they store values of more than 8 bits, floats and transparency"
     flat = [(name, pixels) for name, pixels in seen if _spread(pixels) < FEW_LEVELS]

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from vje_ppl.data.augment import Augment, ViewKey
@@ -73,7 +73,7 @@ class InMemoryReader(TrainingReader):
 class WholeImages(RawBatch):
     """Images of which views are cut on the device."""
 
-    def __init__(self, index: Int64[Tensor, " n"], pixels: UInt8[Tensor, "n C H W"]) -> None:
+    def __init__(self, index: Int64[Tensor, " n"], pixels: Shaped[Tensor, "n C H W"]) -> None:
         self.index = index
         self._pixels = pixels
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.errors import UserError
 
@@ -21,8 +22,10 @@ def with_rotations[T: ImageSet](images: T) -> T:
             the whole image: the central square is the same, and a random box has the same distribution.
 
     Raises:
-        UserError: for images in memory that are not square.
+        UserError: for feature vectors, and for images in memory that are not square.
     """
+    if isinstance(images, FeatureViews):
+        raise UserError("rotations=true turns images, but these data are feature vectors; leave out rotations.")
     turns = np.tile(np.arange(TURNS), len(images))
     repeated = images.select(np.repeat(np.arange(len(images)), TURNS))
     if isinstance(repeated, StreamedImages):

@@ -15,6 +15,7 @@ from vje_ppl.evaluate.pictures import uncertainty_figure
 from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.opened_run import OpenedRun
 from vje_ppl.measures.retrieval import uncertain_retrieval
+from vje_ppl.methods.method import UncertainDensity
 from vje_ppl.program.moments import moments
 from vje_ppl.settings.groups import method_name
 
@@ -47,7 +48,7 @@ def evaluate_uncertainty(evaluated: OpenedRun) -> Outcome:
         UserError: for a method without an uncertainty, or images without labels.
     """
     embedder, test = evaluated.embedder, evaluated.test
-    if embedder.program is None and embedder.density is None:
+    if embedder.program is None and not isinstance(embedder.density, UncertainDensity):
         raise UserError(
             f"eval=uncertainty needs a method that says how certain it is of an image, such as vje or vi_simsiam, and "
             f"the run's is {method_name(evaluated.run.config)}."
@@ -89,7 +90,7 @@ def uncertainty_of(
     """Return the uncertainty of N images by name: Σ log σ² of a posterior's draws, or that of a predicted density.
 
     Args:
-        embedder: with a program or a density.
+        embedder: with a program, or a density that has an uncertainty.
         z: embeddings of the images without augmentation.
         device: where to compute.
     """
@@ -100,6 +101,6 @@ def uncertainty_of(
         if program is not None:
             parts.append(2 * moments(program.guide.infer(chunk))[1].double().log().sum(-1))
         else:
-            assert density is not None
+            assert isinstance(density, UncertainDensity)
             parts.append(density.uncertainty(chunk).double())
     return "Σ log σ²" if program is not None else "−log κ", torch.cat(parts).cpu().numpy()

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from vje_ppl.data.feature_views import FeatureViews, FirstView
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.errors import UserError
 from vje_ppl.export.model_card import model_card
@@ -83,8 +84,8 @@ def _facts(run: TrainedRun) -> dict[str, Any]:
     return facts
 
 
-def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
-    """Return test images of the run's data, or noise if they are not in memory."""
+def _images(run: TrainedRun, config: DictConfig) -> Shaped[Tensor, "N ..."]:
+    """Return test images or features of the run's data, or noise if they are not in memory."""
     changes = {} if config.data.root is None else {"root": config.data.root}
     try:
         data = load_data(run.config, config.trust_targets, **changes)
@@ -92,6 +93,8 @@ def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
         if differences is not None:
             warnings.warn(differences, stacklevel=1)
         images = data.train if data.test is None else data.test
+        if isinstance(images, FeatureViews):
+            return images.features[: config.images]
         if isinstance(images, InMemoryImages):
             return images.images[: config.images]
         reason = "the run's images are not held in memory"
@@ -99,5 +102,7 @@ def _images(run: TrainedRun, config: DictConfig) -> UInt8[Tensor, "N C H W"]:
         reason = str(error).rstrip(".")
     warnings.warn(f"comparing on noise: {reason}", stacklevel=1)
     size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
+    if isinstance(run.preprocess, FirstView):
+        return torch.randn(config.images, channels, generator=torch.Generator().manual_seed(0))
     noise = torch.randint(0, 256, (config.images, channels, size, size), generator=torch.Generator().manual_seed(0))
     return noise.to(torch.uint8)

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from vje_ppl.data.feature_views import FirstView
 from vje_ppl.errors import UserError, printable
 from vje_ppl.runs.files import read_json
 from vje_ppl.runs.trained_run import TrainedRun
@@ -50,7 +51,6 @@ def model_card(
     data = metrics.get("data")
     data = data if isinstance(data, Mapping) else {}
     about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
-    size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
     name = folder.resolve().name
     lines = [
         "---",
@@ -80,11 +80,7 @@ def model_card(
         "```python",
         "import vje_ppl",
         "",
-        f'z, mean, scale = vje_ppl.load("{name}/export").embed(images)  # bytes (N, {channels}, H, W)',
-        "```",
-        "",
-        f"In ONNX, `images` are float32 in [0, 1], (N, {channels}, {size}, {size}); larger images are cut to their "
-        f"central square ({run.preprocess.center_fraction:g} of the shorter side) and resized first.",
+        *_use(run, name),
         "Largest difference between onnxruntime and torch, as a share of the largest value: "
         f"{', '.join(f'{key} {value:.1e}' for key, value in differences.items())}.",
         "",
@@ -104,6 +100,22 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _use(run: TrainedRun, name: str) -> list[str]:
+    """Return lines on how to embed with `load`, inside a block of code, and with ONNX, after it."""
+    size, channels = run.preprocess.size, len(run.preprocess.normalize.mean)
+    load = f'z, mean, scale = vje_ppl.load("{name}/export").embed'
+    if isinstance(run.preprocess, FirstView):
+        onnx = f"In ONNX, `images` are feature vectors in float32, (N, {channels}, 1, 1)."
+        return [f"{load}(features)  # floats (N, {channels})", "```", "", onnx]
+    return [
+        f"{load}(images)  # bytes (N, {channels}, H, W)",
+        "```",
+        "",
+        f"In ONNX, `images` are float32 in [0, 1], (N, {channels}, {size}, {size}); larger images are cut to their "
+        f"central square ({run.preprocess.center_fraction:g} of the shorter side) and resized first.",
+    ]
 
 
 def _figures(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from vje_ppl.errors import UserError
 from vje_ppl.program.moments import moments
-from vje_ppl.runs.trained_run import TrainedRun
+from vje_ppl.runs.trained_run import TrainedRun, as_given
 
 INPUT = "images"
 
@@ -89,13 +89,13 @@ def write_onnx(run: TrainedRun, path: Path) -> list[str]:
     return graph.outputs
 
 
-def compare(run: TrainedRun, path: Path, images: UInt8[Tensor, "N C H W"]) -> dict[str, float]:
+def compare(run: TrainedRun, path: Path, images: Shaped[Tensor, "N ..."]) -> dict[str, float]:
     """Run the graph in onnxruntime and compare each output with torch.
 
     Args:
         run: the run that was written.
         path: the ONNX file.
-        images: bytes.
+        images: bytes, (N, C, H, W); or feature vectors, (N, V, D), for a run on features.
 
     Returns:
         Largest difference of each output, as a share of its largest magnitude.
@@ -106,7 +106,7 @@ def compare(run: TrainedRun, path: Path, images: UInt8[Tensor, "N C H W"]) -> di
     import onnxruntime
 
     graph = EmbeddingGraph(run)
-    pixels = run.preprocess(images) * graph.pixel_std + graph.pixel_mean
+    pixels = run.preprocess(as_given(images, run.preprocess, "export")) * graph.pixel_std + graph.pixel_mean
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(None, {INPUT: pixels.contiguous().numpy()})
     names = [output.name for output in session.get_outputs()]

@@ -25,7 +25,7 @@ class Embedder:
         embed: maps prepared images (N, C, H, W) to embeddings z, (N, D).
         dim: embedding width D.
         program: guide and model over the embeddings, in evaluation mode; None if the method has none.
-        density: the predictive density of another view's embedding, if the method has one without a program.
+        density: the density of another view's embedding, if the method has one without a program.
     """
 
     embed: Callable[[Tensor], Tensor]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float32, Int64, Shaped, UInt8
+from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
 from vje_ppl.data.batches import evaluation_batches
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.image_set import ImageSet, InMemoryImages
 from vje_ppl.data.preprocess import Normalize, Preprocess
 from vje_ppl.errors import UserError
@@ -135,16 +136,18 @@ _BATCH = 256
 
 def raw_pixels(
     images: ImageSet, image_size: int, shards: Shards = WHOLE
-) -> tuple[Int64[Tensor, " N"], UInt8[Tensor, "N C S S"]]:
+) -> tuple[Int64[Tensor, " N"], Shaped[Tensor, "N C S S"]]:
     """Return the image of each row, and its pixels as bytes on the CPU: the central square, resized if it is too large.
 
-    Images in memory and from files give the same result.
+    Images in memory and from files give the same result. Of feature vectors, the first of each image is returned.
 
     Args:
         images: the images.
         image_size: side in pixels of the data set's images; S = min(image_size, 32).
         shards: the processes that share the reading; only the first gets images that are read or resized.
     """
+    if isinstance(images, FeatureViews):
+        return torch.arange(len(images)), images.images[..., :1].cpu()
     side = min(image_size, PIXEL_SIDE)
     if isinstance(images, InMemoryImages) and images.images.shape[2:] == (side, side):
         return torch.arange(len(images)), images.images.cpu()

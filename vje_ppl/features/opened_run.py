@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import evaluation_batches
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.fingerprint import data_root
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.rotations import with_rotations
@@ -22,6 +23,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.extract import Features, Representation, extract, raw_pixels
 from vje_ppl.features.shards import WHOLE, Shards
+from vje_ppl.networks.given_features import GivenFeatures
 from vje_ppl.parallel.devices import chosen_device
 from vje_ppl.runs.trained_run import TrainedRun, load
 from vje_ppl.settings.build import build_augment, build_method
@@ -63,13 +65,19 @@ class OpenedRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             module = build_method(config, self.data.channels, size, self.options.trust_targets)
+        for own, trained in zip(module.encoders, self.run.module.encoders, strict=True):
+            if isinstance(own, GivenFeatures):  # whose scaling is not trained
+                own.load_state_dict(trained.state_dict())
         return Embedder.of(module.to(self.device).eval())
 
     @cached_property
     def test(self) -> ImageSet:
         """The test images, at most `images.test` of them."""
         if self.data.test is None:
-            raise UserError(f"eval needs test images, but {self.data.name} has none; put some in a folder test/.")
+            advice = "put some in a folder test/"
+            if isinstance(self.data.train, FeatureViews):
+                advice = "add test_features to the file"
+            raise UserError(f"eval needs test images, but {self.data.name} has none; {advice}.")
         return at_most(self.data.test, self.options.images.test)
 
     @property

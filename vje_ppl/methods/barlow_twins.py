@@ -21,7 +21,7 @@ class BarlowTwins(Baseline):
 
     Args:
         encoder: maps views to embeddings, with its width as `dim`.
-        projector: widths of the projector's layers.
+        projector: widths of the projector's layers; without layers, the loss is on z.
         redundancy: λ.
         norm: normalization of the projector, "batch" or "group".
 

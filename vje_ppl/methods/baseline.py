@@ -46,9 +46,9 @@ class BaselineTerms(NamedTuple):
 class Baseline(Method):
     """An encoder with its own heads; a subclass defines the branch of a view and the loss of two views.
 
-    The loss is the mean over pairs of views. Each view goes through the network by itself, so batch statistics are per
-    view. Losses are computed in float32 at least, also under autocast. Downstream tasks use the encoder's embedding z,
-    without the heads.
+    The loss is the mean over pairs of views, unless a subclass defines a loss of all views together. Each view goes
+    through the network by itself, so batch statistics are per view. Losses are computed in float32 at least, also under
+    autocast. Downstream tasks use the encoder's embedding z, without the heads.
 
     Args:
         encoder: maps views (N, C, H, W) to embeddings (N, D), with its width as `dim`.
@@ -88,9 +88,8 @@ class Baseline(Method):
         with torch.autocast(embeddings[0].device.type, enabled=False):
             outputs = [tuple(map(_at_least_float32, branch)) for branch in branches]
             z = torch.stack([_at_least_float32(one.detach()) for one in embeddings])
-            pairs = [self.pair(one, other) for one, other in combinations(outputs, 2)]
-            loss = _mean([loss for loss, _ in pairs])
-            means = {name: _mean([parts[name] for _, parts in pairs]).detach() for name in pairs[0][1]}
+            loss, parts = self.of_views(outputs)
+            means = {name: part.detach() for name, part in parts.items()}
             cosines = [cosine_similarity(one, other, dim=-1).mean() for one, other in combinations(z, 2)]
         return BaselineTerms(loss, z, {**means, "view_cosine": _mean(cosines)})
 
@@ -102,6 +101,12 @@ class Baseline(Method):
     def pair(self, one: Branch, other: Branch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the loss of two views' branches, symmetric in them, and its parts by the name of their column."""
 
+    def of_views(self, outputs: Sequence[Branch]) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Return the loss of all views' branches, and its parts: by default, the mean over pairs of views."""
+        pairs = [self.pair(one, other) for one, other in combinations(outputs, 2)]
+        loss = _mean([loss for loss, _ in pairs])
+        return loss, {name: _mean([parts[name] for _, parts in pairs]) for name in pairs[0][1]}
+
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
@@ -112,25 +117,32 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
 
 
 def mlp_head(inputs: int, widths: Sequence[int], norm: str, output_norm: bool = False) -> nn.Module:
-    """Build linear layers, each but the last followed by normalization and ReLU.
+    """Build linear layers, each but the last followed by normalization and ReLU; the identity for no layer.
 
     Args:
         inputs: input features.
-        widths: output features of each layer; the last width is the head's.
+        widths: output features of each layer; the last width is the head's. Without any, there is no normalization.
         norm: "batch" or "group"; published heads have batch normalization.
         output_norm: whether the last layer is normalized too, without learned scale and shift.
 
     Raises:
-        UserError: for no layer, or a layer without features.
+        UserError: for a layer without features.
     """
     from lightly.models.modules.heads import ProjectionHead  # optional, and slow to import
 
-    if not widths or min(widths) < 1:
-        raise UserError(f"A head expects the widths of at least one layer, each at least 1, got {list(widths)}.")
+    if not widths:
+        return nn.Identity()
+    if min(widths) < 1:
+        raise UserError(f"A head expects the width of each layer, at least 1, or [] for no layer, got {list(widths)}.")
     sizes = [inputs, *widths]
     blocks = [(before, after, norm_1d(norm)(after), nn.ReLU()) for before, after in pairwise(sizes[:-1])]
     last = norm_1d(norm, affine=False)(sizes[-1]) if output_norm else None
     return ProjectionHead([*blocks, (sizes[-2], sizes[-1], last, None)])
+
+
+def head_width(inputs: int, widths: Sequence[int]) -> int:
+    """Return the output features of `mlp_head`, which are its input features if it has no layer."""
+    return widths[-1] if widths else inputs
 
 
 def whole_batch(share: Float[Tensor, "n D"]) -> Float[Tensor, "N D"]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vje_ppl.methods.baseline import Baseline, Branch, mlp_head
+from vje_ppl.methods.baseline import Baseline, Branch, head_width, mlp_head
 
 
 class BYOL(Baseline):
@@ -24,7 +24,7 @@ class BYOL(Baseline):
 
     Args:
         encoder: maps views to embeddings, with its width as `dim`; the online encoder, which downstream tasks use.
-        projector: widths of the projector's layers.
+        projector: widths of the projector's layers; without layers, the loss is on z: f = z.
         predictor: width of the hidden layer of the predictor h, whose output is as wide as the projector's.
         momentum: τ at the first step, from where half a cosine takes it to 1 at the end.
         norm: normalization of the heads, "batch" or "group".
@@ -43,7 +43,8 @@ class BYOL(Baseline):
             raise ValueError(f"BYOL expects a momentum from 0 to 1, got {momentum}.")
         self.momentum = momentum
         self.projector = mlp_head(self.dim, projector, norm)
-        self.predictor = mlp_head(projector[-1], [predictor, projector[-1]], norm)
+        width = head_width(self.dim, projector)
+        self.predictor = mlp_head(width, [predictor, width], norm)
         self.target_encoder = deepcopy(encoder).requires_grad_(False)
         self.target_projector = deepcopy(self.projector).requires_grad_(False)
         self.criterion = NegativeCosineSimilarity()

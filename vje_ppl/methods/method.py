@@ -85,10 +85,15 @@ class LearnsNumber(Protocol):
 
 @runtime_checkable
 class PredictiveDensity(Protocol):
-    """A method that predicts a density of another view's embedding without being a probabilistic program."""
+    """A method with a density of another view's embedding, given this view or not, without being a program."""
 
     def surprise(self, source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """−log p(target | source) in nats, from embeddings of two views of N images."""
+
+
+@runtime_checkable
+class UncertainDensity(PredictiveDensity, Protocol):
+    """A predictive density that is wider for some images than for others."""
 
     def uncertainty(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """Return how wide the density is that N embeddings predict; higher is wider."""

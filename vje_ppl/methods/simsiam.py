@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vje_ppl.methods.baseline import Baseline, Branch, mlp_head
+from vje_ppl.methods.baseline import Baseline, Branch, head_width, mlp_head
 
 
 class SimSiam(Baseline):
@@ -19,7 +19,8 @@ class SimSiam(Baseline):
 
     Args:
         encoder: maps views to embeddings, with its width as `dim`.
-        projector: widths of the projector's layers; its output is normalized, without learned scale and shift.
+        projector: widths of the projector's layers; its output is normalized, without learned scale and shift. Without
+            layers, the loss is on z: f = z.
         predictor: width of the hidden layer of the predictor h, whose output is as wide as the projector's.
         norm: normalization of the heads, "batch" or "group".
 
@@ -31,7 +32,8 @@ class SimSiam(Baseline):
         from lightly.loss import NegativeCosineSimilarity
 
         self.projector = mlp_head(self.dim, projector, norm, output_norm=True)
-        self.predictor = mlp_head(projector[-1], [predictor, projector[-1]], norm)
+        width = head_width(self.dim, projector)
+        self.predictor = mlp_head(width, [predictor, width], norm)
         self.criterion = NegativeCosineSimilarity()
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
 from vje_ppl.distributions.power_spherical import PowerSpherical
-from vje_ppl.methods.baseline import Baseline, Branch, mlp_head
+from vje_ppl.methods.baseline import Baseline, Branch, head_width, mlp_head
 
 #: Below it, softplus(u) is exp(u) to nine digits.
 _EXPONENTIAL_BELOW = -20.0
@@ -27,7 +27,8 @@ class VISimSiam(Baseline):
 
     Args:
         encoder: maps views to embeddings, with its width as `dim`.
-        projector: widths of the projector's layers; its output is normalized, without learned scale and shift.
+        projector: widths of the projector's layers; its output is normalized, without learned scale and shift. Without
+            layers, the density is of the direction of z: f = z.
         predictor: width of the hidden layer of the predictor.
         most_concentrated: M, where κ/(P − 1) ends; the density's mean cosine is then M/(M + 1).
         norm: normalization of the heads, "batch" or "group".
@@ -49,14 +50,15 @@ class VISimSiam(Baseline):
         norm: str = "batch",
     ) -> None:
         super().__init__(encoder)
-        if projector[-1] < 2 or not 0 < most_concentrated < math.inf:
+        width = head_width(self.dim, projector)
+        if width < 2 or not 0 < most_concentrated < math.inf:
             raise ValueError(
                 "VISimSiam expects a projector of 2 features or more and most_concentrated > 0, got "
-                f"{projector[-1]} and {most_concentrated}; both must be finite."
+                f"{width} and {most_concentrated}; both must be finite."
             )
         self.most_concentrated = most_concentrated
         self.projector = mlp_head(self.dim, projector, norm, output_norm=True)
-        self.predictor = mlp_head(projector[-1], [predictor, projector[-1] + 1], norm)
+        self.predictor = mlp_head(width, [predictor, width + 1], norm)
 
     def branch(self, view: Float[Tensor, "N C H W"], z: Float[Tensor, "N D"]) -> Branch:
         """Return the predictor's output, (N, P + 1), and the projection without a gradient, (N, P)."""

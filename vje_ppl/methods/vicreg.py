@@ -21,7 +21,7 @@ class VICReg(Baseline):
 
     Args:
         encoder: maps views to embeddings, with its width as `dim`.
-        projector: widths of the projector's layers.
+        projector: widths of the projector's layers; without layers, the loss is on z.
         invariance: λ.
         variance: μ.
         covariance: ν.

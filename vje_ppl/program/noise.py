@@ -1,4 +1,4 @@
-"""Latent noise that does not depend on the number of processes that share a batch."""
+"""Random numbers of a training step that do not depend on the number of processes that share a batch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import effectful
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from vje_ppl.randomness import stream_seed
+from vje_ppl.randomness import Stream, stream_seed
 
 
 class NormalNoise(Messenger, ABC):
@@ -48,7 +49,7 @@ class KeyedNoise(NormalNoise):
 
     The noise of the whole global batch is drawn from a generator of its own and this process keeps its rows, so the
     number of processes does not change the mathematics, a resumed run repeats an undisturbed run, and nothing draws
-    from the global random state.
+    from the global random state. Draws in `SharedDraws` are keyed by seed and step alone.
 
     Args:
         seed: the run's seed.
@@ -75,3 +76,37 @@ class KeyedNoise(NormalNoise):
         everyone = noise.new_empty(*noise.shape[:-2], self._total, noise.shape[-1])
         everyone.normal_(generator=self._generator)
         return noise.copy_(everyone[..., start:stop, :])
+
+    def _pyro_shared_generator(self, msg: Any) -> None:
+        (device,) = msg["args"]
+        msg["value"] = torch.Generator(device).manual_seed(stream_seed(self._seed, Stream.SHARED_DRAWS))
+
+
+@effectful(type="shared_generator")
+def shared_generator(device: torch.device) -> torch.Generator | None:
+    """Return a generator on a device that depends on the seed and step of `KeyedNoise` alone; None outside of it."""
+    return None
+
+
+class SharedDraws(TorchFunctionMode):
+    """A context in which `torch.randn` draws the same numbers in all processes that share a batch.
+
+    The numbers are keyed by seed and step, so a resumed run repeats them. Outside of `KeyedNoise` they are from torch's
+    global generator.
+
+    Args:
+        device: where the numbers are drawn.
+
+    Source: ours.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._generator = shared_generator(device)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch; `torch.randn` with the generator."""
+        kwargs = kwargs or {}
+        if func is torch.randn and self._generator is not None:
+            kwargs = {**kwargs, "generator": self._generator}
+        return func(*args, **kwargs)

@@ -36,12 +36,14 @@ from vje_ppl.terminal.table import format_table, markdown_table
 FIGURES: dict[str, Callable[[Results], Product]] = {"2": figure_2, "3": figure_3, "4": figure_4}
 TABLES: dict[str, Callable[[Results], Product]] = {
     "knn_linear": knn_linear,
+    "knn_linear_no_projector": knn_linear,
     "one_class": one_class,
     "ablation": ablation,
     "ood": ood,
     "scores": scores,
     "epochs": epochs,
     "tuning": tuning,
+    "tuning_no_projector": tuning,
     "likelihood": likelihood,
     "direction": knn_linear,
 }

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped, UInt8
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from vje_ppl.data.feature_views import FirstView, as_pixels
 from vje_ppl.data.fingerprint import data_root, differences, fingerprint
 from vje_ppl.data.image_set import ImageData
 from vje_ppl.data.preprocess import Preprocess
@@ -95,11 +96,12 @@ class TrainedRun:
         return f"{sentence}: {what}." if what else f"{sentence}."
 
     @torch.no_grad()
-    def embed(self, images: Shaped[Tensor, "N C H W"], batch_size: int = 256) -> Embedding:
+    def embed(self, images: Shaped[Tensor, "N ..."], batch_size: int = 256) -> Embedding:
         """Embed images as in evaluation: resized and cropped to the training size, normalized, no augmentation.
 
         Args:
-            images: shape (N, C, H, W): whole numbers in 0..255, or floats in [0, 1].
+            images: shape (N, C, H, W): whole numbers in 0..255, or floats in [0, 1]; for a run on features, vectors of
+                shape (N, D), or (N, V, D), of which the first of each image is used.
             batch_size: images at a time.
 
         Returns:
@@ -109,7 +111,7 @@ class TrainedRun:
         Raises:
             ValueError: for another shape or range.
         """
-        images = image_bytes(images, "embed")
+        images = as_given(images, self.preprocess, "embed")
         device = next(self.module.parameters()).device
         program, parts = self.module.program, []
         for chunk in images.split(batch_size):
@@ -118,7 +120,30 @@ class TrainedRun:
         return Embedding(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def image_bytes(images: Shaped[Tensor, "N C H W"], use: str) -> UInt8[Tensor, "N C H W"]:
+def as_given(images: Shaped[Tensor, "N ..."], preprocess: Preprocess, use: str) -> Shaped[Tensor, "N C H W"]:
+    """Return images as bytes, or feature vectors as pixels, as the images of a run's data set are held.
+
+    Args:
+        images: see `TrainedRun.embed`.
+        preprocess: the run's.
+        use: what they are for, for the errors.
+
+    Raises:
+        ValueError: for another shape, type or range.
+    """
+    if not isinstance(preprocess, FirstView):
+        return image_bytes(images, use)
+    expected = len(preprocess.normalize.mean)
+    vectors = images.unsqueeze(1) if images.dim() == 2 else images
+    if vectors.dim() != 3 or vectors.shape[2] != expected or not vectors.is_floating_point():
+        raise ValueError(
+            f"{use} expects feature vectors of length {expected}, floats of shape (N, {expected}) or (N, V, "
+            f"{expected}), got {images.dtype} of shape {tuple(images.shape)}."
+        )
+    return as_pixels(vectors.float())
+
+
+def image_bytes(images: Shaped[Tensor, "N ..."], use: str) -> UInt8[Tensor, "N C H W"]:
     """Return images as bytes.
 
     Args:

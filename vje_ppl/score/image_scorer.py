@@ -20,9 +20,11 @@ from vje_ppl.features.embedder import Embedder
 from vje_ppl.features.shards import WHOLE, Part, Shards
 from vje_ppl.measures.anomaly.conditional_densities import LARGEST, map_posterior
 from vje_ppl.measures.anomaly.distances import Distances
+from vje_ppl.measures.anomaly.kinds import SURPRISE, UNCERTAINTY
 from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores, Scores
 from vje_ppl.measures.anomaly.scorer import gathered_statistics
 from vje_ppl.measures.anomaly.view_pairs import single_views
+from vje_ppl.methods.method import UncertainDensity
 from vje_ppl.randomness import Stream, stream_seed
 from vje_ppl.score.reading import Block, Source, block_views
 from vje_ppl.score.setting import OF_DENSITY, OF_PROGRAM, ScoreSetting
@@ -215,7 +217,9 @@ def check_method(embedder: Embedder, setting: ScoreSetting) -> None:
     needs = None
     if setting.kind in OF_PROGRAM and embedder.program is None:
         needs = "a method that is a probabilistic program, such as method=vje"
-    elif setting.kind in OF_DENSITY and embedder.density is None:
+    elif setting.kind == SURPRISE and embedder.density is None:
+        needs = "method=vi_simsiam, lejepa or visreg"
+    elif setting.kind == UNCERTAINTY and not isinstance(embedder.density, UncertainDensity):
         needs = "method=vi_simsiam"
     elif setting.features == "mu" and embedder.program is None:
         raise UserError("features=mu needs a posterior, which the run's method does not have; give features=z.")

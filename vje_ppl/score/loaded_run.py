@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.runs import trained_run
-from vje_ppl.runs.trained_run import TrainedRun, image_bytes
+from vje_ppl.runs.trained_run import TrainedRun, as_given
 from vje_ppl.settings.checks import check_table
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.results import DiagnosisResults, EvaluationResults, html_image
@@ -142,7 +142,7 @@ class LoadedRun(TrainedRun):
         Args:
             images: pixels, (N, C, H, W): whole numbers in 0..255, or floats in [0, 1]; or paths of image files,
                 folders, `.txt` lists or `.tar` shards. Pixels of another size, or in grey instead of RGB, are
-                converted.
+                converted. For a run on features, vectors of V views of each image, (N, V, D).
             calibrate: True: p-values among the images that the run kept for calibration; False: none; or paths of
                 normal images.
             alpha: images with a p-value of at most this are flagged, in (0, 1).
@@ -177,7 +177,7 @@ class LoadedRun(TrainedRun):
             )
             paths: tuple[str, ...] = ()
             if isinstance(images, Tensor | np.ndarray):
-                of = ready.pixels(image_bytes(torch.as_tensor(images), "score"))
+                of = ready.pixels(as_given(torch.as_tensor(images), self.preprocess, "score"))
             else:
                 found = find_files(images)
                 paths = tuple(map(str, found.files))

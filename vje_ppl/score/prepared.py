@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.conform import converted
 from vje_ppl.data.cut_files import AllCuts
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.rotations import with_rotations
@@ -77,12 +78,14 @@ class Prepared:
         if gaussian is not None:
             export.keep_gaussian(self.setting, gaussian)
 
-    def pixels(self, images: UInt8[Tensor, "N C H W"]) -> Source:
-        """Return images in memory as a source for the scorer.
+    def pixels(self, images: Shaped[Tensor, "N C H W"]) -> Source:
+        """Return images in memory, or feature vectors as pixels, as a source for the scorer.
 
         They are converted to the form of the run's images. If the run reads its images from files, views are cut from
         the images as they are, unless these are too small.
         """
+        if images.is_floating_point():
+            return ArraySource(FeatureViews(images[:, :, 0].movedim(1, 2).cpu()))
         height, width = images.shape[2:]
         keep = not self.form.in_memory and min(height, width) >= self.augment.size
         if not keep or images.shape[1] != self.form.channels:

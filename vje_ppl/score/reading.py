@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from vje_ppl.data.augment import Augment, ViewKey
@@ -59,7 +59,7 @@ class Block:
 
     places: Int64[np.ndarray, " n"]
     read: Int64[Tensor, " r"]
-    pixels: UInt8[Tensor, "r K C S S"]
+    pixels: Shaped[Tensor, "r K C H W"]
     reasons: tuple[str, ...] = ()
 
 

@@ -28,8 +28,23 @@ from vje_ppl.settings.identity import new_addresses
 _PARTS = tuple(
     f"vje_ppl.{place}"
     for place in (
-        *("data.augment", "data.loaders", "data.transforms", "distributions", "guides", "methods", "models"),
-        *("networks.encoders", "networks.inference_network", "networks.timm_encoder", "program.objective"),
+        *(
+            "data.augment",
+            "data.feature_views",
+            "data.loaders",
+            "data.transforms",
+            "distributions",
+            "guides",
+            "methods",
+            "models",
+        ),
+        *(
+            "networks.encoders",
+            "networks.given_features",
+            "networks.inference_network",
+            "networks.timm_encoder",
+            "program.objective",
+        ),
     )
 )
 

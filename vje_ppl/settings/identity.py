@@ -35,6 +35,7 @@ ADDED: dict[str, Any] = {
     "without_class": [],
     "calibration": 0,
     "rotations": False,
+    "cached_views": 0,
     "data.bits": None,
     "objective.compile": False,
     "encoder.weights": None,

@@ -11,6 +11,7 @@ Read in this order:
     loop.py           epochs: steps, k-NN, rows of the history, checkpoints, signals
     step.py           one batch: forward, gradient, clipping, optimizer
     freezing.py       parts of the encoder that are not trained
+    cached_views.py   embeddings of a frozen encoder, computed once
     accumulation.py   the terms of a step that is split into micro-batches
     monitor.py        means over an epoch, and the detection of collapse and of values that are not finite
     run_log.py        TensorBoard and W&B

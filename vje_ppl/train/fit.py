@@ -8,12 +8,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from vje_ppl.data.loaders.arrays import IMAGES
+from vje_ppl.data.loaders.features import FEATURES
 from vje_ppl.errors import UserError
 from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.randomness import random_states, set_random_states
 from vje_ppl.score.loaded_run import LoadedRun, load
 from vje_ppl.terminal.call import as_overrides, composed
-from vje_ppl.train.given_images import as_arrays, grey_statistics, store
+from vje_ppl.train.given_images import as_arrays, as_feature_arrays, grey_statistics, store
 from vje_ppl.train.options import checked
 from vje_ppl.train.run import train_session
 from vje_ppl.train.session import Session
@@ -25,6 +27,8 @@ def fit(
     labels: Any = None,
     test_images: Any = None,
     test_labels: Any = None,
+    features: Any = None,
+    test_features: Any = None,
     epochs: int | None = None,
     device: str = "cpu",
     **settings: Any,
@@ -41,6 +45,8 @@ def fit(
         labels: a label per image, (N,): whole numbers, with −1 for none, or texts; only to measure k-NN accuracy.
         test_images: images to test on, in one of the same forms; None: a tenth of the labelled images is held out.
         test_labels: their labels.
+        features: feature vectors of V ≥ 2 views of each image in place of images, floats of shape (N, V, D).
+        test_features: those of images to test on, (N, V, D) or (N, D).
         epochs: `trainer.epochs`.
         device: where the loaded run is put.
         **settings: further overrides by key, such as `encoder="resnet18"`, `seed=1` or `**{"optimizer.lr": 0.01}`.
@@ -58,7 +64,12 @@ def fit(
         if isinstance(images, str):
             typed, images = [images, *typed], None
         typed += [] if epochs is None else [f"trainer.epochs={epochs}"]
-        arrays = as_arrays(images, labels, test_images, test_labels)
+        if features is None:
+            arrays = as_arrays(images, labels, test_images, test_labels)
+        elif images is not None or test_images is not None:
+            raise UserError("fit got both images and features; leave out one of the two.")
+        else:
+            arrays = as_feature_arrays(features, labels, test_features, test_labels)
         with composed("train", _with_defaults(typed, arrays)) as config:
             if arrays:
                 root = Path(config.run.root)
@@ -81,9 +92,9 @@ def _with_defaults(typed: Sequence[str], arrays: dict[str, Any]) -> list[str]:
     if arrays:
         chosen = [one for one in typed if one.startswith("data=")]
         if chosen:
-            raise UserError(f"fit got images and {chosen[0]}; leave out one of the two.")
-        own.append("data=arrays")
-        if arrays["images"].shape[1] == 1:
-            mean, std = grey_statistics(arrays["images"])
+            raise UserError(f"fit got {next(iter(arrays))} and {chosen[0]}; leave out one of the two.")
+        own.append("data=features" if FEATURES in arrays else "data=arrays")
+        if IMAGES in arrays and arrays[IMAGES].shape[1] == 1:
+            mean, std = grey_statistics(arrays[IMAGES])
             own += [f"augment.mean=[{mean}]", f"augment.std=[{std}]"]
     return [*own, *typed]

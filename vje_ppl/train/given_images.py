@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vje_ppl.data.loaders.arrays import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
+from vje_ppl.data.loaders.features import FEATURES, TEST_FEATURES, checked_features
 from vje_ppl.errors import UserError
 from vje_ppl.runs.files import write_atomically
 from vje_ppl.runs.trained_run import image_bytes
@@ -56,6 +57,37 @@ def as_arrays(images: Any, labels: Any, test_images: Any, test_labels: Any) -> d
             if found[label_name].shape != (len(pixels),):
                 raise UserError(
                     f"fit expects one label per image, ({len(pixels)},), got {label_name} of shape "
+                    f"{found[label_name].shape}."
+                )
+    return found
+
+
+def as_feature_arrays(features: Any, labels: Any, test_features: Any, test_labels: Any) -> dict[str, np.ndarray]:
+    """Return feature vectors and labels as arrays by the names that `data=features` reads.
+
+    Args:
+        features: see `vje_ppl.fit`.
+        labels: a label per image, or None.
+        test_features: as `features`, or None.
+        test_labels: a label per test image, or None.
+
+    Raises:
+        UserError: for another shape or type, NaN or infinite values, or another number of labels.
+    """
+    found: dict[str, np.ndarray] = {}
+    pairs = ((FEATURES, LABELS, features, labels), (TEST_FEATURES, TEST_LABELS, test_features, test_labels))
+    for name, label_name, given, own in pairs:
+        if given is None:
+            if own is not None:
+                raise UserError(f"fit got {label_name} without {name}; give both.")
+            continue
+        array = given.detach().cpu().float().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        found[name] = checked_features(array, f"fit expects {name}", alone=name == TEST_FEATURES)
+        if own is not None:
+            found[label_name] = np.asarray(own)
+            if found[label_name].shape != (len(array),):
+                raise UserError(
+                    f"fit expects one label per image, ({len(array)},), got {label_name} of shape "
                     f"{found[label_name].shape}."
                 )
     return found

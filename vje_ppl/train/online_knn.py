@@ -31,12 +31,21 @@ class OnlineKNN:
         config: the `knn` group: k, temperature, bank, queries.
         batches: yields (index, images), preprocessed and on the device, for a share of a set of images.
         shards: the processes that share the work on images; only the first process gets results.
+        pixels: the data set whose pixels are compared, if `data` holds embeddings of its images.
     """
 
-    def __init__(self, data: ImageData, config: DictConfig, batches: Batches, shards: Shards = WHOLE) -> None:
+    def __init__(
+        self,
+        data: ImageData,
+        config: DictConfig,
+        batches: Batches,
+        shards: Shards = WHOLE,
+        pixels: ImageData | None = None,
+    ) -> None:
         if data.bank is None or data.test is None or data.num_classes is None:
             raise ValueError("OnlineKNN expects labelled training and test images; check `has_labels` first.")
-        self._bank, self._test = partial(at_most, data.bank, config.bank), partial(at_most, data.test, config.queries)
+        self._bank, self._test = _chosen(data, config)
+        self._raw = _chosen(data if pixels is None else pixels, config)
         self._k, self._temperature, self._classes = config.k, config.temperature, data.num_classes
         self._batches, self._image_size, self._shards = batches, data.image_size, shards
 
@@ -69,7 +78,7 @@ class OnlineKNN:
 
     def pixels(self) -> float | None:
         """Return the top-1 accuracy on raw pixels, the floor that embeddings have to beat."""
-        bank, test = self._bank(), self._test()
+        bank, test = (choose() for choose in self._raw)
         found = [raw_pixels(one, self._image_size, self._shards) for one in (bank, test)]
         if not self._shards.is_first:
             return None
@@ -81,6 +90,12 @@ class OnlineKNN:
         setting = {"k": self._k, "temperature": self._temperature, "num_classes": self._classes}
         k, ranks = knn_ranks(bank, bank_labels, test, test_labels, **setting)
         return k, accuracy(ranks)
+
+
+def _chosen(data: ImageData, config: DictConfig) -> tuple[Callable[[], ImageSet], Callable[[], ImageSet]]:
+    assert data.bank is not None
+    assert data.test is not None
+    return partial(at_most, data.bank, config.bank), partial(at_most, data.test, config.queries)
 
 
 def has_labels(data: ImageData) -> bool:

@@ -16,6 +16,7 @@ OPTIONS = {
     "seed": whole(0),
     "batch_size": whole(1),
     "rotations": one_of(True, False),
+    "cached_views": whole(0) | NULL,  # null: runs of earlier versions
     "knn.every": whole(0),
     "knn.k": whole(1),
     "knn.bank": whole(1),

@@ -14,6 +14,7 @@ from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.foreign_state import TRAINING, check_state
 from vje_ppl.settings.identity import config_differences
+from vje_ppl.train.cached_views import forget
 from vje_ppl.train.session import Session
 from vje_ppl.train.summary import closing_table, final_metrics, headline
 
@@ -38,9 +39,7 @@ def train_session(session: Session) -> int:
     """Train an opened run, or resume it; returns and raises as `train`."""
     state = saved_state(session)
     started = [] if state is not None else session.load_start()
-    loop = session.loop()
-    if state is not None:
-        loop.load_state(state)
+    loop = session.loop(state)
     if session.is_first:
         session.folder.write_config(session.resolved)
         print(headline(session, state, started), flush=True)
@@ -51,6 +50,7 @@ def train_session(session: Session) -> int:
     finished = state is not None and state["finished"]
     code = 0 if finished else loop.fit()
     if code == 0 and session.is_first:
+        forget(session.folder.path)
         metrics = final_metrics(session, loop.history)
         if not (finished and session.folder.metrics_json.exists()):  # it records the versions that trained it
             session.folder.write_metrics(metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -29,12 +30,13 @@ from vje_ppl.settings.model_input import with_model_input
 from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
 from vje_ppl.train.batch_size import check_batch_size
+from vje_ppl.train.cached_views import embedded_once
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
 from vje_ppl.train.online_rank import OnlineRank
 from vje_ppl.train.options import checked
 from vje_ppl.train.run_log import RunLog, named
-from vje_ppl.train.start import load_start
+from vje_ppl.train.start import load_start, set_scaling
 from vje_ppl.train.step import prepare
 
 #: Further packages whose versions a run records.
@@ -111,15 +113,22 @@ class Session:
         Raises:
             UserError: if they do not fit.
         """
+        set_scaling(self.module, self.data.train)
         return load_start(self.config, self.module, self.data.channels, self.augment.size)
 
-    def loop(self) -> TrainingLoop:
-        """Return the training loop, at its start."""
+    def loop(self, state: dict[str, Any] | None = None) -> TrainingLoop:
+        """Return the training loop, at its start or at a state to resume from."""
         config, fabric = self.config, self.fabric
         module = prepare(fabric, self.module, config.trainer, uses_channels_last(config.trainer, self.module))
+        shards = Shards(fabric.global_rank, fabric.world_size)
+        data, augment, prepared = self.data, self.augment, self._prepared
+        finished = state is not None and state["finished"]
+        if config.get("cached_views") and not finished:  # missing in runs of earlier versions
+            data, augment = embedded_once(config, data, augment, module, fabric, self.folder.path, shards, state)
+            prepared = partial(self._prepared, augment=augment)
         batches = TrainingBatches(
-            with_rotations(self.data.train) if self.data.rotations else self.data.train,
-            self.augment,
+            with_rotations(data.train) if data.rotations else data.train,
+            augment,
             batch_size=config.batch_size,
             seed=config.seed,
             device=fabric.device,
@@ -127,21 +136,22 @@ class Session:
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         )
-        shards = Shards(fabric.global_rank, fabric.world_size)
-        knn = OnlineKNN(self.data, config.knn, self._prepared, shards) if has_labels(self.data) else None
+        knn = OnlineKNN(data, config.knn, prepared, shards, self.data) if has_labels(data) else None
         rank, wanted = None, config.get("rank")  # not in runs of earlier versions
         if wanted is not None and wanted.images:
-            rank = OnlineRank(self.data.train, self.augment, wanted, config.seed, fabric.device, shards)
+            rank = OnlineRank(data.train, augment, wanted, config.seed, fabric.device, shards)
         name = self.folder.path.relative_to(config.run.root).as_posix()
         log = RunLog(named(config, name), self.folder.path, self.resolved)
-        return TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description(), rank)
+        loop = TrainingLoop(fabric, module, batches, knn, self.folder, config, log, self._description(), rank)
+        if state is not None:
+            loop.load_state(state)
+        return loop
 
-    def _prepared(self, images: ImageSet, share: Share) -> Any:
+    def _prepared(self, images: ImageSet, share: Share, augment: Augment | None = None) -> Any:
         """Yield images for evaluation, as many at once as training takes."""
         size = max(1, self.config.batch_size // self.config.trainer.accumulate)
-        return evaluation_batches(
-            images, self.augment.evaluation, batch_size=size, device=self.fabric.device, share=share
-        )
+        preprocess = (self.augment if augment is None else augment).evaluation
+        return evaluation_batches(images, preprocess, batch_size=size, device=self.fabric.device, share=share)
 
     def _description(self) -> dict[str, Any]:
         """Return facts about the run, stored in every checkpoint."""

@@ -9,14 +9,24 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import Tensor
 
+from vje_ppl.data.feature_views import FeatureViews, mean_and_scale
+from vje_ppl.data.image_set import ImageSet
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method
+from vje_ppl.networks.given_features import GivenFeatures
 from vje_ppl.networks.timm_encoder import pretrained_state
 from vje_ppl.runs.encoder_weights import load_weights
 from vje_ppl.runs.trained_run import model_state
 from vje_ppl.runs.weights_file import read_tensors
 from vje_ppl.settings.build import starting_options
 from vje_ppl.settings.checks import as_list
+
+
+def set_scaling(module: Method, images: ImageSet) -> None:
+    """Fit the scaling of an encoder of given features to the training features; other encoders have none."""
+    for encoder in module.encoders:
+        if isinstance(encoder, GivenFeatures) and isinstance(images, FeatureViews):
+            encoder.set_scaling(*mean_and_scale(images.features))
 
 
 def load_start(config: DictConfig, module: Method, channels: int, image_size: int) -> list[str]:

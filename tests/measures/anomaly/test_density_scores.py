@@ -48,12 +48,18 @@ def test_scores_are_means_over_ordered_pairs_and_over_views():
         assert kind.augmentations == augmentations
 
 
-@pytest.mark.parametrize(("method", "has_density"), [("vi_simsiam", True), ("simsiam", False), ("byol", False)])
-def test_a_method_brings_its_density_and_distances_of_z(method, has_density):
+BOTH = {"surprise", "uncertainty"}
+
+
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [("vi_simsiam", BOTH), ("lejepa", {"surprise"}), ("visreg", {"surprise"}), ("simsiam", set()), ("byol", set())],
+)
+def test_a_method_brings_its_density_and_distances_of_z(method, own):
     augment = build(composed("augment=digits").augment, "augment", channels=1, image_size=4)
     module = built(method).eval()
     embedder = Embedder.of(module)
-    assert (embedder.density is module) == has_density
+    assert (embedder.density is module) == bool(own)
     assert embedder.feature_names == ("z",)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (70, 1, 4, 4), dtype=torch.uint8, generator=generator)
@@ -61,7 +67,6 @@ def test_a_method_brings_its_density_and_distances_of_z(method, has_density):
     index, scores = AnomalyScorer(embedder, augment, training, OPTIONS, torch.device("cpu"))(InMemoryImages(pixels))
     assert torch.equal(index, torch.arange(70))
     distances = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
-    own = {"surprise", "uncertainty"} if has_density else set()
     assert {score.kind.name for score in scores} == distances | {"complexity"} | own
     assert all(np.isfinite(score.values).all() for score in scores)
     assert {score.kind.features for score in scores if score.kind.name in distances} == {"z"}

@@ -4,7 +4,7 @@ Read in this order:
 
     digits.py         the shortest loader
     cifar.py, mnist.py, fashion_mnist.py, svhn.py, stl10.py, sample_photos.py    data sets in memory
-    arrays.py         arrays in a file of NumPy
+    arrays.py         arrays in a file of NumPy; features.py: feature vectors in such a file
     download.py, idx.py    reading and downloading them
     image_folder.py   your own images, from folders
     imagenet.py, tiny_imagenet.py, dtd.py, places365.py    data sets of files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def arrays(
     if file is None:
         raise UserError("data=arrays needs a file; give data.file=<name>.npz, or call vje_ppl.fit(images).")
     path = Path(root) / file
-    given = _read(path)
+    given = read_arrays(path, (IMAGES, LABELS, TEST_IMAGES, TEST_LABELS))
     pixels = {name: given[name] for name in (IMAGES, TEST_IMAGES) if name in given}
     for name, array in pixels.items():
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] not in (1, 3) or not len(array):
@@ -48,32 +49,71 @@ def arrays(
                 f"{path} expects {name} as bytes of shape (N, C, H, W) with 1 or 3 channels, got {array.dtype} of "
                 f"shape {array.shape}."
             )
+    return assembled("arrays", path, given, IMAGES, TEST_IMAGES, InMemoryImages, subset, test_fraction, only_class)
+
+
+def assembled(
+    name: str,
+    path: Path,
+    given: dict[str, np.ndarray],
+    train_name: str,
+    test_name: str,
+    make: Callable[..., InMemoryImages],
+    subset: int | None,
+    test_fraction: float,
+    only_class: ClassChoice,
+) -> ImageData:
+    """Put a data set together from the arrays of a file.
+
+    Args:
+        name: the name of the data set.
+        path: the file, for errors.
+        given: the arrays by name, with `labels` and `test_labels` where they are known.
+        train_name: which of them is trained on.
+        test_name: which of them is tested on, if it is there.
+        make: makes a set of images of an array, class indices and class names.
+        subset: as for `arrays`.
+        test_fraction: as for `arrays`.
+        only_class: as for `arrays`.
+    """
     labels, classes = _class_indices([given.get(LABELS), given.get(TEST_LABELS)])
-    counts = (len(given[IMAGES]), len(given.get(TEST_IMAGES, ())))
-    for name, count, label in zip((LABELS, TEST_LABELS), counts, labels, strict=True):
+    counts = (len(given[train_name]), len(given.get(test_name, ())))
+    for label_name, count, label in zip((LABELS, TEST_LABELS), counts, labels, strict=True):
         if label is not None and len(label) != count:
-            raise UserError(f"{path} expects a label for each image, but {name} has {len(label)}.")
-    train = _images(given[IMAGES], labels[0], classes)
-    test = _images(given[TEST_IMAGES], labels[1], classes) if TEST_IMAGES in given else None
+            raise UserError(f"{path} expects a label for each image, but {label_name} has {len(label)}.")
+
+    def images(array: np.ndarray, indices: Int64[np.ndarray, " N"] | None) -> InMemoryImages:
+        found = None if indices is None else torch.from_numpy(indices)
+        return make(torch.from_numpy(array), found, None if indices is None else classes)
+
+    train = images(given[train_name], labels[0])
+    test = images(given[test_name], labels[1]) if test_name in given else None
     if test is None and labels[0] is not None:
         kept, held_out = stratified_hold_out(labels[0], test_fraction)
         train, test = train.select(kept), train.select(held_out)
     train = fixed_subset(train, subset)
-    side = min(given[IMAGES].shape[2:])
+    side = min(train.images.shape[2:])
     number = None if classes is None else len(classes)
-    return ImageData("arrays", select_class(train, only_class), labelled(train), test, train.channels, side, number)
+    return ImageData(name, select_class(train, only_class), labelled(train), test, train.channels, side, number)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return those arrays of an `.npz` file that have one of some names.
+
+    Raises:
+        UserError: if the file cannot be read, or lacks the first name.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in (IMAGES, LABELS, TEST_IMAGES, TEST_LABELS) if name in file}
+            found = {name: file[name] for name in names if name in file}
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path} cannot be read as an .npz file ({type(error).__name__}); give data.file=<name>.npz."
         ) from error
-    if IMAGES not in found:
-        raise UserError(f"{path} has no array {IMAGES}; write it with numpy.savez(path, images=..., labels=...).")
+    if names[0] not in found:
+        raise UserError(
+            f"{path} has no array {names[0]}; write it with numpy.savez(path, {names[0]}=..., {LABELS}=...)."
+        )
     return found
 
 
@@ -94,10 +134,3 @@ def _class_indices(
 def _places(array: np.ndarray, values: np.ndarray) -> Int64[np.ndarray, " N"]:
     places = np.searchsorted(values, array).astype(np.int64)
     return np.where(array == UNLABELLED, UNLABELLED, places) if array.dtype.kind in "iu" else places
-
-
-def _images(
-    pixels: np.ndarray, labels: Int64[np.ndarray, " N"] | None, classes: tuple[str, ...] | None
-) -> InMemoryImages:
-    found = None if labels is None else torch.from_numpy(labels)
-    return InMemoryImages(torch.from_numpy(pixels), found, None if labels is None else classes)

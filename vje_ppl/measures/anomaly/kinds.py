@@ -22,9 +22,10 @@ of single views, averaged over them:
 - `aggregate`: −log 1/(M S') Σ_j Σ_s p(z | s_j^(s), σ_j), the density of the image's embedding z, without augmentation,
   under the equal mixture of the predictive densities of M training images, each from S' draws of its posterior;
 
-of a method that predicts the other view's density without a program, such as VI-SimSiam:
+of a method that has a density of views without a program, in nats:
 
-- `surprise`: −log p(view b | view a), averaged over ordered pairs of views;
+- `surprise`: −log p(view b | view a), averaged over ordered pairs of views, for VI-SimSiam; −log Normal(p; 0, I) of the
+  projection p of view b for LeJEPA and VISReg, whose density does not depend on view a;
 - `uncertainty`: how wide the predicted density is, −log κ for VI-SimSiam, averaged over single views;
 
 on the same features, the distances of `Distances`; and, of the image alone, `complexity` by `complexity.py`. The

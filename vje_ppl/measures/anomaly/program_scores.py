@@ -32,7 +32,7 @@ from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.measures.anomaly.typicality import Typicality, statistics
 from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
-from vje_ppl.methods.method import PredictiveDensity
+from vje_ppl.methods.method import PredictiveDensity, UncertainDensity
 from vje_ppl.randomness import Stream, stream_seed
 
 
@@ -177,6 +177,8 @@ class DensityScores:
         for kind in self._kinds:
             values = [self._density.surprise(z[source], z[target]).double() for source, target in kind.ordered]
             found[ScoreKind(SURPRISE, kind.kind, kind.augmentations, pairs=kind.pairs)] = torch.stack(values).mean(0)
+        if not isinstance(self._density, UncertainDensity):
+            return found
         by_view = torch.stack([self._density.uncertainty(view).double() for view in z])
         for views, numbers in single_views(len(z)).items():
             kind_of_view = ScoreKind(UNCERTAINTY, views, sum(number > 0 for number in numbers))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import BLOCK, evaluation_views
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.rotations import TURNS, mean_over_rotations
 from vje_ppl.data.selection import at_most
@@ -108,7 +109,8 @@ class AnomalyScorer:
             scores = {} if self._program is None else self._program(z, posterior, index)
             scores |= {} if self._density is None else self._density(z)
             scores |= self._distances(z, posterior)
-            scores[COMPLEXITY_KIND] = complexity(views[0], self._augment.evaluation.normalize)
+            if not isinstance(images, FeatureViews):
+                scores[COMPLEXITY_KIND] = complexity(views[0], self._augment.evaluation.normalize)
             wanted = (kind for kind in scores if kind == COMPLEXITY_KIND or self._options.wants(kind.family))
             yield index, {kind: scores[kind].double() for kind in wanted}
 

@@ -14,6 +14,7 @@ from vje_ppl.reproduce.results import NOT_RUN, Product, Record, Results, class_r
 SHOWN = (
     ("conditional", "augmented-augmented"),
     ("predictive", "augmented-augmented"),
+    ("surprise", "augmented-augmented"),
     ("aggregate", "clean"),
     ("knn_distance", "clean"),
     ("nearest_cosine", "clean"),
