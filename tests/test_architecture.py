@@ -24,13 +24,13 @@ FLOORS = (
     ("measures", "testing", "crosscheck", "compare"),
     ("score",),
     ("train",),
-    ("evaluate", "benchmark", "export"),
+    ("evaluate", "benchmark", "export", "sklearn"),
     ("diagnose", "reproduce"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 #: What `ls vje_ppl` shows, at most.
-MOST_ENTRIES = 30
+MOST_ENTRIES = 31
 
 
 def modules() -> dict[str, Path]:

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import vje_ppl
 from tests.helpers.commands import command, one_sentence, train_in
 from vje_ppl.diagnose.__main__ import main
 
@@ -102,11 +103,12 @@ def test_the_tree_opens_in_plain_arviz(run, tmp_path):
     assert said.stdout.split() == ["48"] * 3  # 6 images of 8 features
 
 
-def test_a_planted_fault_is_named_and_only_where_it_is_planted(run, tmp_path):
+def test_a_planted_fault_is_named_and_only_where_it_is_planted(run, tmp_path, capsys):
     options = ("images.count=3", "nuts.draws=10", "nuts.warmup=10", "sections=guide", f"out={tmp_path}")
-    result = diagnose(f"run={run[0]}", "fault=scale_halved", *options)
-    assert result.returncode == 0, result.stderr
-    assert "planted on purpose" in result.stdout
+    results = vje_ppl.load(run[0]).diagnose(*QUICK, "fault=scale_halved", *options)
+    assert "planted on purpose" in capsys.readouterr().out
+    assert results.tree.attrs["fault"].startswith("planted on purpose")
+    assert results.tree["posterior_nuts"].latent.sizes == {"chain": 2, "draw": 10, "image": 3, "feature": 8}
     found, healthy = verdicts(tmp_path), verdicts(run[0] / "diagnosis")
     assert found["Scale of the guide"]["level"] == "bad"
     assert "too narrow" in found["Scale of the guide"]["sentence"]

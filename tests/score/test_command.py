@@ -126,18 +126,33 @@ def test_python_gives_the_numbers_of_the_command(folder, scored):
     assert found.flag.tolist() == [one["flag"] == "1" for one in rows]
     assert list(found.paths) == [one["path"] for one in rows]
     assert len(found.reasons) == 3
+    assert_same_columns(found.frame, rows)
     places = [number for number in range(len(digits().test)) if number not in (5, 200)]
     images = digits().test.images[torch.tensor(places)]
     for pixels in (images, images.numpy(), images.float() / 255, images.expand(-1, 3, -1, -1)):
         of_pixels = run.score(pixels, alpha=ALPHA)
         np.testing.assert_allclose(of_pixels.score, column(normal(rows), "score"), rtol=1e-6)
-    assert np.isnan(run.score(images, calibrate=False).p_value).all()
+    without = run.score(images, calibrate=False)
+    assert np.isnan(without.p_value).all()
+    assert without.frame["flag"].isna().all()
     with pytest.raises(UserError, match="score has no option sede; did you mean seed"):
         run.score(images, sede=1)
     with pytest.raises(
         ValueError, match=r"score expects floats in \[0, 1\], or bytes in 0..255, got torch.float32 from 0"
     ):
         run.score(images.float())
+
+
+def assert_same_columns(frame, rows: list[dict[str, str]]) -> None:
+    assert list(frame.columns) == list(rows[0])
+    for name in ("score", "p_value"):
+        np.testing.assert_allclose(frame[name], column(rows, name), rtol=1e-8)
+    assert frame["path"].tolist() == [one["path"] for one in rows]
+    flags = [
+        "" if missing else str(int(flag)) for flag, missing in zip(frame["flag"], frame["flag"].isna(), strict=True)
+    ]
+    assert flags == [one["flag"] for one in rows]
+    assert [bool(one) for one in frame["reason"]] == [bool(one["reason"]) for one in rows]
 
 
 def evaluated(path: Path, *overrides: str):

@@ -10,9 +10,10 @@ from vje_ppl.diagnose.options import OPTIONS
 from vje_ppl.numpyro_port.memory import leave_memory_to_torch
 from vje_ppl.settings.checks import check_table
 from vje_ppl.terminal.command import run_command
+from vje_ppl.terminal.results import DiagnosisResults
 
 
-def diagnose(config: DictConfig) -> int:
+def diagnose(config: DictConfig) -> DiagnosisResults:
     """Check the options, and only then import the rest, with torch."""
     check_table(config, OPTIONS)
     configure_jax()

@@ -21,7 +21,7 @@ from vje_ppl.diagnose.posterior.problem import powers
 from vje_ppl.diagnose.posterior.reference import Reference
 from vje_ppl.diagnose.posterior.run_problem import problem_of_run
 from vje_ppl.diagnose.report.page import write_report
-from vje_ppl.diagnose.report.section import Level, Section
+from vje_ppl.diagnose.report.section import Level, Picture, Section, Verdict
 from vje_ppl.diagnose.run import DiagnosedRun, open_diagnosed_run
 from vje_ppl.diagnose.sections.active_features import active_features_section
 from vje_ppl.diagnose.sections.calibration import calibration_section
@@ -36,6 +36,7 @@ from vje_ppl.runs.files import json_lines, write_atomically
 from vje_ppl.settings.build import build
 from vje_ppl.settings.checks import as_list
 from vje_ppl.terminal.progress import progress
+from vje_ppl.terminal.results import DiagnosisResults, Table
 from vje_ppl.terminal.versions import versions
 
 REPORT, NUMBERS, DATATREE = "diagnosis.html", "diagnosis.json", "diagnosis.nc"
@@ -97,14 +98,14 @@ OF_RUNS: dict[str, Callable[[DiagnosedRun], Section]] = {
 SECTIONS = (*OF_POSTERIORS, *OF_RUNS)
 
 
-def diagnose(config: DictConfig) -> int:
+def diagnose(config: DictConfig) -> DiagnosisResults:
     """Diagnose a run, section after section, and write the report.
 
     Args:
         config: the composed configuration of `configs/diagnose.yaml`.
 
     Returns:
-        Exit code 0 for any verdict.
+        The results.
 
     Raises:
         UserError: for an invalid option, a missing run, a part without a NumPyro twin, or a request that needs too much
@@ -131,7 +132,7 @@ def diagnose(config: DictConfig) -> int:
     _write(diagnosis, folder, config, seconds)
     print(_summary(diagnosis.sections))
     print(f"\n{folder}: {', '.join(written)}; {seconds:.0f} s", flush=True)
-    return 0
+    return _results(diagnosis.sections, folder, DATATREE in written)
 
 
 def _of_run(config: DictConfig) -> Diagnosis:
@@ -230,7 +231,7 @@ def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: floa
     write_report(folder / REPORT, facts, diagnosis.sections)
     for section in diagnosis.sections:
         for picture in section.pictures:
-            save(picture.figure, folder / f"{picture.name}.png")
+            save(picture.figure, _file(folder, picture))
     numbers = {
         "facts": dict(diagnosis.facts),
         "options": OmegaConf.to_container(config, resolve=True),
@@ -241,16 +242,34 @@ def _write(diagnosis: Diagnosis, folder: Path, config: DictConfig, seconds: floa
     write_atomically(folder / NUMBERS, json_lines(numbers))
 
 
+def _file(folder: Path, picture: Picture) -> Path:
+    return folder / f"{picture.name}.png"
+
+
+def _verdict(verdict: Verdict) -> dict[str, str]:
+    level = WORDS[verdict.level]
+    return {"name": verdict.name, "level": level, "sentence": verdict.sentence, "threshold": verdict.threshold}
+
+
+def _results(sections: Sequence[Section], folder: Path, has_tree: bool) -> DiagnosisResults:
+    """Return the results, with the worst verdicts first."""
+    verdicts = [_verdict(one) for one in _verdicts(sections)]
+    tables = {"verdicts": Table(verdicts, verdicts), **{one.name: Table(one.rows) for one in sections}}
+    pictures = [_file(folder, picture) for section in sections for picture in section.pictures]
+    return DiagnosisResults(folder, tables, pictures, folder / REPORT, folder / DATATREE if has_tree else None)
+
+
 def _plain(section: Section) -> Mapping[str, Any]:
-    verdicts = [
-        {"name": one.name, "level": WORDS[one.level], "sentence": one.sentence, "threshold": one.threshold}
-        for one in section.verdicts
-    ]
+    verdicts = [_verdict(one) for one in section.verdicts]
     return {"title": section.title, "verdicts": verdicts, "rows": list(section.rows), "notes": list(section.notes)}
+
+
+def _verdicts(sections: Sequence[Section]) -> list[Verdict]:
+    """Return all verdicts, the worst first."""
+    return sorted((one for section in sections for one in section.verdicts), key=lambda one: -one.level)
 
 
 def _summary(sections: Sequence[Section]) -> str:
     """Return all verdicts, a line each, the worst first."""
-    verdicts = sorted((one for section in sections for one in section.verdicts), key=lambda one: -one.level)
-    lines = [f"  {WORDS[one.level]:<8} {one.name}: {one.sentence}" for one in verdicts]
+    lines = [f"  {WORDS[one.level]:<8} {one.name}: {one.sentence}" for one in _verdicts(sections)]
     return "\n".join(["", "verdict", *lines])

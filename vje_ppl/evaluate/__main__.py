@@ -6,9 +6,10 @@ from omegaconf import DictConfig
 
 from vje_ppl.evaluate.options import check_options
 from vje_ppl.terminal.command import run_command
+from vje_ppl.terminal.results import EvaluationResults
 
 
-def evaluate(config: DictConfig) -> int:
+def evaluate(config: DictConfig) -> EvaluationResults:
     """Check the options, and only then import the rest, with torch."""
     check_options(config)
     from vje_ppl.evaluate import command

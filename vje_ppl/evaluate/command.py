@@ -24,6 +24,7 @@ from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.runs.files import write_atomically
 from vje_ppl.settings.checks import as_list
 from vje_ppl.settings.groups import method_name
+from vje_ppl.terminal.results import EvaluationResults, Table
 from vje_ppl.terminal.table import format_table, markdown_table
 from vje_ppl.terminal.versions import versions
 
@@ -37,14 +38,14 @@ KINDS: dict[str, Callable[[OpenedRun], Outcome]] = {
 }
 
 
-def evaluate(config: DictConfig) -> int:
+def evaluate(config: DictConfig) -> EvaluationResults:
     """Run one evaluation after the other; each writes its result before the next starts.
 
     Args:
         config: the composed configuration of `configs/evaluate.yaml`, checked by `check_options`.
 
     Returns:
-        Exit code 0.
+        The results; in processes other than the first, empty tables.
 
     Raises:
         UserError: for a missing run, or data that an evaluation cannot use.
@@ -56,18 +57,20 @@ def evaluate(config: DictConfig) -> int:
         read_report(evaluated.folder)  # refuse a damaged report before the work
         if shards.is_first:
             print(_headline(evaluated), flush=True)
-        files = [name for kind in as_list(config.eval) for name in _evaluate(evaluated, kind)]
+        done = {kind: _evaluate(evaluated, kind) for kind in as_list(config.eval)}
+    files = list(dict.fromkeys(name for _, names in done.values() for name in names))
     if shards.is_first:
-        print(f"\n{evaluated.folder}: {', '.join([REPORT, *dict.fromkeys(files)])}")
-    return 0
+        print(f"\n{evaluated.folder}: {', '.join([REPORT, *files])}")
+    pictures = [evaluated.folder / name for name in files if name.endswith(".png")]
+    return EvaluationResults(evaluated.folder, {kind: table for kind, (table, _) in done.items()}, pictures)
 
 
-def _evaluate(evaluated: OpenedRun, kind: str) -> list[str]:
-    """Run one kind of evaluation, write, draw and print it; return the names of table and pictures."""
+def _evaluate(evaluated: OpenedRun, kind: str) -> tuple[Table, list[str]]:
+    """Run one kind of evaluation, write, draw and print it; return its table, and the names of files."""
     start = time.perf_counter()
     outcome = KINDS[kind](evaluated)
     if not evaluated.shards.is_first:
-        return []
+        return Table([]), []
     changes = [] if evaluated.changes is None else [evaluated.changes]
     result = {
         "epoch": evaluated.run.epoch,
@@ -90,7 +93,7 @@ def _evaluate(evaluated: OpenedRun, kind: str) -> list[str]:
     for name, figure in pictures.items():
         save(figure, evaluated.folder / name)
     print("\n".join(["", format_table(outcome.shown()), *outcome.notes, *changes]), flush=True)
-    return [table, *pictures]
+    return Table(outcome.rows, outcome.shown(), (*outcome.notes, *changes)), [table, *pictures]
 
 
 def _facts(evaluated: OpenedRun) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from torch.distributions import constraints
 
 @contextmanager
 def local_parameters(validate: bool) -> Iterator[None]:
-    """Keep parameters in modules, never in Pyro's global store, and choose whether distributions check arguments."""
-    pyro.enable_validation(validate)
-    with pyro.settings.context(module_local_params=True):
+    """Keep parameters in modules, never in Pyro's global store, and choose whether distributions check arguments.
+
+    Both are as before afterwards.
+    """
+    with pyro.validation_enabled(validate), pyro.settings.context(module_local_params=True):
         yield
 
 

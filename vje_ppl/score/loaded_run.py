@@ -1,10 +1,12 @@
-"""A run as `vje_ppl.load` returns it: embeds images, and scores them as `python -m vje_ppl.score` does."""
+"""A run as `vje_ppl.load` returns it: embeds and scores images, and is evaluated and diagnosed as by the commands."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.runs import trained_run
 from vje_ppl.runs.trained_run import TrainedRun, as_given
 from vje_ppl.settings.checks import check_table
+from vje_ppl.settings.groups import method_name
+from vje_ppl.terminal.results import DiagnosisResults, EvaluationResults, html_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,24 @@ class ImageScores:
     paths: tuple[str, ...] = ()
     reasons: dict[int, str] = field(default_factory=dict)
 
+    @cached_property
+    def frame(self) -> Any:
+        """The scores as a pandas data frame with the columns of `scores.csv`: path, score, p_value, flag, reason."""
+        import pandas  # takes half a second
+
+        from vje_ppl.score.table import COLUMNS
+
+        count = len(self.score)
+        columns: dict[str, Any] = {
+            "path": self.paths or [""] * count,
+            "score": self.score,
+            "p_value": self.p_value,
+            "flag": pandas.array(self.flag, dtype="boolean"),
+            "reason": [self.reasons.get(place, "") for place in range(count)],
+        }
+        columns["flag"][np.isnan(self.p_value)] = pandas.NA
+        return pandas.DataFrame(columns, columns=list(COLUMNS))
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedRun(TrainedRun):
@@ -52,6 +74,57 @@ class LoadedRun(TrainedRun):
 
     path: Path = Path()
     trust_targets: bool = False
+
+    def _repr_html_(self) -> str:
+        """Return the run as a notebook shows it: where it is, and its curves."""
+        of = f"{self.epoch} of {self.config.trainer.epochs} epochs, method {method_name(self.config)}"
+        curves = self.path / "curves.png"
+        return f"<p>{escape(str(self.path))}: {of}</p>" + (html_image(curves) if curves.is_file() else "")
+
+    def evaluate(self, *overrides: str, **settings: Any) -> EvaluationResults:
+        """Evaluate the run as `python -m vje_ppl.evaluate` does, with the same files in the run folder.
+
+        Args:
+            *overrides: as on the command line, such as "eval=[knn,linear]".
+            **settings: further overrides by key, such as `eval=["knn"]` or `**{"knn.k": [5]}`.
+
+        Returns:
+            The results, which a notebook shows: a data frame for each kind, such as `.frames["knn"]`, and pictures.
+            The global random states are as before the call.
+
+        Raises:
+            UserError: for overrides or data that the command would refuse.
+            KeyboardInterrupt: if a training of `eval=one_class` is interrupted, after its state is saved.
+        """
+        return self._call("evaluate", overrides, settings)
+
+    def diagnose(self, *overrides: str, **settings: Any) -> DiagnosisResults:
+        """Diagnose the run as `python -m vje_ppl.diagnose` does, with the same files in the run folder.
+
+        Args:
+            *overrides: as on the command line, such as "sections=[guide,predictive]".
+            **settings: further overrides by key, such as `samples=500`.
+
+        Returns:
+            The results, which a notebook shows: `.tree`, the posteriors as a DataTree for ArviZ; `.page`, the report;
+            verdicts and the numbers of each section as data frames, `.frames`; and pictures. The global random states
+            are as before the call.
+
+        Raises:
+            UserError: for overrides that the command would refuse, or a part without a NumPyro twin.
+        """
+        return self._call("diagnose", overrides, settings)
+
+    def _call(self, command: str, overrides: Sequence[str], settings: dict[str, Any]) -> Any:
+        from vje_ppl.terminal.call import as_overrides, call
+        from vje_ppl.terminal.text_keys import quoted
+
+        typed = as_overrides(command, overrides, settings)
+        if any(one.partition("=")[0].lstrip("+") == "run" for one in typed):
+            raise UserError(f"{command} works on the run {self.path}; leave out run=..., or load the other run.")
+        folder = self.path.parent if self.path.suffix == ".safetensors" else self.path
+        own = [f"run={quoted(str(folder))}", f"trust_targets={str(self.trust_targets).lower()}"]
+        return call(command, [*own, *typed])
 
     def score(
         self,

@@ -1,4 +1,4 @@
-"""The command line: how a command starts, prints and ends.
+"""The command line, and calls from Python: how a command starts, prints and ends.
 
 Read in this order:
 
@@ -8,6 +8,8 @@ Read in this order:
     parameters.py     the parameters of a class, without importing it
     text_keys.py      names and paths, which keep the text as typed
     progress.py       lines of progress
-    table.py          tables as text and Markdown
+    table.py          tables as text, Markdown and HTML
     versions.py       versions of the packages behind a result
+    call.py           a command called from Python
+    results.py        what such a call returns, for notebooks
 """

@@ -49,7 +49,8 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line, run the task, and leave with an exit code.
 
     Several processes, such as those of torchrun, may share a command of `SHARED`. After a signal, only the first
-    process exits with its code, because Fabric takes any code of another process for a crash.
+    process exits with its code, because Fabric takes any code of another process for a crash. A task returns an exit
+    code, or its results.
 
     A user error is printed as one sentence, with a traceback under `debug=true`; any other exception keeps its
     traceback.
@@ -67,7 +68,8 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         try:
             check_keys(config, config_name)
             settle_text(config, config_name)
-            codes.append(task(config) or 0)
+            code = task(config)
+            codes.append(code if isinstance(code, int) else 0)
         except Exception as error:
             if os.getpid() != sweep:  # a process of `launcher=...` passes its exception to the sweep
                 raise

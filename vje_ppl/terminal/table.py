@@ -1,8 +1,9 @@
-"""Tables as plain text and as Markdown."""
+"""Tables as plain text, Markdown and HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from html import escape
 
 from vje_ppl.errors import printable
 from vje_ppl.settings.checks import is_number
@@ -47,6 +48,18 @@ def markdown_table(rows: Sequence[Mapping[str, object]], right: Collection[str] 
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
+def html_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Format rows as a table in HTML: numbers to the right, a dash for missing values.
+
+    Args:
+        rows: a mapping per line; the columns are all their keys, in order of first appearance.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    lines = "".join(f"<tr>{''.join(_html_cell(row.get(column)) for column in columns)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+
+
 def format_pairs(pairs: Mapping[str, object]) -> str:
     """Align names and values, a pair per line, without a header."""
     width = max(map(len, pairs), default=0)
@@ -56,6 +69,11 @@ def format_pairs(pairs: Mapping[str, object]) -> str:
 def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
     aligned = (f"{c:>{w}}" if right else f"{c:<{w}}" for c, w, right in zip(cells, widths, to_right, strict=True))
     return "  ".join(aligned).rstrip()
+
+
+def _html_cell(value: object) -> str:
+    side = "right" if is_number(value) else "left"
+    return f'<td style="text-align: {side}">{escape(_shown(value, "—"))}</td>'
 
 
 def _shown(value: object, missing: str = "-") -> str:

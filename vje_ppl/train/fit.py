@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 
 from vje_ppl.data.loaders.arrays import IMAGES
 from vje_ppl.data.loaders.features import FEATURES
@@ -20,10 +14,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.randomness import random_states, set_random_states
 from vje_ppl.score.loaded_run import LoadedRun, load
-from vje_ppl.terminal.command import sentence
-from vje_ppl.terminal.mistyped import read_arguments
-from vje_ppl.terminal.text_keys import settle_text
-from vje_ppl.terminal.unknown_keys import check_keys
+from vje_ppl.terminal.call import as_overrides, composed
 from vje_ppl.train.given_images import as_arrays, as_feature_arrays, grey_statistics, store
 from vje_ppl.train.options import checked
 from vje_ppl.train.run import train_session
@@ -67,19 +58,19 @@ def fit(
         UserError: for images, overrides or parts that `train` would refuse.
         KeyboardInterrupt: if the training is interrupted, after its state is saved.
     """
-    typed = [*overrides, *(f"{key}={_text(value)}" for key, value in settings.items())]
-    if isinstance(images, str):
-        typed, images = [images, *typed], None
-    typed += [] if epochs is None else [f"trainer.epochs={epochs}"]
-    if features is None:
-        arrays = as_arrays(images, labels, test_images, test_labels)
-    elif images is not None or test_images is not None:
-        raise UserError("fit got both images and features; leave out one of the two.")
-    else:
-        arrays = as_feature_arrays(features, labels, test_features, test_labels)
     before = random_states()
     try:
-        with _composed(_with_defaults(typed, arrays)) as config:
+        typed = as_overrides("fit", overrides, settings)
+        if isinstance(images, str):
+            typed, images = [images, *typed], None
+        typed += [] if epochs is None else [f"trainer.epochs={epochs}"]
+        if features is None:
+            arrays = as_arrays(images, labels, test_images, test_labels)
+        elif images is not None or test_images is not None:
+            raise UserError("fit got both images and features; leave out one of the two.")
+        else:
+            arrays = as_feature_arrays(features, labels, test_features, test_labels)
+        with composed("train", _with_defaults(typed, arrays)) as config:
             if arrays:
                 root = Path(config.run.root)
                 OmegaConf.update(config, "data.root", str(root / "arrays"))
@@ -107,39 +98,3 @@ def _with_defaults(typed: Sequence[str], arrays: dict[str, Any]) -> list[str]:
             mean, std = grey_statistics(arrays[IMAGES])
             own += [f"augment.mean=[{mean}]", f"augment.std=[{std}]"]
     return [*own, *typed]
-
-
-@contextmanager
-def _composed(typed: Sequence[str]) -> Iterator[DictConfig]:
-    """Compose the configuration of a training from overrides, with Hydra's state as before afterwards.
-
-    Raises:
-        UserError: for an override that the command line would refuse.
-    """
-    hydra = HydraConfig.instance()
-    before = hydra.cfg
-    try:
-        try:
-            arguments = read_arguments(typed, "train")
-            with initialize_config_module("vje_ppl.configs", version_base="1.3"):
-                config = compose("train", arguments, return_hydra_config=True)
-            hydra.set_config(config)
-            OmegaConf.set_struct(config, False)
-            config.pop("hydra")
-            check_keys(config, "train")
-            settle_text(config, "train")
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(sentence(error, "train", typed)) from error
-        yield config
-    finally:
-        hydra.cfg = before
-
-
-def _text(value: Any) -> str:
-    """Return a value as one types it in an override."""
-    if isinstance(value, str | Path):
-        return str(value)
-    try:
-        return json.dumps(value)
-    except TypeError as error:
-        raise UserError(f"fit expects settings as numbers, texts, booleans, None or lists, got {value!r}.") from error
