@@ -41,8 +41,8 @@ def page(name: str) -> str:
     blocks = [f"# `{name}`", said]
     for module in modules(package):
         heading = module.removeprefix(f"{name}.")
-        members = ", ".join(names(module))
-        blocks += [f"## {heading}", f"```{{eval-rst}}\n.. automodule:: {module}\n   :members: {members}\n```"]
+        members = f"\n   :members: {', '.join(names(module))}" if names(module) else ""
+        blocks += [f"## {heading}", f"```{{eval-rst}}\n.. automodule:: {module}{members}\n```"]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

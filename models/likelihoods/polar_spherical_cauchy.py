@@ -24,7 +24,7 @@ class PolarSphericalCauchy(PyroModule):
     space, of D − 1 features, with D − 1 degrees of freedom and scale √2 σ̄.
 
     Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one for any
-        scale, and Lebesgue on R for the radius, which by default leaks below zero.
+    scale, and Lebesgue on R for the radius, which by default leaks below zero.
 
     Args:
         radius: the radial site; by default a `StudentTRadius` of one degree of freedom and unit scale.

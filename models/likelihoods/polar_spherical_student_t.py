@@ -25,7 +25,7 @@ class PolarSphericalStudentT(PyroModule):
     divided by its integral over the sphere.
 
     Base measure: the surface measure of the unit sphere for the direction, over which it integrates to one for any ν
-        and scale, and Lebesgue on R for the radius, which by default leaks below zero.
+    and scale, and Lebesgue on R for the radius, which by default leaks below zero.
 
     Args:
         df: degrees of freedom ν of the direction, positive; small is heavy-tailed.

@@ -25,8 +25,7 @@ class VampPrior(PyroModule):
 
     The network is evaluated as after training, with its running statistics instead of those of a batch, and updates
     none: pseudo-embeddings are not a batch of images, and their own statistics would make the prior's density differ
-        between training and evaluation. With `norm=batch` the prior therefore follows the running statistics of the
-        step.
+    between training and evaluation. With `norm=batch` the prior therefore follows the running statistics of the step.
 
     The pseudo-embeddings start as draws from Normal(0, init_scale²): embeddings are not known yet, and those of
     untrained encoders have features of a root mean square between 0.4 (MLP) and 0.9 (ResNet-18).

@@ -140,7 +140,7 @@ def hold_out(data: ImageData, fraction: Any) -> ImageData:
     """Take a share of the training images of each class in place of the test images.
 
     Images with names are chosen by name, independently of each other: about the share of each class. Images in an array
-        without names are chosen by place: exactly the share of each class.
+    without names are chosen by place: exactly the share of each class.
 
     Args:
         data: with labelled training images.

@@ -42,9 +42,8 @@ class Processes:
 def started_processes() -> Processes | None:
     """Return the processes of the launcher that started this one; None if it was started alone, as from a shell.
 
-    A SLURM allocation alone does not mean several processes: in a batch script, in a shell that `salloc` or `srun
-        --pty`
-    opened, and under `srun --ntasks=1`, a command runs once, as on any machine.
+    A SLURM allocation alone does not mean several processes: a command runs once, as on any machine, in a batch
+    script, in a shell opened by `salloc` or `srun --pty`, and under `srun --ntasks=1`.
 
     Raises:
         UserError: if the number of SLURM's tasks differs between nodes.

@@ -163,7 +163,7 @@ def split(
     Infinite densities give NaN.
 
     If a search ended below a bound, the bound is used: a target's Gaussian is at least as good as the shared Gaussian,
-        which is at least as good as a guide that is a diagonal Gaussian.
+    which is at least as good as a guide that is a diagonal Gaussian.
 
     Args:
         problem: the diagnosed problem.
