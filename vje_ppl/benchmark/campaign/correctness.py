@@ -50,6 +50,7 @@ def measure(notebook: Notebook, sizes: Sizes, options: dict[str, Any]) -> None:
     arguments = [str(TESTS), f"--device={options['device']}", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     # This process has imported the package, so its types and shapes are not checked.
     arguments += ["-o", "addopts=--strict-markers", "-W", "ignore:Module already imported"]
+    arguments += [f"--ignore={TESTS / name}" for name in sizes.left_out]
     code = pytest.main([*arguments, f"--rootdir={TESTS.parents[1]}"], plugins=[Outcomes(notebook)])
     if code:
         raise SystemExit(f"pytest left with {code}")

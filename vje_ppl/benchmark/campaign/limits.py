@@ -34,6 +34,7 @@ class Sizes:
         bank: features in the bank of the largest k-NN.
         features: their width.
         queries: queries there.
+        left_out: files in `tests/gpu` that the stage of correctness leaves out.
     """
 
     encoder: str
@@ -50,6 +51,7 @@ class Sizes:
     bank: int
     features: int
     queries: int
+    left_out: tuple[str, ...] = ()
 
 
 FULL = Sizes(
@@ -92,4 +94,5 @@ SMOKE = Sizes(
     bank=4096,
     features=64,
     queries=1024,
+    left_out=("test_commands.py",),  # whole commands, which other tests run on the CPU
 )
