@@ -47,7 +47,7 @@ def by_loops(z: np.ndarray) -> float:
         mean = image.mean(0)
         between += np.outer(mean - centre, mean - centre) / images
         for view in image:
-            within += np.outer(view - mean, view - mean) / (images * views)
+            within += np.outer(view - mean, view - mean) / (images * (views - 1))
     return entropy_rank(np.clip(eigh(between, within, eigvals_only=True), 0, None))
 
 
