@@ -90,7 +90,7 @@ def reference(
     return -total / len(pairs) / D
 
 
-#: Every likelihood under every scale, weighed unequally; and every weight, number of particles and views of one of them.
+#: Every likelihood under every scale; and, for one of them, every weight, number of particles and number of views.
 PROGRAMS = [(*one, 0.1, 3, 3) for one in product(SCALES, [True, False], [False, True])]
 WEIGHTS = [("tied", True, True, *one) for one in product([0.0, 0.1, 1.0], [1, 3], [2, 3]) if one != (0.1, 3, 3)]
 
