@@ -15,7 +15,11 @@ from hydra.core.global_hydra import GlobalHydra
 pytest.register_assert_rewrite("tests.helpers")
 
 from tests.helpers.commands import train, train_in  # noqa: E402, F401
-from tests.helpers.once import draw_alike_curves_once, parse_each_file_once  # noqa: E402
+from tests.helpers.once import (  # noqa: E402
+    compose_each_command_once,
+    draw_alike_curves_once,
+    parse_each_file_once,
+)
 
 # Compiling takes most of the time of JAX in the tests; read when JAX starts, also in processes that tests start.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -113,9 +117,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _same_work_once():
-    """Parse each file of `configs/` once, and draw curves that are alike once."""
+    """Do once what is the same in many tests."""
     with pytest.MonkeyPatch.context() as patch:
         parse_each_file_once(patch)
+        compose_each_command_once(patch)
         patch.setattr("vje_ppl.pictures.curves.draw_curves", draw_alike_curves_once)
         yield
 

@@ -1,4 +1,4 @@
-"""Work that is the same in many tests, done once in each process: yaml files are parsed, and alike curves are drawn."""
+"""Work that is the same in many tests, done once: yaml files are parsed, commands composed, and alike curves drawn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -35,6 +36,17 @@ def parse_each_file_once(patch: pytest.MonkeyPatch) -> None:
         return result
 
     patch.setattr(source, "_read_config", read_once)
+
+
+def compose_each_command_once(patch: pytest.MonkeyPatch) -> None:
+    """Keep Hydra from composing the whole configuration a second time, only to look up a `hydra.mode` nobody gave."""
+    look_up = Hydra.get_mode
+
+    def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        given = any("hydra.mode" in override for override in overrides)
+        return look_up(self, config_name, overrides) if given else None
+
+    patch.setattr(Hydra, "get_mode", mode)
 
 
 def draw_alike_curves_once(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str], title: str) -> None:
