@@ -37,10 +37,12 @@ all_tests: .venv/ready
 quick: .venv/ready
 	$(PYTEST) -m "not slow and not process and not certificate and not long" $(ARGS)
 
-# What runs convolutions, as a processor without AVX-512 computes it.
+# What runs convolutions, as a processor without AVX-512 computes it. No other test calls oneDNN (ONEDNN_VERBOSE=1).
 avx2: .venv/ready
-	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" \
-		tests/networks/test_convolution.py tests/networks/test_encoders.py tests/train/test_command.py tests/export/test_command.py $(ARGS)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" tests/networks/test_convolution.py tests/networks/test_encoders.py \
+		"tests/train/test_command.py::test_one_override_away[bf16 ResNet]" \
+		"tests/export/test_command.py::test_an_export_embeds_as_its_run_does[small_resnet]" \
+		"tests/export/test_command.py::test_onnx_takes_any_number_of_images[small_resnet]" $(ARGS)
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(ARGS)
