@@ -18,6 +18,7 @@ from tests.helpers.commands import train, train_in  # noqa: E402, F401
 from tests.helpers.once import (  # noqa: E402
     compose_each_command_once,
     draw_alike_curves_once,
+    map_choices_where_they_are_read,
     parse_each_file_once,
 )
 
@@ -121,6 +122,7 @@ def _same_work_once():
     with pytest.MonkeyPatch.context() as patch:
         parse_each_file_once(patch)
         compose_each_command_once(patch)
+        map_choices_where_they_are_read(patch)
         patch.setattr("vje_ppl.pictures.curves.draw_curves", draw_alike_curves_once)
         yield
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal import defaults_list
 from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.default_element import InputDefault
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig
 
 from vje_ppl.runs.files import write_atomically
 
@@ -47,6 +50,17 @@ def compose_each_command_once(patch: pytest.MonkeyPatch) -> None:
         return look_up(self, config_name, overrides) if given else None
 
     patch.setattr(Hydra, "get_mode", mode)
+
+
+def map_choices_where_they_are_read(patch: pytest.MonkeyPatch) -> None:
+    """Keep Hydra from making a configuration of all choices per file, which only defaults such as `${data}` read."""
+    make = defaults_list._create_interpolation_map
+
+    def choices(overrides: Any, defaults: list[InputDefault], self_added: bool) -> DictConfig | None:
+        read = any(default.is_interpolation() for default in defaults)
+        return make(overrides, defaults, self_added) if read else None
+
+    patch.setattr(defaults_list, "_create_interpolation_map", choices)
 
 
 def draw_alike_curves_once(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str], title: str) -> None:
