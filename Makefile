@@ -6,11 +6,11 @@ BIN := .venv/bin
 # Compile once, and not in each process.
 export PYTHONDONTWRITEBYTECODE :=
 ARGS ?=
-# Processes that share the tests, of about 2 GB each.
-JOBS ?= 2
+# Processes that share the tests, of about 2 GB each: as many as there are cores, up to four.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: train test tests certificate quick avx2 lint types format bench gpu docs slow clean
+.PHONY: train test tests certificate ci all_tests quick avx2 lint types format bench gpu docs slow clean
 
 train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
@@ -26,15 +26,23 @@ tests: .venv/ready
 certificate: .venv/ready
 	$(PYTEST) -m "certificate and not slow" $(ARGS)
 
+# `make test` and `make certificate` in one: each test file is imported once.
+ci: lint
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types all_tests
+
+all_tests: .venv/ready
+	$(PYTEST) -m "not slow" $(ARGS)
+
 # While editing: the tests that take a moment.
 quick: .venv/ready
 	$(PYTEST) -m "not slow and not process and not certificate and not long" $(ARGS)
 
-# What runs convolutions and decodes images, as a processor without AVX-512 computes it.
+# What runs convolutions, as a processor without AVX-512 computes it. No other test calls oneDNN (ONEDNN_VERBOSE=1).
 avx2: .venv/ready
-	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" \
-		tests/networks/test_convolution.py tests/networks/test_encoders.py tests/train/test_command.py tests/export/test_command.py \
-		tests/data/test_decode.py tests/data/test_decode_fuzz.py $(ARGS)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" tests/networks/test_convolution.py tests/networks/test_encoders.py \
+		"tests/train/test_command.py::test_one_override_away[bf16 ResNet]" \
+		"tests/export/test_command.py::test_an_export_embeds_as_its_run_does[small_resnet]" \
+		"tests/export/test_command.py::test_onnx_takes_any_number_of_images[small_resnet]" $(ARGS)
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(ARGS)

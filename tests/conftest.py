@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,9 +15,18 @@ from hydra.core.global_hydra import GlobalHydra
 pytest.register_assert_rewrite("tests.helpers")
 
 from tests.helpers.commands import train, train_in  # noqa: E402, F401
+from tests.helpers.once import (  # noqa: E402
+    compose_each_command_once,
+    draw_alike_curves_once,
+    map_choices_where_they_are_read,
+    parse_each_file_once,
+)
 
 # Compiling takes most of the time of JAX in the tests; read when JAX starts, also in processes that tests start.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# JAX's part of each garbage collection takes a twentieth of the time of all tests, when it follows every 700 objects.
+gc.set_threshold(20_000, 20, 20)
 
 #: Markers by folder or file; `make quick` leaves all of them out, `make test` the certificate.
 PLACES = {
@@ -106,6 +116,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in markers_of(item.path) | ({"certificate"} if "twin" in item.name else set()):
             item.add_marker(marker)
     items.sort(key=lambda item: not {"process", "certificate"} & {marker.name for marker in item.iter_markers()})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _same_work_once():
+    """Do once what is the same in many tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        parse_each_file_once(patch)
+        compose_each_command_once(patch)
+        map_choices_where_they_are_read(patch)
+        patch.setattr("vje_ppl.pictures.curves.draw_curves", draw_alike_curves_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

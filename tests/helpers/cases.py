@@ -137,12 +137,13 @@ GUIDES = [
 
 def composed(*overrides: str) -> DictConfig:
     """The training configuration, as the command line composes it from these overrides."""
+    return _composed(*overrides).copy()
+
+
+@cache
+def _composed(*overrides: str) -> DictConfig:
     with initialize_config_module("vje_ppl.configs", version_base="1.3"):
         return compose("train", overrides=list(overrides))
-
-
-#: Composing takes longer than building, and building changes nothing in the configuration.
-_composed_once = cache(composed)
 
 
 def configured(
@@ -155,7 +156,7 @@ def configured(
     """The configuration of a prior, a likelihood and a guide together, for embeddings of `dim` features."""
     chosen = [f"prior={prior.name}", f"likelihood={likelihood.name}", f"guide={guide.name}"]
     options = (*prior.overrides, *likelihood.overrides, *guide.overrides)
-    config = _composed_once(*SMALL, *chosen, *options, *overrides).copy()
+    config = composed(*SMALL, *chosen, *options, *overrides)
     config.encoder.dim = dim
     return config
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from tests.helpers.commands import one_sentence
+from tests.helpers.commands import one_sentence, train_in
 from tests.helpers.states import assert_same, final_state
 from vje_ppl.runs import checkpoint
 
@@ -24,10 +26,17 @@ def guide_of(folder) -> dict[str, torch.Tensor]:
     return {name: one for name, one in state.items() if name.startswith("guide.") and "encoder." not in name}
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    root = tmp_path_factory.mktemp("first")
+    train_in(root, "run.name=first")
+    return root / "first"
+
+
 @pytest.fixture
-def first(train, tmp_path):
-    assert train("run.name=first").returncode == 0
-    return tmp_path / "runs" / "first"
+def first(trained, tmp_path):
+    """A copy of the run, where `init=runs/first` finds it."""
+    return shutil.copytree(trained, tmp_path / "runs" / "first")
 
 
 def test_a_run_starts_from_a_file_and_resumes_without_it(first, train, tmp_path, monkeypatch):

@@ -28,19 +28,20 @@ TYPICALITY = {"typicality", *(f"typicality/{name}" for name in STATISTICS)}
 DISTANCES = {"knn_distance", "nearest_cosine", "mahalanobis", "ssd", "csi"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images():
     pixels = torch.randint(0, 256, (150, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return InMemoryImages(pixels)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def augment():
     return build(composed("augment=digits").augment, "augment", channels=1, image_size=4)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def embedder():
+    torch.manual_seed(0)
     program = built(dim=3).eval()
     return Embedder(program.guide.embed, 3, program)
 
@@ -57,8 +58,20 @@ def values(scores):
     return {score.kind: score.values for score in scores}
 
 
-def test_every_image_once_and_every_score_says_how(embedder, augment, images):
-    index, scores = scorer(embedder, augment)(images)
+@pytest.fixture(scope="module")
+def scored(embedder, augment, images):
+    """The number and all scores of each image, for reading."""
+    return scorer(embedder, augment)(images)
+
+
+@pytest.fixture(scope="module")
+def every(scored):
+    """The values of all scores, by kind."""
+    return values(scored[1])
+
+
+def test_every_image_once_and_every_score_says_how(scored):
+    index, scores = scored
     assert torch.equal(index, torch.arange(150))
     assert all(score.values.shape == (150,) for score in scores)
     rows = [score.kind.row for score in scores]
@@ -96,24 +109,23 @@ def test_the_headline_is_what_the_defaults_give(embedder, augment, images):
 
 
 @pytest.mark.parametrize("batch_size", [1, 128, 1000])
-def test_the_batch_size_changes_nothing(embedder, augment, images, batch_size):
-    one = values(scorer(embedder, augment)(images)[1])
+def test_the_batch_size_changes_nothing(embedder, augment, images, every, batch_size):
     other = values(scorer(embedder, augment, replace(OPTIONS, batch_size=batch_size))(images)[1])
-    assert one.keys() == other.keys()
-    for kind, expected in one.items():
+    assert every.keys() == other.keys()
+    for kind, expected in every.items():
         # Only the encoder sees other batches: a few units in the last place of float32 sums, and of arc cosines.
         np.testing.assert_allclose(other[kind], expected, rtol=1e-4, atol=1e-5, err_msg=str(kind))
 
 
-def test_what_comes_after_an_image_changes_nothing(embedder, augment, images):
-    whole = values(scorer(embedder, augment)(images)[1])
+def test_what_comes_after_an_image_changes_nothing(embedder, augment, images, every):
     part = values(scorer(embedder, augment)(images.select(np.arange(100)))[1])
-    for kind, expected in whole.items():
+    for kind, expected in every.items():
         np.testing.assert_allclose(part[kind], expected[:100], rtol=1e-4, atol=1e-5, err_msg=str(kind))
 
 
-def test_the_seed_moves_what_is_random_and_nothing_else(embedder, augment, images):
-    one, other = (values(scorer(embedder, augment, replace(OPTIONS, seed=seed))(images)[1]) for seed in (0, 1))
+def test_the_seed_moves_what_is_random_and_nothing_else(embedder, augment, images, every):
+    assert OPTIONS.seed == 0
+    one, other = every, values(scorer(embedder, augment, replace(OPTIONS, seed=1))(images)[1])
     for kind in one:
         fixed = kind.views == "clean" and kind.name != "aggregate"
         fixed &= kind.name not in ("typicality", "regret") and not kind.name.startswith("typicality/conditional")
@@ -128,8 +140,7 @@ def test_neither_images_nor_global_random_numbers_are_touched(embedder, augment,
 
 
 @pytest.mark.parametrize("views", ["clean-clean", "clean-augmented", "augmented-augmented"])
-def test_some_kinds_of_views_score_as_all_do(embedder, augment, images, views):
-    every = values(scorer(embedder, augment)(images)[1])
+def test_some_kinds_of_views_score_as_all_do(embedder, augment, images, every, views):
     some = values(scorer(embedder, augment, replace(OPTIONS, views=(views,)))(images)[1])
     assert {kind.views for kind in some} - {"clean", "augmented", "all"} == {views}
     for kind, found in some.items():
@@ -137,28 +148,27 @@ def test_some_kinds_of_views_score_as_all_do(embedder, augment, images, views):
             np.testing.assert_allclose(found, every[kind], rtol=1e-5, atol=1e-6)
 
 
-def test_a_method_without_a_program_has_distances_of_z_alone(embedder, augment, images):
+def test_a_method_without_a_program_has_distances_of_z_alone(embedder, augment, images, every):
     _, scores = scorer(Embedder(embedder.embed, 3), augment)(images)
     assert {score.kind.name for score in scores} == DISTANCES | {"complexity"}
     assert {score.kind.features for score in scores if score.kind.name in DISTANCES} == {"z"}
-    with_program = values(scorer(embedder, augment)(images)[1])
     for score in scores:
-        np.testing.assert_allclose(score.values, with_program[score.kind], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(score.values, every[score.kind], rtol=1e-5, atol=1e-6)
 
 
-def test_distance_scores_are_those_of_clean_features(embedder, augment, images):
-    _, scores = scorer(embedder, augment)(images)
+def test_distance_scores_are_those_of_clean_features(embedder, augment, images, every):
     training = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     bank = embedder.features(augment.evaluation(training))["z"]
     z = embedder.features(augment.evaluation(images.images))["z"]
     alone = distance_scores(Distances(bank, 5, CPU), z, "z", "trained")
-    together = values(scores)
     for score in alone:
-        np.testing.assert_allclose(score.values, together[score.kind], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(score.values, every[score.kind], rtol=1e-4, atol=1e-5)
 
 
-def test_a_score_that_is_not_finite_is_named(embedder, augment, images):
+def test_a_score_that_is_not_finite_is_named(augment, images):
     pyro.enable_validation(False)  # as at the command line
+    program = built(dim=3).eval()
+    embedder = Embedder(program.guide.embed, 3, program)
     broken = scorer(embedder, augment)
     with torch.no_grad():
         for parameter in embedder.program.guide.network.parameters():
@@ -181,8 +191,7 @@ def test_options_are_checked(changes, said):
         replace(OPTIONS, **changes).kinds  # noqa: B018
 
 
-def test_only_some_scores_are_those_among_all(embedder, augment, images):
-    every = values(scorer(embedder, augment)(images)[1])
+def test_only_some_scores_are_those_among_all(embedder, augment, images, every):
     for only in (("joint", "mahalanobis"), ("typicality",)):
         some = values(scorer(embedder, augment, replace(OPTIONS, only=only))(images)[1])
         assert {kind.family for kind in some} == {*only, "complexity"}
