@@ -15,12 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 pytest.register_assert_rewrite("tests.helpers")
 
 from tests.helpers.commands import train, train_in  # noqa: E402, F401
-from tests.helpers.once import (  # noqa: E402
-    compose_each_command_once,
-    draw_alike_curves_once,
-    map_choices_where_they_are_read,
-    parse_each_file_once,
-)
+from tests.helpers.once import compose_each_command_once, parse_each_file_once  # noqa: E402
 
 # Compiling takes most of the time of JAX in the tests; read when JAX starts, also in processes that tests start.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -124,8 +119,6 @@ def _same_work_once():
     with pytest.MonkeyPatch.context() as patch:
         parse_each_file_once(patch)
         compose_each_command_once(patch)
-        map_choices_where_they_are_read(patch)
-        patch.setattr("vje_ppl.pictures.curves.draw_curves", draw_alike_curves_once)
         yield
 
 
