@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 
 import pytest
@@ -119,6 +120,33 @@ def test_detectors_of_one_digit_are_the_published_ones():
             column = list(SCORES).index(score.replace("raw pixels", "z"))
             expected = mean.removesuffix(" ± 0.0") if method == "raw pixels" else mean  # they are the same in each seed
             assert row(PAGE, "| digits, one model per class", DETECTORS[method])[column] == expected
+
+
+def test_scores_on_the_classes_of_the_choice_are_the_published_ones():
+    names = {"simsiam": "SimSiam", "untrained": "untrained network", "raw pixels": "raw pixels"}
+    for variant, name in (("vje", "ambient, β = 0.1"), ("vje_tangent", "tangent, β = 0.1")):
+        names |= {variant: f"VJE, {name}", f"{variant}_beta_1": f"VJE, {name.replace('0.1', '1')}"}
+    known = {}
+    for method, score, mean, *_ in published("scores", "| data | method | score", "cifar10"):
+        form = score.partition(",")[0].removesuffix(" of raw pixels").removesuffix(" of z")
+        star = " ★★" * ("★★" in score)
+        known[names.get(method), form.partition("/")[0]] = mean + star
+    heading, *rows = table(PAGE, "| mean of automobile, deer and ship")
+    words = {"k-NN distance of z": "knn_distance", "Mahalanobis of z": "mahalanobis"}
+    for name, *cells in rows[1:]:
+        assert cells == [known.get((name, words.get(score, score)), "—") for score in heading[1:]], name
+
+
+def test_the_chosen_score_on_other_classes_is_that_of_the_cells():
+    known = {}
+    with (ROOT / "docs/results/scores-small/scores.csv").open(encoding="utf-8") as file:
+        for one in csv.DictReader(file):
+            if (one["method"], one["encoder"]) == ("vje_tangent", "trained") and one["features"] in ("", "z"):
+                known[one["score"], one["views"], one["class"]] = f"{100 * float(one['auroc']):.1f}"
+    heading, *rows = table(PAGE, "| tangent, β = 0.1 | airplane")
+    scores = (("joint", "clean-clean"), ("mahalanobis", "clean"))
+    for score, cells in zip(scores, rows[1:], strict=True):
+        assert cells[1:] == [known[*score, name] for name in heading[1:]]
 
 
 def test_detectors_of_one_class_of_cifar_are_the_published_ones():

@@ -20,6 +20,7 @@ REFERENCES = {"untrained": ("z", "knn/untrained_z"), "raw pixels": ("pixels", "k
 MEANINGS = {BLUE: "blue: VJE", ORANGE: "orange: baselines", FAINT: "grey: nothing learned"}
 
 ROW, MARGIN, WIDTH = 0.24, 0.75, 3.0  # inches
+NARROWEST = 8.0  # leaves room for the titles
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def dots(
     colours = {line.colour for line in lines if line.values}
     note = "mean over seeds, as many as in brackets; bars: one standard deviation to either side" * spread or "one seed"
     note += "".join(f"; {meaning}" for colour, meaning in MEANINGS.items() if colour in colours and len(colours) > 1)
-    figure = new_figure(1.6 + WIDTH * len(measures), 0.8 + sum(heights or [1.0]), title, note)
+    figure = new_figure(max(NARROWEST, 1.6 + WIDTH * len(measures)), 0.8 + sum(heights or [1.0]), title, note)
     if not panels:
         say_empty(figure, "nothing has been run yet")
         return figure
