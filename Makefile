@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: train test tests certificate ci all_tests quick avx2 lint types format bench gpu docs slow clean
+.PHONY: train test tests certificate quick avx2 lint types format bench gpu docs slow clean
 
 train: .venv/ready
 	$(BIN)/python -m vje_ppl.train $(ARGS)
@@ -22,16 +22,9 @@ test: lint
 tests: .venv/ready
 	$(PYTEST) -m "not slow and not certificate" $(ARGS)
 
-# Conformance of all parts, the second backend, the diagnosis that samples with it, and the published cells.
+# Densities, conformance of all parts, the second backend, diagnosis, anomaly scores, notebooks, the published cells.
 certificate: .venv/ready
 	$(PYTEST) -m "certificate and not slow" $(ARGS)
-
-# `make test` and `make certificate` in one: each test file is imported once.
-ci: lint
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync types all_tests
-
-all_tests: .venv/ready
-	$(PYTEST) -m "not slow" $(ARGS)
 
 # While editing: the tests that take a moment.
 quick: .venv/ready
