@@ -11,7 +11,7 @@ SEED, STEP = 2, 7
 
 
 def directions(features: int, count: int) -> np.ndarray:
-    """Unit vectors in columns, (features, count), float64, of step `STEP` of a run with seed `SEED`."""
+    """Unit vectors in columns, (features, count), float64, that a run with seed `SEED` draws in step `STEP`."""
     generator = torch.Generator().manual_seed(stream_seed(stream_seed(SEED, STEP), Stream.SHARED_DRAWS))
     drawn = torch.randn(features, count, generator=generator, dtype=torch.float64).numpy()
     return drawn / np.linalg.norm(drawn, axis=0)

@@ -121,7 +121,7 @@ class TrainedRun:
 
 
 def as_given(images: Shaped[Tensor, "N ..."], preprocess: Preprocess, use: str) -> Shaped[Tensor, "N C H W"]:
-    """Return images as bytes, or feature vectors as pixels, as the images of a run's data set are held.
+    """Return images as bytes, or feature vectors as pixels: the form in which a run holds its data.
 
     Args:
         images: see `TrainedRun.embed`.

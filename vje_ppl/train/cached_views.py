@@ -171,7 +171,7 @@ def embedded_once(
 
 
 def forget(folder: Path) -> None:
-    """Delete the embeddings of a run folder, if there are any."""
+    """Delete the embeddings in a run folder, if there are any."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

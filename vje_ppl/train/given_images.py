@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,30 +36,8 @@ def as_arrays(images: Any, labels: Any, test_images: Any, test_labels: Any) -> d
     Raises:
         UserError: for another shape or range, images of several sizes, or another number of labels.
     """
-    found: dict[str, np.ndarray] = {}
-    pairs = ((IMAGES, LABELS, images, labels), (TEST_IMAGES, TEST_LABELS, test_images, test_labels))
-    for name, label_name, given, own in pairs:
-        if given is None:
-            if own is not None:
-                raise UserError(f"fit got {label_name} without {name}; give both.")
-            continue
-        if isinstance(given, Dataset):
-            given, own = _of_dataset(given, own)
-        try:
-            pixels = image_bytes(_with_channels(given), "fit")
-        except (ValueError, TypeError) as error:
-            raise UserError(str(error)) from error
-        if pixels.shape[1] not in (1, 3):
-            raise UserError(f"fit expects images of 1 or 3 channels, (N, C, H, W), got shape {tuple(pixels.shape)}.")
-        found[name] = pixels.cpu().numpy()
-        if own is not None:
-            found[label_name] = np.asarray(own)
-            if found[label_name].shape != (len(pixels),):
-                raise UserError(
-                    f"fit expects one label per image, ({len(pixels)},), got {label_name} of shape "
-                    f"{found[label_name].shape}."
-                )
-    return found
+    found = _with_labels(IMAGES, LABELS, images, labels, _image_array)
+    return found | _with_labels(TEST_IMAGES, TEST_LABELS, test_images, test_labels, _image_array)
 
 
 def as_feature_arrays(features: Any, labels: Any, test_features: Any, test_labels: Any) -> dict[str, np.ndarray]:
@@ -74,23 +52,42 @@ def as_feature_arrays(features: Any, labels: Any, test_features: Any, test_label
     Raises:
         UserError: for another shape or type, NaN or infinite values, or another number of labels.
     """
-    found: dict[str, np.ndarray] = {}
-    pairs = ((FEATURES, LABELS, features, labels), (TEST_FEATURES, TEST_LABELS, test_features, test_labels))
-    for name, label_name, given, own in pairs:
-        if given is None:
-            if own is not None:
-                raise UserError(f"fit got {label_name} without {name}; give both.")
-            continue
-        array = given.detach().cpu().float().numpy() if isinstance(given, Tensor) else np.asarray(given)
-        found[name] = checked_features(array, f"fit expects {name}", alone=name == TEST_FEATURES)
-        if own is not None:
-            found[label_name] = np.asarray(own)
-            if found[label_name].shape != (len(array),):
-                raise UserError(
-                    f"fit expects one label per image, ({len(array)},), got {label_name} of shape "
-                    f"{found[label_name].shape}."
-                )
+    found = _with_labels(FEATURES, LABELS, features, labels, _feature_array)
+    return found | _with_labels(TEST_FEATURES, TEST_LABELS, test_features, test_labels, _feature_array)
+
+
+def _with_labels(
+    name: str, label_name: str, given: Any, labels: Any, as_array: Callable[[str, Any], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return what was given as an array, and its labels, by their names; nothing if nothing was given."""
+    if given is None:
+        if labels is not None:
+            raise UserError(f"fit got {label_name} without {name}; give both.")
+        return {}
+    if isinstance(given, Dataset) and as_array is _image_array:
+        given, labels = _of_dataset(given, labels)
+    found = {name: as_array(name, given)}
+    if labels is not None:
+        found[label_name] = np.asarray(labels)
+        count, shape = len(found[name]), found[label_name].shape
+        if shape != (count,):
+            raise UserError(f"fit expects one label per image, ({count},), got {label_name} of shape {shape}.")
     return found
+
+
+def _image_array(name: str, given: Any) -> np.ndarray:
+    try:
+        pixels = image_bytes(_with_channels(given), "fit")
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    if pixels.shape[1] not in (1, 3):
+        raise UserError(f"fit expects images of 1 or 3 channels, (N, C, H, W), got shape {tuple(pixels.shape)}.")
+    return pixels.cpu().numpy()
+
+
+def _feature_array(name: str, given: Any) -> np.ndarray:
+    array = given.detach().cpu().float().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    return checked_features(array, f"fit expects {name}", alone=name == TEST_FEATURES)
 
 
 def store(arrays: dict[str, np.ndarray], root: Path) -> str:
