@@ -36,6 +36,10 @@ def as_arrays(images: Any, labels: Any, test_images: Any, test_labels: Any) -> d
     Raises:
         UserError: for another shape or range, images of several sizes, or another number of labels.
     """
+    if isinstance(images, Dataset):
+        images, labels = _of_dataset(images, labels)
+    if isinstance(test_images, Dataset):
+        test_images, test_labels = _of_dataset(test_images, test_labels)
     found = _with_labels(IMAGES, LABELS, images, labels, _image_array)
     return found | _with_labels(TEST_IMAGES, TEST_LABELS, test_images, test_labels, _image_array)
 
@@ -64,8 +68,6 @@ def _with_labels(
         if labels is not None:
             raise UserError(f"fit got {label_name} without {name}; give both.")
         return {}
-    if isinstance(given, Dataset) and as_array is _image_array:
-        given, labels = _of_dataset(given, labels)
     found = {name: as_array(name, given)}
     if labels is not None:
         found[label_name] = np.asarray(labels)
