@@ -6,7 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from torch.distributions import constraints
+from torch.distributions import constraints, kl_divergence
 
 from vje_ppl.distributions import UnitNormal
 
@@ -54,3 +54,13 @@ def test_support_and_shape_are_those_of_vectors():
     distribution = UnitNormal(3, torch.zeros(()), torch.Size([2]))
     assert distribution.shape((7,)) == (7, 2, 3)
     assert distribution.support.event_dim == constraints.real_vector.event_dim == 1
+
+
+def test_gradients_of_the_divergence_are_right_to_second_order():
+    def kl(loc: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+        q = dist.Normal(loc, log_scale.exp()).to_event(1)
+        return kl_divergence(q, UnitNormal(5, loc, torch.Size([3])))
+
+    loc, log_scale = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in [(3, 5), (3, 1)])
+    assert torch.autograd.gradcheck(kl, (loc, log_scale))
+    assert torch.autograd.gradgradcheck(kl, (loc, log_scale))

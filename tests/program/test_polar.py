@@ -38,9 +38,11 @@ def test_direction_ignores_length_and_radius_scales_with_it(factor, seed):
     torch.testing.assert_close(other.radius, factor * one.radius, rtol=1e-12, atol=0)
 
 
-def test_gradient_passes_gradcheck():
+@pytest.mark.parametrize("part", [tuple, lambda polar: polar.direction, lambda polar: polar.radius])
+def test_gradients_of_first_and_second_order_are_right(part):
     vector = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(to_polar, vector)
+    assert torch.autograd.gradcheck(lambda one: part(to_polar(one)), vector)
+    assert torch.autograd.gradgradcheck(lambda one: part(to_polar(one)), vector)
 
 
 def test_origin_has_no_direction_and_a_finite_gradient():

@@ -143,7 +143,7 @@ def versine(loc: Float[Tensor, "*#batch D"], value: Float[Tensor, "*#batch D"]) 
 
 def missing_length(loc: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
     """Return one minus the squared length of a location, shape (...): 0 for a unit vector, 1 for the zero vector."""
-    return (1 - _SHORT - torch.linalg.vecdot(loc, loc)).clamp_min(0) / (1 - _SHORT)
+    return torch.rsub(torch.linalg.vecdot(loc, loc), 1, alpha=1 / (1 - _SHORT)).clamp_min(0)
 
 
 def from_versine(loc: Float[Tensor, "*batch D"], versine: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch D"]:

@@ -75,7 +75,7 @@ class StudentT(dist.StudentT):
             self._validate_sample(value)
         df, power, log_normalizer = of_constant(tail, self._unbroadcasted_df, 1)
         squared = ((value - self.loc) / self.scale).square()
-        return log_normalizer - self.scale.log() - power * torch.log1p(squared / df)
+        return torch.addcmul(log_normalizer - self.scale.log(), power, torch.log1p(squared / df), value=-1)
 
     def entropy(self) -> Tensor:
         """Return the entropy in nats, shape (...)."""

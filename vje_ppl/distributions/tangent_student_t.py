@@ -113,7 +113,7 @@ class TangentStudentT(TorchDistribution):
         dim, scale = self.event_shape[0], self._unbroadcasted_scale
         df, power, log_normalizer = of_constant(tail, self._unbroadcasted_df, dim - 1)
         squared, log_scales = tangent_distance(value, self.loc, scale)
-        log_prob = log_normalizer + log_scales - power * torch.log1p(squared / df)
+        log_prob = torch.addcmul(log_normalizer + log_scales, power, torch.log1p(squared / df), value=-1)
         return log_prob + (dim - 2) * mahalanobis(value, self.loc, scale)[1] if self.reference else log_prob
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -48,5 +48,20 @@ def _kl_diagonal_normal_unit_normal(q: Independent, p: UnitNormal) -> Tensor:
     if not (isinstance(q.base_dist, Normal) and q.reinterpreted_batch_ndims == 1):
         return kl_divergence(q, Independent(p.base_dist, 1))  # whatever else is registered
     loc, scale = q.base_dist.loc, q.base_dist.scale
-    squares = torch.linalg.vecdot(scale, scale) + torch.linalg.vecdot(loc, loc)
-    return 0.5 * (squares - loc.shape[-1]) - scale.log().sum(-1)
+    return _KLFromUnitNormal.apply(loc, scale)
+
+
+class _KLFromUnitNormal(torch.autograd.Function):
+    """Half as many operations as autograd would take, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, loc: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(loc, scale)
+        negative = scale.log().addcmul_(scale, scale, value=-0.5).addcmul_(loc, loc, value=-0.5)
+        return torch.rsub(negative.sum(-1), -0.5 * loc.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        loc, scale = ctx.saved_tensors
+        gradient = gradient.unsqueeze(-1)
+        return gradient * loc, gradient * (scale - scale.reciprocal())

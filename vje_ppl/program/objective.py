@@ -147,9 +147,9 @@ class SymmetricConditionalELBO(ELBO):
             log_likelihood = {name: self._particle_mean(term, shape) for name, term in log_likelihood.items()}
             kl = self._particle_mean(kl, shape)
             likelihood = total(list(log_likelihood.values()))
-            objective = likelihood - self.beta * kl
+            objective = torch.sub(likelihood, kl, alpha=self.beta)
             return ObjectiveTerms(
-                loss=objective.mean() / -target.shape[-1],
+                loss=objective.sum() / -(objective.numel() * target.shape[-1]),
                 objective=objective,
                 elbo=likelihood - kl,
                 log_likelihood=log_likelihood,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -40,5 +40,22 @@ def to_polar(vector: Float[Tensor, "*batch D"]) -> Polar:
         >>> to_polar(torch.tensor([3.0, 4.0]))
         Polar(direction=tensor([0.6000, 0.8000]), radius=tensor(5.))
     """
-    radius = torch.linalg.vector_norm(vector, dim=-1)
-    return Polar(vector / radius.clamp_min(SMALLEST_RADIUS).unsqueeze(-1), radius)
+    return Polar(*_ToPolar.apply(vector))
+
+
+class _ToPolar(torch.autograd.Function):
+    """A third of the operations that autograd would take, backward."""
+
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor) -> tuple[Tensor, Tensor]:
+        radius = torch.linalg.vector_norm(vector, dim=-1)
+        direction = vector / radius.clamp_min(SMALLEST_RADIUS).unsqueeze(-1)
+        ctx.save_for_backward(direction, radius)
+        return direction, radius
+
+    @staticmethod
+    def backward(ctx: Any, of_direction: Tensor, of_radius: Tensor) -> Tensor:
+        direction, radius = ctx.saved_tensors
+        divisor = radius.clamp_min(SMALLEST_RADIUS)
+        along = torch.addcdiv(of_radius, torch.linalg.vecdot(of_direction, direction), divisor, value=-1)
+        return torch.addcmul(of_direction / divisor.unsqueeze(-1), along.unsqueeze(-1), direction)

@@ -46,7 +46,7 @@ def site_terms(
 
 def total(terms: list[Tensor]) -> Tensor:
     """Return the sum of one or more terms of the same shape."""
-    return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
+    return sum(terms[1:], start=terms[0])
 
 
 def _stochastic_sites(trace: Trace) -> dict[str, Any]:
