@@ -14,6 +14,7 @@ from torch import nn
 
 from vje_ppl.errors import UserError
 from vje_ppl.parallel.fabric import DDPStrategy, Fabric
+from vje_ppl.parallel.freed_memory import keep_freed_memory
 from vje_ppl.parallel.processes import single_process_environment, started_processes
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
@@ -73,6 +74,8 @@ def start(device: str, devices: Any, nodes: int = 1, precision: Any = "32-true")
     if started is None and isinstance(fabric.strategy, DDPStrategy):
         _check_no_sweep(fabric.strategy.num_processes)
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     return fabric
 
 

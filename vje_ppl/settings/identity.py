@@ -41,6 +41,7 @@ ADDED: dict[str, Any] = {
     "encoder.weights": None,
     "encoder.freeze": False,
     "optimizer.encoder_lr": None,
+    "optimizer.fused": True,  # the same up to rounding
     "init": None,
     "init_parts": ["encoder"],
 }
