@@ -47,6 +47,7 @@ class DiagonalNormal(AmortizedGuide):
         encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
         network: builds the inference network g, given its numbers of inputs and outputs, D and 2 D.
         log_variance_bounds: the lower and the upper bound of log σ², in nats.
+        whiten: features of each group in which embeddings are whitened (see `AmortizedGuide`); `None`: none are.
 
     Source: the paper, for the amortized Gaussian with feature-wise variances; the bounds and the network's size are
     ours.
@@ -58,8 +59,9 @@ class DiagonalNormal(AmortizedGuide):
         encoder: nn.Module | None = None,
         network: Callable[[int, int], nn.Module] = InferenceNetwork,
         log_variance_bounds: Sequence[float] = (-8.0, 4.0),
+        whiten: int | None = None,
     ) -> None:
-        super().__init__(dim, encoder)
+        super().__init__(dim, encoder, whiten)
         self.network = network(dim, 2 * dim)
         self.bounded_scale = BoundedScale(*log_variance_bounds)
 

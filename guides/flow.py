@@ -77,6 +77,7 @@ class Flow(AmortizedGuide):
         layers: number of affine couplings, at least 1.
         width: width of a coupling's hidden layer in multiples of D, at least 1.
         log_variance_bounds: the lower and the upper bound of log σ², in nats.
+        whiten: features of each group in which embeddings are whitened (see `AmortizedGuide`); `None`: none are.
 
     Raises:
         ValueError: for fewer than 2 features or 1 layer, or a width below 1.
@@ -94,8 +95,9 @@ class Flow(AmortizedGuide):
         layers: int = 4,
         width: int = 2,
         log_variance_bounds: Sequence[float] = (-8.0, 4.0),
+        whiten: int | None = None,
     ) -> None:
-        super().__init__(dim, encoder)
+        super().__init__(dim, encoder, whiten)
         self.network = network(dim, 2 * dim)
         self.flow = CouplingFlow(dim, layers, width)
         self.bounded_scale = BoundedScale(*log_variance_bounds)

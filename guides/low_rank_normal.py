@@ -73,6 +73,7 @@ class LowRankNormal(AmortizedGuide):
         network: builds the inference network g, given its numbers of inputs and outputs, D and (2 + R) D.
         rank: R, at least 1 and at most D.
         log_variance_bounds: the lower and the upper bound of log σ², in nats.
+        whiten: features of each group in which embeddings are whitened (see `AmortizedGuide`); `None`: none are.
 
     Raises:
         ValueError: for a rank below 1 or above D.
@@ -90,8 +91,9 @@ class LowRankNormal(AmortizedGuide):
         network: Callable[[int, int], nn.Module] = InferenceNetwork,
         rank: int = 4,
         log_variance_bounds: Sequence[float] = (-8.0, 4.0),
+        whiten: int | None = None,
     ) -> None:
-        super().__init__(dim, encoder)
+        super().__init__(dim, encoder, whiten)
         if not 1 <= rank <= dim:
             raise ValueError(
                 f"LowRankNormal expects a rank between 1 and the embedding's width {dim}, got {rank}; give "

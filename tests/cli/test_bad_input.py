@@ -18,6 +18,8 @@ from tests.helpers.commands import one_sentence
         pytest.param(["likelihood.df=0"], "positive degrees of freedom", id="degrees of freedom of zero"),
         pytest.param(["batch_size=300"], "256", id="batch larger than the data set"),
         pytest.param(["batch_size=1"], "norm=group", id="batch of one with batch normalization"),
+        pytest.param(["guide.whiten=8", "batch_size=8"], "at least 16 images", id="batch too small to whiten"),
+        pytest.param(["guide.whiten=7"], "divides the 8 features", id="group that does not divide the features"),
         pytest.param(["trainer.accumulate=0"], "at least 1, got 0", id="a step in no part"),
         pytest.param(["trainer.accumulate=3"], "multiple of 3; try batch_size=63", id="parts that do not divide"),
         pytest.param(["trainer.accumulate=64"], "norm=group", id="parts of one with batch normalization"),

@@ -29,7 +29,7 @@ KINDS = {
     "flow": ("guide=flow", "guide.layers=2", "guide.width=1"),
     "learned": ("guide=low_rank_normal", "prior=vamp", "likelihood.learn_df=true"),
     "simsiam": ("method=simsiam",),
-    "small_resnet": ("encoder=small_resnet", "encoder.width=4", "trainer.precision=32"),
+    "small_resnet": ("encoder=small_resnet", "encoder.width=4", "trainer.precision=32", "guide.whiten=8"),
 }
 
 

@@ -128,6 +128,7 @@ GUIDES = [
     Case("diagonal_normal"),
     Case("diagonal_normal", ("guide.network.depth=0", "guide.log_variance_bounds=[-2.0,1.0]")),
     Case("diagonal_normal", ("norm=group",)),
+    Case("diagonal_normal", ("guide.whiten=1",)),
     Case("low_rank_normal", ("guide.rank=2",)),
     Case("low_rank_normal", ("guide.rank=1", "guide.network.depth=0", "guide.log_variance_bounds=[-2.0,1.0]")),
     Case("flow"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,17 +77,23 @@ def write_onnx(run: TrainedRun, path: Path) -> list[str]:
         warnings.simplefilter("ignore")  # the exporter's warning about itself, as above
         graph(example)  # cached values, such as the noise for a flow's moments, become constants
         program = torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim("N")},))
-        torch.onnx.export(
-            program,
-            f=temporary,
-            input_names=[INPUT],
-            output_names=graph.outputs,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
+        exported = torch.onnx.export(
+            program, input_names=[INPUT], output_names=graph.outputs, dynamo=True, verbose=False
         )
+    assert exported is not None
+    _rename_inner_values(exported.model.graph)
+    exported.save(temporary, external_data=False)
     temporary.replace(path)
     return graph.outputs
+
+
+def _rename_inner_values(graph: Any) -> None:
+    """Rename values that are called like an output, since the exporter calls the result of `x.mean(...)` "mean"."""
+    outputs = {value.name: value for value in graph.outputs}
+    for node in graph:
+        for value in node.outputs:
+            if value.name in outputs and value is not outputs[value.name]:
+                value.name = f"inner_{value.name}"
 
 
 def compare(run: TrainedRun, path: Path, images: Shaped[Tensor, "N ..."]) -> dict[str, float]:

@@ -10,6 +10,8 @@ from jaxtyping import Float, Shaped
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from vje_ppl.networks.whitening import Whitening
+
 
 class AmortizedGuide(PyroModule):
     """A Pyro guide whose parameters come from a network applied to an encoder's embedding.
@@ -20,14 +22,17 @@ class AmortizedGuide(PyroModule):
     Args:
         dim: embedding width D.
         encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
+        whiten: features of each group in which `Whitening` takes correlations out of the encoder's embeddings; `None`
+            leaves them as they are.
     """
 
     network: nn.Module
 
-    def __init__(self, dim: int, encoder: nn.Module | None = None) -> None:
+    def __init__(self, dim: int, encoder: nn.Module | None = None, whiten: int | None = None) -> None:
         super().__init__()
         self.dim = dim
         self.encoder = nn.Identity() if encoder is None else encoder
+        self.whitening = nn.Identity() if whiten is None else Whitening(dim, whiten)
 
     def embed(self, view: Shaped[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
         """Embed a batch of views.
@@ -36,7 +41,8 @@ class AmortizedGuide(PyroModule):
             view: the encoder's input: images (N, C, H, W), or embeddings (N, D) without an encoder.
 
         Returns:
-            Embeddings z, shape (N, D); in the precision of autocast where it is on.
+            Embeddings z, shape (N, D), whitened if the guide whitens them; otherwise in the precision of autocast where
+            it is on.
 
         Raises:
             ValueError: if the result is not (N, D) for this guide's D.
@@ -47,7 +53,7 @@ class AmortizedGuide(PyroModule):
                 f"The guide expects embeddings of shape (images, {self.dim}), got {tuple(embedding.shape)} from views "
                 f"of shape {tuple(view.shape)}; give the encoder's width as the guide's dim."
             )
-        return embedding
+        return self.whitening(embedding)
 
     def network_output(self, embedding: Float[Tensor, "N D"]) -> Float[Tensor, "N outputs"]:
         """Return the inference network's raw output in at least float32; densities never run in half precision."""

@@ -38,6 +38,7 @@ ADDED: dict[str, Any] = {
     "cached_views": 0,
     "data.bits": None,
     "objective.compile": False,
+    "guide.whiten": None,
     "encoder.weights": None,
     "encoder.freeze": False,
     "optimizer.encoder_lr": None,

@@ -29,7 +29,7 @@ from vje_ppl.settings.identity import default_name
 from vje_ppl.settings.model_input import with_model_input
 from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
-from vje_ppl.train.batch_size import check_batch_size
+from vje_ppl.train.batch_size import check_batch_size, check_whitening
 from vje_ppl.train.cached_views import embedded_once
 from vje_ppl.train.loop import TrainingLoop
 from vje_ppl.train.online_knn import OnlineKNN, has_labels
@@ -85,6 +85,7 @@ class Session:
         check_batch_size(config, module)
         fabric = launch(config.trainer, module)
         check_accumulation(config.trainer.accumulate, config.batch_size, fabric.world_size, module)
+        check_whitening(config, module, fabric.world_size)
         name = config.run.name or default_name(resolved, _readable_name(data))
         folder = RunFolder(config.run.root, name, create=fabric.is_global_zero)
         if fabric.is_global_zero:
