@@ -133,7 +133,7 @@ def test_an_interrupted_study_goes_on(tmp_path):
             (),
             "reproduce expects one of figure=2|3|4 and "
             "table=knn_linear|knn_linear_no_projector|one_class|ablation|ood|scores|epochs|tuning|tuning_no_projector|"
-            "likelihood|direction, got neither.",
+            "likelihood|direction|whitening, got neither.",
         ),
         (("figure=2", "table=ablation"), "got both."),
         (("figure=5",), "figure expects 2, 3 or 4, got 5."),

@@ -46,6 +46,7 @@ TABLES: dict[str, Callable[[Results], Product]] = {
     "tuning_no_projector": tuning,
     "likelihood": likelihood,
     "direction": knn_linear,
+    "whitening": knn_linear,
 }
 
 
