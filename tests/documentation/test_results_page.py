@@ -69,12 +69,25 @@ def published(name: str, heading: str, data: str) -> list[list[str]]:
 def test_accuracies_are_the_published_ones(text, heading, data, columns):
     """All but VJE's on μ and methods that have not been run, which are on the page alone."""
     expected = {
-        (NAMES[method] if features != "μ" else "VJE, on μ"): values[:3]
+        NAMES[method] + ", on μ" * (features == "μ"): values[:3]
         for method, features, *values in published("knn_linear", "| data", data)
         if text is PAGE or (features != "μ" and set(values[:3]) != {"not run"})
     }
     shown = {cells[0]: cells[1:][columns] for cells in table(text, heading)[2:]}
     assert expected == {name: values for name, values in shown.items() if set(values) != {"—"}}
+
+
+@pytest.mark.parametrize("name", ["direction", "whitening"])
+@pytest.mark.parametrize(("data", "columns"), [("cifar10", slice(0, 4)), ("fashion_mnist", slice(4, 8))])
+def test_accuracies_on_held_out_images_are_the_published_ones(name, data, columns):
+    first = {"direction": "| | CIFAR-10: k = 200", "whitening": "| features of a group"}[name]
+    words = {"tangent": "not whitened"} if name == "whitening" else {}
+    expected = {
+        words.get(variant, variant.removeprefix("whiten_")): values[:4]
+        for variant, features, *values in published(name, "| data", data)
+        if features == "z" and variant != "untrained"
+    }
+    assert {cells[0]: cells[1:][columns] for cells in table(PAGE, first)[2:]} == expected
 
 
 @pytest.mark.parametrize(("data", "columns"), [("digits", slice(0, 3)), ("cifar10", slice(3, 6))])
