@@ -136,6 +136,7 @@ def test_sweep_runs_every_cell(train, tmp_path):
         pytest.param(["optimizer=sgd", "trainer.clip=1"], id="sgd and clipping"),
         pytest.param(["trainer.views=3", "objective.num_particles=2"], id="three views, two particles"),
         pytest.param(["encoder=small_resnet", "encoder.width=4", "trainer.precision=bf16"], id="bf16 ResNet"),
+        pytest.param(["guide.whiten=4"], id="whitened embeddings"),
         pytest.param(["debug=true"], id="validation on"),
         pytest.param(["logger=tensorboard"], id="tensorboard"),
     ],

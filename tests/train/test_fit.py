@@ -65,16 +65,16 @@ def test_the_same_call_resumes_and_a_finished_run_is_not_trained_again(digits, t
         if state["epoch"] == 2:
             raise RuntimeError("killed")
 
-    straight = vje_ppl.fit(images, *QUICK, "run.name=straight", **call)
+    straight = vje_ppl.fit(images, *QUICK, "guide.whiten=8", "run.name=straight", **call)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", save_and_stop)
         with pytest.raises(RuntimeError, match="killed"):
-            vje_ppl.fit(images, *QUICK, "run.name=killed", "trainer.checkpoint_every=1", **call)
+            vje_ppl.fit(images, *QUICK, "guide.whiten=8", "run.name=killed", "trainer.checkpoint_every=1", **call)
     capsys.readouterr()
-    resumed = vje_ppl.fit(images, *QUICK, "run.name=killed", "trainer.checkpoint_every=1", **call)
+    resumed = vje_ppl.fit(images, *QUICK, "guide.whiten=8", "run.name=killed", "trainer.checkpoint_every=1", **call)
     assert "resumes after epoch 2" in capsys.readouterr().out
     assert_same(straight.module.state_dict(), resumed.module.state_dict())
-    vje_ppl.fit(images, *QUICK, "run.name=killed", "trainer.checkpoint_every=1", **call)
+    vje_ppl.fit(images, *QUICK, "guide.whiten=8", "run.name=killed", "trainer.checkpoint_every=1", **call)
     assert "already finished" in capsys.readouterr().out
     assert len(list((tmp_path / "runs/arrays").iterdir())) == 1  # the same images are stored once
 
