@@ -11,8 +11,10 @@ import pytest
 from scipy.stats import t as student_t
 
 from tests.helpers.records import block, record, results
+from vje_ppl.pictures.style import ORANGE
 from vje_ppl.reproduce.cell import Cell
 from vje_ppl.reproduce.products.ablation import ablation
+from vje_ppl.reproduce.products.dots import colour_of
 from vje_ppl.reproduce.products.epochs import epochs
 from vje_ppl.reproduce.products.figure_2 import DEGREES, figure_2
 from vje_ppl.reproduce.products.figure_3 import figure_3
@@ -24,7 +26,7 @@ from vje_ppl.reproduce.products.ood import ood
 from vje_ppl.reproduce.products.scores import scores
 from vje_ppl.reproduce.products.tuning import tuning
 from vje_ppl.reproduce.results import cell_facts, read_results
-from vje_ppl.reproduce.study import Study
+from vje_ppl.reproduce.study import Study, read_study
 
 BETA, NU, CLASS = "objective.beta", "likelihood.df", "data.only_class"
 
@@ -387,3 +389,15 @@ def test_detection_over_training_needs_all_classes():
         ("vje", "mahalanobis of z, clean"): ("70.0", "not run"),
         ("simsiam", "not run"): ("not run", "not run"),
     }
+
+
+def test_variants_of_vje_have_its_colour():
+    names = {
+        variant
+        for name in ("knn_linear", "knn_linear_no_projector", "whitening")
+        for block in read_study(name, "small").blocks
+        for variant in block.variants
+    }
+    baselines = {name for name in names if colour_of(name) == ORANGE}
+    assert {"vje", "vje_whitened", "tangent", "whiten_64"} <= names - baselines
+    assert {"simsiam", "vi_simsiam", "vicreg_no_projector", "lejepa"} <= baselines

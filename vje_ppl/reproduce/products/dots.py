@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from vje_ppl.compare.rows import Statistic
 from vje_ppl.pictures.style import BLUE, FAINT, ORANGE, dot, frame, names, new_figure, say_empty
 from vje_ppl.reproduce.results import Record, one_a_seed, over_seeds
+from vje_ppl.terminal.text_keys import options
 
 #: Features without training, and the metrics of their accuracy.
 REFERENCES = {"untrained": ("z", "knn/untrained_z"), "raw pixels": ("pixels", "knn/pixels")}
@@ -43,10 +44,14 @@ class Line:
 
 
 def colour_of(method: str) -> str:
-    """Return the colour of VJE and its variants, of the baselines, or of untrained features."""
+    """Return the colour of VJE and its variants, of the baselines, or of untrained features.
+
+    A baseline's name in a study begins with that of its method; all other names are variants of VJE.
+    """
     if method in ("untrained", "raw pixels"):
         return FAINT
-    return BLUE if method.startswith(("vje", "ambient", "tangent")) else ORANGE
+    baselines = options("method").keys() - {"vje", "custom"}
+    return ORANGE if method.startswith(tuple(baselines)) else BLUE
 
 
 def dots(
