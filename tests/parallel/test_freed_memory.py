@@ -32,6 +32,6 @@ def test_kept_memory_is_not_taken_from_the_system_again():
         int(subprocess.run([sys.executable, "-c", _PROGRAM, mode], capture_output=True, text=True, check=True).stdout)
         for mode in ("given back", "kept")
     )
-    pages = 200 * 8 * 2**20 // 2**16  # at least, with pages of at most 64 KiB
-    assert given_back > pages
+    pages = 200 * 8 * 2**20 // 2**21  # at least: Linux gives anonymous memory in pages of up to 2 MiB
+    assert given_back >= pages
     assert kept < pages / 10
