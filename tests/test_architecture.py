@@ -14,8 +14,9 @@ FOLDERS = {f"vje_ppl.{name}": ROOT / name for name in ("models", "guides", "conf
 #: The rooms of the package, floor by floor; a module imports from its own room and from lower floors. Imports inside
 #: functions and for type checkers count as any other.
 FLOORS = (
-    ("errors", "randomness", "distributions", "networks", "numpyro_port", "configs"),
-    ("program", "parallel", "data"),
+    ("errors",),
+    ("parallel", "distributions", "networks", "numpyro_port", "configs"),
+    ("program", "data"),
     ("models", "guides", "methods"),
     ("settings",),
     ("terminal",),
@@ -30,7 +31,7 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 #: What `ls vje_ppl` shows, at most.
-MOST_ENTRIES = 31
+MOST_ENTRIES = 30
 
 
 def modules() -> dict[str, Path]:

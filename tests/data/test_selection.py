@@ -5,7 +5,7 @@ from vje_ppl.data.fingerprint import name_keys
 from vje_ppl.data.hold_out import hold_out_by_name, stratified_hold_out
 from vje_ppl.data.selection import subset_indices
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream
+from vje_ppl.parallel.randomness import Stream
 
 
 def test_subset_is_fixed_increasing_and_nested():

@@ -9,8 +9,8 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from vje_ppl.parallel.randomness import stream_seed
 from vje_ppl.program.noise import KeyedNoise, SharedDraws
-from vje_ppl.randomness import stream_seed
 
 TOTAL, DIM = 12, 3
 

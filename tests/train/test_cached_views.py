@@ -11,7 +11,7 @@ from tests.helpers.commands import evaluate, one_sentence
 from tests.helpers.states import assert_same, final_state
 from vje_ppl.data.batches import evaluation_views
 from vje_ppl.data.feature_views import FeatureViews
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.trained_run import load
 from vje_ppl.settings.build import build_augment

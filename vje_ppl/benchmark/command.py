@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from vje_ppl.benchmark import decoding, memory, scaling, startup, step, throughput
 from vje_ppl.parallel.devices import launch
-from vje_ppl.randomness import seed_everything
+from vje_ppl.parallel.randomness import seed_everything
 from vje_ppl.settings.build import build_joint_embedding
 from vje_ppl.terminal.table import format_table
 from vje_ppl.terminal.versions import versions

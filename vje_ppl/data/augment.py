@@ -26,7 +26,7 @@ from vje_ppl.data.transforms.color_map import ColorMap
 from vje_ppl.data.transforms.interfaces import BoxTransform, ColorTransform, Filter
 from vje_ppl.data.transforms.resample import cut_and_resize
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 #: Bytes of views in float32 that a CPU finishes at a time: eight views of 224 pixels.
 _CACHE = 5_000_000

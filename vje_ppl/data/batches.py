@@ -24,7 +24,7 @@ from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.preprocess import Preprocess
 from vje_ppl.data.readers import InMemoryReader, StreamedReader, TrainingReader
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 #: Images that share a generator in evaluation.
 BLOCK = 64

@@ -18,7 +18,7 @@ from vje_ppl.data.conform import converted
 from vje_ppl.data.decode import Box, UnreadableImageError, read_cuts, read_image, read_size
 from vje_ppl.data.image_set import StreamedImages
 from vje_ppl.data.preprocess import Preprocess
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 _SECONDS_AFTER_SIGTERM = 30
 

@@ -17,7 +17,7 @@ from vje_ppl.data.augment import Augment, ViewKey
 from vje_ppl.data.image_set import ImageSet, InMemoryImages
 from vje_ppl.data.preprocess import Normalize, Preprocess
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 
 class FeatureViews(InMemoryImages):

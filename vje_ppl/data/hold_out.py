@@ -12,7 +12,7 @@ from jaxtyping import Int64, UInt64
 from vje_ppl.data.fingerprint import image_keys
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 
 def hold_out_by_name(

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int64
 
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.errors import UserError, did_you_mean
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 #: A class by name or number, a list of classes, or None for all classes.
 ClassChoice = str | int | Sequence[str | int] | None

@@ -20,7 +20,7 @@ from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents
 from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.methods.joint_embedding import JointEmbedding
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.build import build
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from vje_ppl.data.hold_out import stratified_hold_out
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 MOMENTUM = 0.9
 _CHUNK = 4096  # rows in float64 at a time

@@ -11,7 +11,7 @@ from pyro.poutine.runtime import effectful
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 
 class NormalNoise(Messenger, ABC):

@@ -25,7 +25,7 @@ from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores
 from vje_ppl.measures.anomaly.scorer import gathered_statistics
 from vje_ppl.measures.anomaly.view_pairs import single_views
 from vje_ppl.methods.method import UncertainDensity
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.score.reading import Block, Source, block_views
 from vje_ppl.score.setting import OF_DENSITY, OF_PROGRAM, ScoreSetting
 from vje_ppl.score.training_side import TrainingSide

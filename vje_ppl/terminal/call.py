@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import random_states, set_random_states
+from vje_ppl.parallel.randomness import random_states, set_random_states
 from vje_ppl.terminal.command import sentence
 from vje_ppl.terminal.mistyped import read_arguments
 from vje_ppl.terminal.text_keys import quoted, settle_text

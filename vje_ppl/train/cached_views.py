@@ -26,7 +26,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.features.shards import Shards
 from vje_ppl.methods.method import Method
 from vje_ppl.parallel.fabric import Fabric
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.runs.files import explain
 from vje_ppl.settings.build import starting_options
 

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from vje_ppl.data.loaders.arrays import IMAGES
 from vje_ppl.data.loaders.features import FEATURES
 from vje_ppl.errors import UserError
+from vje_ppl.parallel.randomness import random_states, set_random_states
 from vje_ppl.program.parameter_store import local_parameters
-from vje_ppl.randomness import random_states, set_random_states
 from vje_ppl.score.loaded_run import LoadedRun, load
 from vje_ppl.terminal.call import as_overrides, composed
 from vje_ppl.train.given_images import as_arrays, as_feature_arrays, grey_statistics, store

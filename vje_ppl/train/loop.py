@@ -18,7 +18,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method, Terms
 from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.parallel.interrupt import AgreedSignal, Interrupt
-from vje_ppl.randomness import random_states, set_random_states
+from vje_ppl.parallel.randomness import random_states, set_random_states
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.checkpoint import CheckpointInterval
 from vje_ppl.runs.folder import RunFolder

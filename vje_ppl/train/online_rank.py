@@ -15,7 +15,7 @@ from vje_ppl.data.selection import at_most
 from vje_ppl.features.shards import WHOLE, Shards
 from vje_ppl.measures.embedding_rank import lidar, rankme
 from vje_ppl.methods.method import Method
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 
 class OnlineRank:

@@ -20,7 +20,7 @@ from vje_ppl.features.shards import Shards
 from vje_ppl.methods.method import Method
 from vje_ppl.parallel.devices import launch, uses_channels_last
 from vje_ppl.parallel.fabric import Fabric
-from vje_ppl.randomness import seed_everything
+from vje_ppl.parallel.randomness import seed_everything
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.settings.build import build_augment, build_method
 from vje_ppl.settings.data import load_data

@@ -17,7 +17,7 @@ from vje_ppl.measures.anomaly.conditional_densities import draw_latents
 from vje_ppl.measures.anomaly.evidence import Evidence, log_evidence
 from vje_ppl.measures.anomaly.gaussian import Gaussian
 from vje_ppl.measures.anomaly.program_scores import ProgramScores
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 CPU = torch.device("cpu")
 V, D = 3, 4

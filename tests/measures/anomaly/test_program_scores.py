@@ -15,7 +15,7 @@ from tests.measures.anomaly.small import DF, OPTIONS, PAIRS_OF, VIEWS, D, M, N, 
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, log_mixture
 from vje_ppl.measures.anomaly.program_scores import ProgramScores
 from vje_ppl.measures.anomaly.traced import map_posterior
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 
 def scored_by_training(program, *embeddings):

@@ -13,7 +13,7 @@ from hydra import initialize_config_module
 from vje_ppl.benchmark.campaign.limits import FULL, SMOKE
 from vje_ppl.benchmark.campaign.notebook import Notebook
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import seed_everything
+from vje_ppl.parallel.randomness import seed_everything
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_ima
 from vje_ppl.data.loaders.splits import find_splits
 from vje_ppl.data.selection import ClassChoice, select_class, subset_indices
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream
+from vje_ppl.parallel.randomness import Stream
 
 LARGEST_AUTOMATIC_SIZE = 224
 

@@ -19,7 +19,7 @@ from vje_ppl.diagnose.posterior.problem import PosteriorProblem
 from vje_ppl.diagnose.posterior.reference import Reference
 from vje_ppl.diagnose.statistics.pit import rank_with_ties
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 #: Most features whose ranks are checked, beside the latent's norm and the log-likelihood.
 FEATURES = 6

@@ -15,7 +15,7 @@ from jax import random
 
 from vje_ppl.diagnose.posterior.problem import BAYESIAN, PosteriorProblem
 from vje_ppl.diagnose.posterior.reference import Reference
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 #: Variables with a dimension `feature`.
 _PER_FEATURE = frozenset({"latent", "likelihood_scale", "direction", "embedding", "rhat", "ess_bulk"})

@@ -13,8 +13,8 @@ from vje_ppl.diagnose.posterior.reference import Gaussians
 from vje_ppl.diagnose.run import FIRST_TARGET, SOURCE, DiagnosedRun
 from vje_ppl.measures.anomaly.refinement import moved, weighted_elbo
 from vje_ppl.measures.anomaly.traced import map_posterior
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.program.moments import moments
-from vje_ppl.randomness import Stream, stream_seed
 
 #: A feature is odd if it differs from the others by this factor in scale, or by so many standard deviations in mean.
 ODD_FACTOR, ODD_SHIFT = 3.0, 2.0

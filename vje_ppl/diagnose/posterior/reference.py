@@ -20,7 +20,7 @@ from vje_ppl.diagnose.posterior.importance import bounds, khat
 from vje_ppl.diagnose.posterior.lanes import Lanes, PosteriorMap, in_blocks, repeated
 from vje_ppl.diagnose.posterior.nuts import Chains, Convergence, NUTSOptions, convergence, sampler_of
 from vje_ppl.diagnose.posterior.problem import LatentTerms, PosteriorProblem, Power, powers
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.terminal.progress import progress
 
 

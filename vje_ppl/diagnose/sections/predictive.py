@@ -16,7 +16,7 @@ from vje_ppl.diagnose.sections import predictive_pictures as draw
 from vje_ppl.diagnose.statistics.pit import Uniformity, pit_by_rank, simultaneous_band, uniformity
 from vje_ppl.diagnose.statistics.predictive_draws import COSINE, Predictive, PredictiveDraws, predictive_draws
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 #: Distances of PIT values from uniform above which a program is doubted and refused.
 FAR, TOO_FAR = 0.1, 0.25

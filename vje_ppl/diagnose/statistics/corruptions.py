@@ -16,7 +16,7 @@ from vje_ppl.data.transfer import to_device
 from vje_ppl.data.transforms.blur import GaussianBlur
 from vje_ppl.data.transforms.noise import GaussianNoise
 from vje_ppl.errors import UserError
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 
 class Corruption(ABC):

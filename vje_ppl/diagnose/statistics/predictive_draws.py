@@ -15,9 +15,9 @@ from vje_ppl.errors import UserError
 from vje_ppl.measures.anomaly.conditional_densities import draw_latents, draw_observations
 from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.methods.joint_embedding import JointEmbedding
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.program.moments import moments
 from vje_ppl.program.polar import to_polar
-from vje_ppl.randomness import Stream, stream_seed
 
 COSINE, RADIUS = "direction cosine", "radius"
 #: How far the length of a drawn direction may be from 1 for it to count as on the sphere: rounding in float32.

@@ -7,8 +7,8 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from vje_ppl.data.batches import BLOCK
+from vje_ppl.parallel.randomness import stream_seed
 from vje_ppl.program.noise import NormalNoise
-from vje_ppl.randomness import stream_seed
 
 
 class ImageNoise(NormalNoise):

@@ -33,7 +33,7 @@ from vje_ppl.measures.anomaly.typicality import Typicality, statistics
 from vje_ppl.measures.anomaly.view_pairs import CLEAN_CLEAN, ScoreOptions, single_views, view_pairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
 from vje_ppl.methods.method import PredictiveDensity, UncertainDensity
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 
 class ProgramScores:

@@ -14,7 +14,7 @@ from vje_ppl.measures.anomaly.program_terms import ProgramTerms, Scores
 from vje_ppl.measures.anomaly.refinement import moved, weighted_elbo
 from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.methods.joint_embedding import JointEmbedding
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 #: Adam's learning rate at the start, from which a cosine takes it to zero, and draws of each posterior a step.
 _LEARNING_RATE, _DRAWS = 0.1, 4

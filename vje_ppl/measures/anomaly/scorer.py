@@ -32,7 +32,7 @@ from vje_ppl.measures.anomaly.program_scores import DensityScores, ProgramScores
 from vje_ppl.measures.anomaly.program_terms import Scores
 from vje_ppl.measures.anomaly.traced import map_posterior
 from vje_ppl.measures.anomaly.view_pairs import CLEAN, ScoreOptions, single_views
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.settings.checks import as_list, check_names
 
 

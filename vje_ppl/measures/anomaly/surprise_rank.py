@@ -19,7 +19,7 @@ from vje_ppl.measures.anomaly.program_terms import PairValues, ProgramTerms, Sco
 from vje_ppl.measures.anomaly.traced import Given, in_plates, log_prob, map_posterior
 from vje_ppl.measures.anomaly.view_pairs import KINDS, ViewPairs
 from vje_ppl.methods.joint_embedding import JointEmbedding
-from vje_ppl.randomness import Stream, stream_seed
+from vje_ppl.parallel.randomness import Stream, stream_seed
 
 
 class SurpriseRank:

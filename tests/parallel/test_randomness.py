@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vje_ppl.randomness import Stream, keyed_generator
+from vje_ppl.parallel.randomness import Stream, keyed_generator
 
 
 def test_generator_depends_on_its_key_alone():
