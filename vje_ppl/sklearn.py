@@ -20,6 +20,10 @@ from vje_ppl.measures.anomaly.gaussian import Gaussian
 from vje_ppl.terminal.text_keys import quoted
 from vje_ppl.train.fit import fit
 
+#: Images that are embedded at a time. Matrix products of one shape sum in one order, so the features of an image are the
+#: same to the last bit, whatever images are beside it.
+AT_A_TIME = 64
+
 
 class VJETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Learns embeddings of images without labels, by `vje_ppl.fit`.
@@ -151,11 +155,12 @@ class VJETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return tags
 
     def _features(self, images: Tensor) -> Tensor:
-        found = self.run_.embed(images)
+        filled = torch.cat([images, images.new_zeros(-len(images) % AT_A_TIME, *images.shape[1:])])
+        found = self.run_.embed(filled, AT_A_TIME)
         features = found.z if self.features == "z" else found.mean
         if features is None:
             raise UserError("features=mu needs a posterior, which the method does not have; give features='z'.")
-        return features.cpu()
+        return features[: len(images)].cpu()
 
     def _images(self, X: Any, fitting: bool = False) -> Tensor:
         """Return images, (N, C, H, W), after scikit-learn's checks."""
