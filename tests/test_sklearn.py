@@ -45,9 +45,9 @@ def test_scikit_learns_own_check(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("encoder", ["mlp", "small_resnet"])
-def test_features_of_an_image_do_not_depend_on_the_other_images(digits, encoder):
-    fitted = tiny(encoder=encoder).fit(digits[0])
+@pytest.mark.parametrize(("encoder", "overrides"), [("mlp", TINY), ("small_resnet", (*TINY[:2], TINY[3]))])
+def test_features_of_an_image_do_not_depend_on_the_other_images(digits, encoder, overrides):
+    fitted = tiny(encoder=encoder, overrides=overrides).fit(digits[0])
     alone = np.concatenate([fitted.transform(image[None]) for image in digits[0][:70]])
     np.testing.assert_array_equal(alone, fitted.transform(digits[0])[:70])
 

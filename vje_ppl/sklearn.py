@@ -20,8 +20,8 @@ from vje_ppl.measures.anomaly.gaussian import Gaussian
 from vje_ppl.terminal.text_keys import quoted
 from vje_ppl.train.fit import fit
 
-#: Images that are embedded at a time. Matrix products of one shape sum in one order, so the features of an image are the
-#: same to the last bit, whatever images are beside it.
+#: Images that are embedded at a time. Matrix products of one shape sum in one order, so the features of an image are
+#: the same to the last bit, whatever images are beside it.
 AT_A_TIME = 64
 
 
