@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vje_ppl.networks.whitening import LEAST_VARIANCE, SHRINKAGE, Whitening
+from vje_ppl.networks.whitening import LEAST_VARIANCE, SHRINKAGE, WhiteningLayer
 
 
 def correlated(images: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -20,7 +20,7 @@ def correlated(images: int, dim: int, seed: int = 0) -> torch.Tensor:
 def test_products_of_whitened_rows_are_those_of_mahalanobis(dim, group):
     """Whatever root of the covariance whitens, z zᵀ = (h − m)ᵀ (Σ + δ)⁻¹ (h − m), summed over groups."""
     rows = correlated(200, dim)
-    z = Whitening(dim, group)(rows)
+    z = WhiteningLayer(dim, group)(rows)
     np.testing.assert_allclose(z.mean(0), 0, atol=1e-12)
     expected = np.zeros((200, 200))
     for first in range(0, dim, group):
@@ -33,12 +33,12 @@ def test_products_of_whitened_rows_are_those_of_mahalanobis(dim, group):
 
 
 def test_gradients_flow_through_the_statistics_of_the_batch():
-    whitening = Whitening(4, 2).double()
+    whitening = WhiteningLayer(4, 2).double()
     assert torch.autograd.gradcheck(whitening, correlated(7, 4).requires_grad_())
 
 
 def test_evaluation_whitens_by_running_averages_and_not_by_its_batch():
-    whitening, rows = Whitening(6, 3), correlated(4000, 6).float()
+    whitening, rows = WhiteningLayer(6, 3), correlated(4000, 6).float()
     assert torch.equal(whitening.eval()(rows), rows)  # before any training
     whitening.train()
     for batch in rows.split(100) * 2:
@@ -54,15 +54,15 @@ def test_evaluation_whitens_by_running_averages_and_not_by_its_batch():
 def test_computes_in_float32_under_autocast():
     rows = correlated(100, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        z = Whitening(4, 4)(rows.bfloat16())
+        z = WhiteningLayer(4, 4)(rows.bfloat16())
     assert z.dtype == torch.float32
-    torch.testing.assert_close(z, Whitening(4, 4)(rows.bfloat16().float()))
+    torch.testing.assert_close(z, WhiteningLayer(4, 4)(rows.bfloat16().float()))
 
 
 @pytest.mark.parametrize("images", [1, 2, 50])
 def test_features_that_do_not_vary_stay_finite(images):
     rows = torch.full((images, 4), 3.0, requires_grad=True)
-    z = Whitening(4, 2)(rows)
+    z = WhiteningLayer(4, 2)(rows)
     z.square().sum().backward()
     assert (z == 0).all()
     assert torch.isfinite(rows.grad).all()
@@ -71,4 +71,4 @@ def test_features_that_do_not_vary_stay_finite(images):
 @pytest.mark.parametrize("group", [0, 4, 7])
 def test_a_group_divides_the_features(group):
     with pytest.raises(ValueError, match=f"got {group}; give one of 2, 3, 6"):
-        Whitening(6, group)
+        WhiteningLayer(6, group)

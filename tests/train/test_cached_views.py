@@ -41,8 +41,11 @@ def seen(monkeypatch) -> list[FeatureViews]:
     return found
 
 
-def test_training_sees_what_the_encoder_makes_of_the_views(first, train, tmp_path, seen):
-    result = train("run.name=cached", *CACHED)
+@pytest.mark.parametrize("further", [(), ("guide.whiten=4",)], ids=str)
+def test_training_sees_what_the_encoder_makes_of_the_views(train, tmp_path, seen, further):
+    assert train("run.name=first", *further).returncode == 0
+    seen.clear()
+    result = train("run.name=cached", *CACHED, *further)
     assert result.returncode == 0, result.stderr
     run = load(tmp_path / "runs/cached")
     data = load_data(run.config)
@@ -50,7 +53,7 @@ def test_training_sees_what_the_encoder_makes_of_the_views(first, train, tmp_pat
     seed = stream_seed(Stream.CACHED_VIEWS, run.config.seed)
     views = evaluation_views(data.train, augment, views=4, seed=seed, device=torch.device("cpu"))
     with torch.no_grad():
-        expected = torch.cat([torch.stack([run.module.embed(view) for view in some], 1) for _, some in views])
+        expected = torch.cat([torch.stack([run.module.encoder(view) for view in some], 1) for _, some in views])
     # Files in memory would be deleted with the run's; batch sizes differ, and with them the order of sums.
     torch.testing.assert_close(seen[0].features, expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(seen[0].labels, data.train.labels)

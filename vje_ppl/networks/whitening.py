@@ -14,7 +14,7 @@ SHRINKAGE = 1e-3
 LEAST_VARIANCE = 1e-8
 
 
-class Whitening(nn.Module):
+class WhiteningLayer(nn.Module):
     """z = L⁻¹ (h − m) for embeddings h with mean m and covariance Σ = L Lᵀ, within groups of features.
 
     In training, m and Σ are those of the batch, and gradients flow through them, as in batch normalization, of which
@@ -43,8 +43,8 @@ class Whitening(nn.Module):
         super().__init__()
         if group < 1 or dim % group:
             raise ValueError(
-                f"Whitening expects a group that divides the {dim} features of an embedding, got {group}; give one of "
-                f"{', '.join(str(one) for one in range(2, dim + 1) if dim % one == 0)}."
+                f"WhiteningLayer expects a group that divides the {dim} features of an embedding, got {group}; give "
+                f"one of {', '.join(str(one) for one in range(2, dim + 1) if dim % one == 0)}."
             )
         self.group, self.momentum = group, momentum
         groups, identity = dim // group, torch.eye(group)

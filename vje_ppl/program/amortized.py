@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from vje_ppl.networks.whitening import Whitening
+from vje_ppl.networks.whitening import WhiteningLayer
 
 
 class AmortizedGuide(PyroModule):
@@ -22,8 +22,8 @@ class AmortizedGuide(PyroModule):
     Args:
         dim: embedding width D.
         encoder: maps views (N, C, H, W) to embeddings (N, D); `None` if the views are embeddings already.
-        whiten: features of each group in which `Whitening` takes correlations out of the encoder's embeddings; `None`
-            leaves them as they are.
+        whiten: features of each group in which `WhiteningLayer` takes correlations out of the encoder's embeddings;
+            `None` leaves them as they are.
     """
 
     network: nn.Module
@@ -32,7 +32,7 @@ class AmortizedGuide(PyroModule):
         super().__init__()
         self.dim = dim
         self.encoder = nn.Identity() if encoder is None else encoder
-        self.whitening = nn.Identity() if whiten is None else Whitening(dim, whiten)
+        self.whitening = nn.Identity() if whiten is None else WhiteningLayer(dim, whiten)
 
     def embed(self, view: Shaped[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
         """Embed a batch of views.

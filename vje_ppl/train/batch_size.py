@@ -7,7 +7,7 @@ from torch import nn
 
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method
-from vje_ppl.networks.whitening import Whitening
+from vje_ppl.networks.whitening import WhiteningLayer
 
 #: Least images of a batch for each feature that is whitened together. Ours.
 LEAST_IMAGES = 2
@@ -38,7 +38,7 @@ def check_whitening(config: DictConfig, module: Method, world_size: int) -> None
     Raises:
         UserError: if there are too few images.
     """
-    groups = [part.group for part in module.modules() if isinstance(part, Whitening)]
+    groups = [part.group for part in module.modules() if isinstance(part, WhiteningLayer)]
     images = config.batch_size // (config.trainer.accumulate * world_size)
     if groups and images < LEAST_IMAGES * max(groups):
         raise UserError(
@@ -49,7 +49,7 @@ def check_whitening(config: DictConfig, module: Method, world_size: int) -> None
 
 def has_batch_statistics(module: nn.Module) -> bool:
     """Return whether the other images of a batch influence an image's embedding."""
-    return _has_batch_normalization(module) or any(isinstance(part, Whitening) for part in module.modules())
+    return _has_batch_normalization(module) or any(isinstance(part, WhiteningLayer) for part in module.modules())
 
 
 def _has_batch_normalization(module: nn.Module) -> bool:

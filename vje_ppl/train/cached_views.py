@@ -113,8 +113,8 @@ class FrozenEncoder:
 
     def _embed(self, batch: Sequence[Tensor]) -> Tensor:
         with self.fabric.autocast():
-            z = self.module.embed(torch.cat(list(batch)))
-        return z.float().unflatten(0, (len(batch), -1)).transpose(0, 1)
+            h = self.module.encoders[0](torch.cat(list(batch)))  # the guide may whiten it, in each step
+        return h.float().unflatten(0, (len(batch), -1)).transpose(0, 1)
 
 
 def embedded_once(
