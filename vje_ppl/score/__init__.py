@@ -5,7 +5,7 @@ Read in this order:
     command.py        the command
     options.py        the checks of options
     setting.py        a score with everything that determines its values; the default score
-    find.py           the images to score: folders, files, lists and shards
+    given.py          the images to score; find.py finds them in folders, files, lists and shards
     reading.py        their views, block by block, in the form of the run's images
     image_scorer.py   one score of the views of images
     training_side.py  what a score needs of the training images

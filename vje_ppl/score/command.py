@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from vje_ppl.data.fingerprint import digest
-from vje_ppl.data.image_set import StreamedImages
 from vje_ppl.errors import UserError
 from vje_ppl.features.shards import Shards
 from vje_ppl.parallel.devices import chosen_device, start
@@ -24,10 +23,11 @@ from vje_ppl.runs.files import explain, read_json
 from vje_ppl.runs.trained_run import TrainedRun, load
 from vje_ppl.score.calibration import p_values
 from vje_ppl.score.contact_sheet import MOST, contact_sheet
-from vje_ppl.score.find import FoundFiles, find_files, written_path
+from vje_ppl.score.find import written_path
+from vje_ppl.score.given import Given, given
 from vje_ppl.score.image_scorer import ScoredChunk
 from vje_ppl.score.options import check_options
-from vje_ppl.score.prepared import Prepared, file_images, image_form, prepare
+from vje_ppl.score.prepared import Prepared, prepare
 from vje_ppl.score.setting import DEFAULT_SCORE, ScoreSetting, score_setting
 from vje_ppl.score.stored import is_export
 from vje_ppl.score.summary import SUMMARY, check_same, console_line, result_facts, write_summary
@@ -63,8 +63,7 @@ def score(config: DictConfig) -> int:
         shards = Shards(fabric.global_rank, fabric.world_size)
         path = Path(config.run)
         run = load(path, str(fabric.device), config.trust_targets)
-        found = find_files(_paths(config.images))
-        images = file_images(found, image_form(run), config.workers)
+        found = given(_paths(config.images), run, config.workers)
         out = _out(config, path, found, setting)
         _describe(run, path, found, setting, fabric.device)
         ready = prepare(
@@ -80,19 +79,19 @@ def score(config: DictConfig) -> int:
         )
         everything = {
             "checkpoint": ready.stored.checkpoint,
-            "images": digest(images),
+            "images": digest(found.images),
             "score": setting.facts,
             "calibration": None if ready.calibration is None else ready.calibration.images,
             "alpha": config.alpha,
         }
         if config.resume == "never" and shards.is_first:
-            for name in (SUMMARY, TABLE, PARTIAL):
+            for name in (SUMMARY, TABLE, PARTIAL, SHEET):
                 (out / name).unlink(missing_ok=True)
         if shards.agree(config.resume != "never" and check_same(out, everything)):
             _say_finished(out)
             return 0
         try:
-            _write_table(config, ready, images, out, everything, shards)
+            _write_table(config, ready, found, out, everything, shards)
         except KeyboardInterrupt:
             progress("score", f"interrupted: the same command goes on with {out}")
             return INTERRUPTED
@@ -102,7 +101,7 @@ def score(config: DictConfig) -> int:
 
 
 def _write_table(
-    config: DictConfig, ready: Prepared, images: StreamedImages, out: Path, everything: dict[str, Any], shards: Shards
+    config: DictConfig, ready: Prepared, found: Given, out: Path, everything: dict[str, Any], shards: Shards
 ) -> None:
     """Score all images that have no row yet, and write their rows."""
     scorer = ready.scorer
@@ -111,10 +110,10 @@ def _write_table(
         if rows:
             progress("score", f"continues after {rows} images")
         hidden = {"auto": None, True: False, False: True}[config.progress] if shards.is_first else True
-        with tqdm(total=len(images), initial=rows, desc="score", unit="image", disable=hidden) as bar:
-            for chunk in scorer.score(ready.source(images), first, shards):
+        with tqdm(total=len(found.images), initial=rows, desc="score", unit="image", disable=hidden) as bar:
+            for chunk in scorer.score(ready.source(found.images), first, shards):
                 assert file is not None
-                file.write(_rows(chunk, ready, images, config.alpha))
+                file.write(_rows(chunk, ready, found, config.alpha))
                 file.flush()
                 bar.update(len(chunk.scores))
     if shards.is_first:
@@ -132,26 +131,26 @@ def _table(out: Path, everything: dict[str, Any], chunk: int) -> Iterator[tuple[
         yield file, rows
 
 
-def _rows(chunk: ScoredChunk, ready: Prepared, images: StreamedImages, alpha: float) -> bytes:
+def _rows(chunk: ScoredChunk, ready: Prepared, found: Given, alpha: float) -> bytes:
     """Return the rows of a chunk as CSV."""
     known = ready.calibration
     ranks = chunk.scores * torch.nan if known is None else p_values(known.scores, chunk.scores)
     rows = []
     for number, (value, rank) in enumerate(zip(chunk.scores.tolist(), ranks.tolist(), strict=True)):
         place = chunk.first + number
-        path, note = written_path(images.files[place])
+        path, note = written_path(found.places[place])
         rows.append(row(path, value, rank, alpha, [chunk.reasons.get(place, ""), note]).bytes())
     return b"".join(rows)
 
 
 def _write_results(
-    config: DictConfig, ready: Prepared, found: FoundFiles, out: Path, everything: dict[str, Any], seconds: float
+    config: DictConfig, ready: Prepared, found: Given, out: Path, everything: dict[str, Any], seconds: float
 ) -> None:
     """Write the picture and the summary, and print the results."""
     rows = read_rows(out / TABLE)
-    most, least = lowest_and_highest(rows, MOST)
-    title = f"{found.name}: {ready.setting.name}"
-    save(contact_sheet(found.files, rows, least, most, title, ready.form.bits), out / SHEET)
+    if found.can_be_drawn:
+        most, least = lowest_and_highest(rows, MOST)
+        save(contact_sheet(found, rows, least, most, f"{found.name}: {ready.setting.name}"), out / SHEET)
     facts = result_facts(rows, ready.calibration, config.alpha)
     words = "" if ready.calibration is None else ready.calibration.source
     facts["summary"] = console_line(facts, words)
@@ -177,21 +176,22 @@ def _print_results(out: Path, facts: dict[str, Any]) -> None:
     progress("scored", str(facts["summary"]))
     for note in facts.get("notes", []):
         progress("note", str(note))
-    progress("", f"{out}: {TABLE}, {SHEET}, {SUMMARY}")
+    names = [name for name in (TABLE, SHEET, SUMMARY) if (out / name).exists()]
+    progress("", f"{out}: {', '.join(names)}")
 
 
-def _describe(run: TrainedRun, path: Path, found: FoundFiles, setting: ScoreSetting, device: torch.device) -> None:
+def _describe(run: TrainedRun, path: Path, found: Given, setting: ScoreSetting, device: torch.device) -> None:
     """Print the first lines."""
     epochs = run.config.trainer.epochs
     progress("run", f"{path}: {run.epoch} of {epochs} epochs, method {method_name(run.config)}; {device.type}")
-    progress("images", f"{found.name}: {len(found.files)}")
+    progress("images", f"{found.name}: {len(found.images)}")
     of = "" if setting.features is None else f" of {setting.features}"
     progress("score", f"{setting.name}{of}, views: {setting.views}")
     if run.epoch < epochs:
         progress("warning", "the run is not finished; its last checkpoint is used")
 
 
-def _out(config: DictConfig, path: Path, found: FoundFiles, setting: ScoreSetting) -> Path:
+def _out(config: DictConfig, path: Path, found: Given, setting: ScoreSetting) -> Path:
     """Return the folder for the results."""
     if config.out is not None:
         return Path(config.out)

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vje_ppl.data.decode import UnreadableImageError, read_image
-from vje_ppl.data.image_files import ImageFile, ImageFiles
+from vje_ppl.data.decode import UnreadableImageError
 from vje_ppl.errors import printable
 from vje_ppl.pictures.style import FAINT, INK, new_figure, number, say_empty
+from vje_ppl.score.given import Given
 from vje_ppl.score.table import Row
 
 COLUMNS, MOST = 6, 12
@@ -21,18 +21,15 @@ _CHARACTERS = 26  # of a line below an image
 _LINES = 3
 
 
-def contact_sheet(
-    files: ImageFiles, rows: Sequence[Row], least: Sequence[int], most: Sequence[int], title: str, bits: int | None
-) -> Figure:
+def contact_sheet(images: Given, rows: Sequence[Row], least: Sequence[int], most: Sequence[int], title: str) -> Figure:
     """Draw the least usual images, then the most usual, each with its path and its p-value, or else its score.
 
     Args:
-        files: all image files.
+        images: all images.
         rows: their rows.
         least: places of the least usual images, the least usual first.
         most: places of the most usual images, the most usual first.
         title: above all.
-        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
     parts = {"least usual": list(least), "most usual": list(most)}
     lines = {name: max(1, math.ceil(len(places) / COLUMNS)) for name, places in parts.items()}
@@ -45,7 +42,7 @@ def contact_sheet(
     for name, places in parts.items():
         for place, index in enumerate(places):
             axes = figure.add_subplot(sum(lines.values()), COLUMNS, COLUMNS * above + place + 1)
-            axes.imshow(_thumbnail(files[index], bits), interpolation="nearest")
+            axes.imshow(_thumbnail(images, index), interpolation="nearest")
             axes.set_axis_off()
             text = axes.text(0.5, -0.03, _below(rows[index]), transform=axes.transAxes, va="top", ha="center")
             text.set(fontsize=6.5, color=FAINT, parse_math=False)
@@ -56,9 +53,9 @@ def contact_sheet(
     return figure
 
 
-def _thumbnail(file: ImageFile, bits: int | None) -> np.ndarray:
+def _thumbnail(images: Given, place: int) -> np.ndarray:
     try:
-        pixels = read_image(file, 3, bits)
+        pixels = images.pixels(place)
     except UnreadableImageError:  # removed since it was scored
         return np.full((_SIDE, _SIDE, 3), 240, dtype=np.uint8)
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -46,10 +46,8 @@ def find_files(wanted: Any, key: str = "images") -> FoundFiles:
     Raises:
         UserError: if a path does not exist, a list or shard cannot be read, or there is no image.
     """
-    paths = [str(one) for one in ([wanted] if isinstance(wanted, str | os.PathLike) else wanted)]
-    if not paths:
-        raise UserError(f"{key} expects at least one path, got none.")
-    name = _name(paths)
+    paths = path_list(wanted, key)
+    name = name_of(paths)
     shards = [_shards(path, key) for path in paths]
     if any(shards):
         if not all(shards):
@@ -63,6 +61,18 @@ def find_files(wanted: Any, key: str = "images") -> FoundFiles:
     if not files:
         raise UserError(f"{key}={paths[0]} holds no image that Pillow can read.")
     return FoundFiles(FileNames(files), name)
+
+
+def path_list(wanted: Any, key: str = "images") -> list[str]:
+    """Return a path or several as a list.
+
+    Raises:
+        UserError: if there is none.
+    """
+    paths = [str(one) for one in ([wanted] if isinstance(wanted, str | os.PathLike) else wanted)]
+    if not paths:
+        raise UserError(f"{key} expects at least one path, got none.")
+    return paths
 
 
 def written_path(file: ImageFile) -> tuple[str, str]:
@@ -83,7 +93,7 @@ def written_path(file: ImageFile) -> tuple[str, str]:
     return path, "; ".join(notes)
 
 
-def _name(paths: Sequence[str]) -> str:
+def name_of(paths: Sequence[str]) -> str:
     """Return a folder name for the images: of the first path, without an extension."""
     first = Path(os.path.abspath(paths[0]))
     stem = first.name if first.is_dir() else first.stem
@@ -119,7 +129,9 @@ def _files(path: str, key: str) -> Iterator[str]:
     elif os.path.exists(path):
         yield path
     else:
-        raise UserError(f"{key}={path} does not exist; give a folder, an image, a .txt list or .tar shards.")
+        raise UserError(
+            f"{key}={path} does not exist; give a folder, an image, a .txt list, .tar shards or an .npy or .npz file."
+        )
 
 
 def _listed(path: str, key: str) -> Iterator[str]:

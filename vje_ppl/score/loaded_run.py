@@ -18,9 +18,10 @@ from jaxtyping import Bool, Float64
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from vje_ppl.data.image_set import ImageSet
 from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.runs import trained_run
-from vje_ppl.runs.trained_run import TrainedRun, as_given
+from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.checks import check_table
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.results import DiagnosisResults, EvaluationResults, html_image
@@ -141,8 +142,9 @@ class LoadedRun(TrainedRun):
 
         Args:
             images: pixels, (N, C, H, W): whole numbers in 0..255, or floats in [0, 1]; or paths of image files,
-                folders, `.txt` lists or `.tar` shards. Pixels of another size, or in grey instead of RGB, are
-                converted. For a run on features, vectors of V views of each image, (N, V, D).
+                folders, `.txt` lists or `.tar` shards; or the path of an array, an `.npy` or `.npz` file. Pixels of
+                another size, or in grey instead of RGB, are converted. For a run on features, vectors of V views of
+                each image, (N, V, D).
             calibrate: True: p-values among the images that the run kept for calibration; False: none; or paths of
                 normal images.
             alpha: images with a p-value of at most this are flagged, in (0, 1).
@@ -159,8 +161,8 @@ class LoadedRun(TrainedRun):
             UserError: for an unknown option, a score that the run does not have, or no images to calibrate with.
         """
         from vje_ppl.score.calibration import p_values  # imports scikit-learn and Fabric, which takes seconds
-        from vje_ppl.score.find import find_files
-        from vje_ppl.score.prepared import file_images, prepare
+        from vje_ppl.score.given import given, in_memory
+        from vje_ppl.score.prepared import prepare
         from vje_ppl.score.setting import score_setting
 
         setting = score_setting(_with(options))
@@ -177,12 +179,11 @@ class LoadedRun(TrainedRun):
             )
             paths: tuple[str, ...] = ()
             if isinstance(images, Tensor | np.ndarray):
-                of = ready.pixels(as_given(torch.as_tensor(images), self.preprocess, "score"))
+                of: ImageSet = in_memory(torch.as_tensor(images), self)
             else:
-                found = find_files(images)
-                paths = tuple(map(str, found.files))
-                of = ready.source(file_images(found, ready.form, workers))
-            chunks = list(ready.scorer.score(of))
+                found = given(images, self, workers)
+                paths, of = tuple(map(str, found.places)), found.images
+            chunks = list(ready.scorer.score(ready.source(of)))
         scores = np.concatenate([chunk.scores for chunk in chunks]) if chunks else np.empty(0)
         known = ready.calibration
         values = np.full(len(scores), np.nan) if known is None else p_values(known.scores, scores)

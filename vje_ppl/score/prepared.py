@@ -11,16 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from vje_ppl.data.augment import Augment
-from vje_ppl.data.conform import converted
-from vje_ppl.data.cut_files import AllCuts
-from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.fingerprint import digest
-from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
+from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.rotations import with_rotations
 from vje_ppl.errors import UserError
 from vje_ppl.features.embedder import Embedder
@@ -28,9 +23,9 @@ from vje_ppl.features.opened_run import OpenedRun, open_run
 from vje_ppl.features.shards import WHOLE, Shards
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.score.calibration import Calibration
-from vje_ppl.score.find import FoundFiles, find_files
+from vje_ppl.score.given import given, image_form
 from vje_ppl.score.image_scorer import ImageScorer, check_method
-from vje_ppl.score.reading import CALIBRATION_PLACES, ArraySource, ImageForm, Source, source
+from vje_ppl.score.reading import CALIBRATION_PLACES, ImageForm, Source, source
 from vje_ppl.score.setting import TYPICALITY, ScoreSetting
 from vje_ppl.score.stored import Stored
 from vje_ppl.score.training_side import training_side
@@ -65,7 +60,7 @@ class Prepared:
     device: torch.device
 
     def source(self, images: ImageSet, offset: int = 0) -> Source:
-        """Return images as a source for the scorer."""
+        """Return images as a source for the scorer: in memory, in the form of the run's, or files."""
         pin, images = self.device.type == "cuda", with_rotations(images) if self.scorer.rotations else images
         return source(images, self.augment, self.form, self.scorer.seed, self.setting.augmentations, pin, offset)
 
@@ -77,22 +72,6 @@ class Prepared:
         gaussian = self.scorer.gaussian
         if gaussian is not None:
             export.keep_gaussian(self.setting, gaussian)
-
-    def pixels(self, images: Shaped[Tensor, "N C H W"]) -> Source:
-        """Return images in memory, or feature vectors as pixels, as a source for the scorer.
-
-        They are converted to the form of the run's images. If the run reads its images from files, views are cut from
-        the images as they are, unless these are too small.
-        """
-        if images.is_floating_point():
-            return ArraySource(FeatureViews(images[:, :, 0].movedim(1, 2).cpu()))
-        height, width = images.shape[2:]
-        keep = not self.form.in_memory and min(height, width) >= self.augment.size
-        if not keep or images.shape[1] != self.form.channels:
-            side = min(height, width) if keep else self.form.side
-            images = converted(images.cpu(), self.form.channels, side)
-        whole = InMemoryImages(images.cpu())
-        return ArraySource(with_rotations(whole) if self.scorer.rotations else whole)
 
 
 def prepare(
@@ -165,23 +144,10 @@ def prepare(
         if setting.kind == TYPICALITY:  # the images that it is fitted to would seem more usual than others
             images = lambda: _every_other(kept_images(), 1)  # noqa: E731
     else:
-        found = find_files(calibrate, "calibrate")
-        files = file_images(found, form, workers)
-        kept, words, images = digest(files), f"of {found.name}", lambda: files
+        found = given(calibrate, run, workers, "calibrate")
+        kept, words, images = digest(found.images), f"of {found.name}", lambda: found.images
     calibration = _calibration(ready, kept, words, images, shards)
     return replace(ready, calibration=calibration)
-
-
-def image_form(run: TrainedRun) -> ImageForm:
-    """Return the form of a run's images; runs of earlier versions did not record whether these were in memory."""
-    side = run.image_size or run.preprocess.size
-    in_memory = side <= AllCuts.LARGEST_WHOLE if run.in_memory is None else run.in_memory
-    return ImageForm(len(run.preprocess.normalize.mean), side, in_memory, run.config.data.get("bits"))
-
-
-def file_images(found: FoundFiles, form: ImageForm, workers: int) -> StreamedImages:
-    """Return image files as a set; damaged files are skipped."""
-    return StreamedImages(found.files, channels=form.channels, workers=workers, skip_unreadable=True, bits=form.bits)
 
 
 def _kept_images(opened: OpenedRun, kept: str, stored: Stored) -> ImageSet:

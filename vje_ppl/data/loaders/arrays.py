@@ -107,13 +107,9 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in names if name in file}
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read as an .npz file ({type(error).__name__}); give data.file=<name>.npz."
-        ) from error
+        raise UserError(f"{path} cannot be read as an .npz file ({type(error).__name__}); give another.") from error
     if names[0] not in found:
-        raise UserError(
-            f"{path} has no array {names[0]}; write it with numpy.savez(path, {names[0]}=..., {LABELS}=...)."
-        )
+        raise UserError(f"{path} has no array {names[0]}; write it with numpy.savez(path, {names[0]}=...).")
     return found
 
 

@@ -1,0 +1,167 @@
+"""What is scored: image files, or the rows of an array, which is one image or the feature vectors of one image each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, override
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+from vje_ppl.data.conform import converted
+from vje_ppl.data.cut_files import AllCuts
+from vje_ppl.data.decode import read_image
+from vje_ppl.data.feature_views import FeatureViews, FirstView
+from vje_ppl.data.image_files import ImageFiles
+from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
+from vje_ppl.data.loaders.arrays import IMAGES, read_arrays
+from vje_ppl.data.loaders.features import FEATURES
+from vje_ppl.errors import UserError
+from vje_ppl.runs.trained_run import TrainedRun, as_given
+from vje_ppl.score.find import find_files, name_of, path_list
+from vje_ppl.score.reading import ImageForm
+
+#: Files of NumPy: of one array, and of arrays by name.
+ARRAY, ARRAYS = ".npy", ".npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Images to score, in a fixed order.
+
+    Attributes:
+        images: the images, or their feature vectors; those in memory are in the form of the run's.
+        places: where each of them is: its file, or the row of the array.
+        name: a name for all of them, such as the name of their folder.
+        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
+    """
+
+    images: ImageSet
+    places: ImageFiles
+    name: str
+    bits: int | None = None
+
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether they are images, not feature vectors."""
+        return not isinstance(self.images, FeatureViews)
+
+    def pixels(self, place: int) -> Shaped[np.ndarray, "3 H W"]:
+        """Return an image in colour.
+
+        Raises:
+            UnreadableImageError: if it cannot be read any more.
+        """
+        if isinstance(self.images, InMemoryImages):
+            image = self.images.images[place].numpy()
+            return np.broadcast_to(image, (3, *image.shape[1:]))
+        return read_image(self.places[place], 3, self.bits)
+
+
+class Rows(ImageFiles):
+    """Rows of an array in a file.
+
+    Args:
+        path: the file.
+        rows: their numbers, from 0.
+    """
+
+    def __init__(self, path: Path, rows: Int64[np.ndarray, " N"]) -> None:
+        self._path, self._rows = path, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @override
+    def __getitem__(self, index: int) -> str:
+        return f"{self._path}[{self._rows[index]}]"
+
+    @override
+    def select(self, indices: Int64[np.ndarray, " M"]) -> Rows:
+        """Return the rows at `indices`, in that order."""
+        return Rows(self._path, self._rows[indices])
+
+
+def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Given:
+    """Find images to score.
+
+    Args:
+        wanted: paths as for `find_files`, or the path of an array: an `.npy` file, or an `.npz` file that has an array
+            `images` or, for a run on feature vectors, `features`, as `TrainedRun.embed` takes them.
+        run: the run.
+        workers: processes that decode image files.
+        key: the option, for errors.
+
+    Raises:
+        UserError: if a path does not exist or cannot be read, there is no image, or the run cannot take what is there.
+    """
+    paths = path_list(wanted, key)
+    arrays = [path for path in paths if path.lower().endswith((ARRAY, ARRAYS))]
+    if arrays:
+        if len(paths) > 1:
+            raise UserError(
+                f"{key} expects one array alone, got {arrays[0]} among {len(paths)} paths; score them apart."
+            )
+        return _rows(Path(arrays[0]), run, key)
+    if isinstance(run.preprocess, FirstView):
+        raise UserError(
+            f"the run was trained on feature vectors, got {key}={paths[0]}; give {key}=<name>.npy, or an .npz file "
+            f"with an array {FEATURES}."
+        )
+    found, form = find_files(paths, key), image_form(run)
+    files = StreamedImages(found.files, channels=form.channels, workers=workers, skip_unreadable=True, bits=form.bits)
+    return Given(files, found.files, found.name, form.bits)
+
+
+def in_memory(images: Shaped[Tensor, "N ..."], run: TrainedRun) -> InMemoryImages:
+    """Return images in memory, or feature vectors, in the form of the run's images.
+
+    If the run reads its images from files, views are cut from the images as they are, unless these are too small.
+
+    Args:
+        images: as for `TrainedRun.embed`.
+        run: the run.
+
+    Raises:
+        ValueError: for another shape, type or range.
+    """
+    pixels = as_given(images, run.preprocess, "score")
+    if isinstance(run.preprocess, FirstView):
+        return FeatureViews(pixels[:, :, 0].movedim(1, 2).cpu())
+    form, (height, width) = image_form(run), pixels.shape[2:]
+    keep = not form.in_memory and min(height, width) >= run.preprocess.size
+    if not keep or pixels.shape[1] != form.channels:
+        pixels = converted(pixels.cpu(), form.channels, min(height, width) if keep else form.side)
+    return InMemoryImages(pixels.cpu())
+
+
+def image_form(run: TrainedRun) -> ImageForm:
+    """Return the form of a run's images; runs of earlier versions did not record whether these were in memory."""
+    side = run.image_size or run.preprocess.size
+    held = side <= AllCuts.LARGEST_WHOLE if run.in_memory is None else run.in_memory
+    return ImageForm(len(run.preprocess.normalize.mean), side, held, run.config.data.get("bits"))
+
+
+def _rows(path: Path, run: TrainedRun, key: str) -> Given:
+    name = FEATURES if isinstance(run.preprocess, FirstView) else IMAGES
+    if not path.exists():
+        raise UserError(f"{key}={path} does not exist.")
+    if path.suffix.lower() == ARRAYS:
+        array = read_arrays(path, (name,))[name]
+    else:
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(
+                f"{key}={path} cannot be read as an .npy file ({type(error).__name__}); give another."
+            ) from error
+    if not array.size:
+        raise UserError(f"{key}={path} has no rows.")
+    try:
+        images = in_memory(torch.from_numpy(array), run)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{key}={path}: {error}") from error
+    return Given(images, Rows(path, np.arange(len(images))), name_of([str(path)]))
