@@ -240,7 +240,7 @@ def test_without_calibration_images_there_is_a_way_on(folder):
     plain = f"run={folder / 'runs/plain'}"
     photos = f"images={folder / 'photos'}"
     refused = one_sentence(command(main, "vje_ppl.score", plain, photos, "device=cpu"))
-    assert "train with calibration=0.1, give calibrate=<folder of normal images" in refused
+    assert "train with calibration=0.1, give calibrate=<normal images" in refused
     alone = command(main, "vje_ppl.score", plain, photos, "calibrate=false", f"out={folder / 'alone'}", "workers=0")
     assert alone.returncode == 0, alone.stderr
     assert "no p-values" in alone.stdout

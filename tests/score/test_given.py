@@ -56,21 +56,39 @@ def test_each_row_of_an_array_is_a_row_of_the_table_with_the_numbers_of_python(n
 
 def test_calibration_images_can_be_an_array(folder):
     run = vje_ppl.load(folder / "runs/features")
-    found = run.score(np.load(folder / "features.npy"), calibrate=folder / "features.npz")
-    np.testing.assert_allclose(sorted(found.p_value), np.arange(2, 32) / 31)  # among themselves
+    array = np.load(folder / "features.npy")
+    for calibrate in (array, folder / "features.npz"):
+        p_values = run.score(array, calibrate=calibrate).p_value
+        np.testing.assert_allclose(sorted(p_values), np.arange(2, 32) / 31)  # among themselves
+
+
+def test_a_refused_array_leaves_the_folder_to_the_next_command(folder):
+    np.save(folder / "single.npy", np.load(folder / "features.npy")[:, 0])
+    out = f"out={folder / 'scores-single'}"
+    refused = one_sentence(score(folder, "features", f"images={folder / 'single.npy'}", "score=joint", out))
+    assert "score=joint with views=augmented-augmented needs feature vectors of two or more views" in refused
+    assert score(folder, "features", f"images={folder / 'single.npy'}", out).returncode == 0
 
 
 def test_a_mistake_is_one_sentence(folder):
     np.save(folder / "flat.npy", np.zeros((4, 8)))
     np.save(folder / "none.npy", np.zeros((0, 1, 8, 8)))
     np.save(folder / "text.npy", np.array(["a"]))
+    np.save(folder / "last.npy", np.zeros((4, 8, 8, 3)))
+    (folder / "renamed.npy").write_bytes((folder / "images.npz").read_bytes())
+    (folder / "empty.npz").write_bytes(b"")
+    (folder / "damaged.npz").write_bytes((folder / "features.npz").read_bytes()[:-400])
     (folder / "broken.npy").write_bytes(b"no array")
     (folder / "broken.npz").write_bytes(b"no array")
     (folder / "photos").mkdir()
     for (run, name), words in {
         ("images", "nowhere.npy"): "nowhere.npy does not exist",
-        ("images", "broken.npy"): "broken.npy cannot be read as an .npy file",
-        ("images", "broken.npz"): "broken.npz cannot be read as an .npz file",
+        **{("images", name): f"{name} cannot be read as an .npz or .npy file" for name in ("broken.npy", "empty.npz")},
+        ("features", "damaged.npz"): "damaged.npz cannot be read as an .npz or .npy file",
+        (
+            "images",
+            "last.npy",
+        ): "last.npy: score expects images of 1 or 3 channels, (N, C, H, W), got shape (4, 8, 8, 3)",
         ("images", "features.npz"): "features.npz has no array images",
         ("images", "flat.npy"): "flat.npy: score expects images of shape (N, C, H, W), got (4, 8)",
         ("images", "none.npy"): "none.npy has no rows",
@@ -79,5 +97,6 @@ def test_a_mistake_is_one_sentence(folder):
         ("features", "photos"): "the run was trained on feature vectors, got images=",
     }.items():
         assert words in one_sentence(score(folder, run, f"images={folder / name}"))
+    assert score(folder, "images", f"images={folder / 'renamed.npy'}").returncode == 0
     both = f"images=[{folder / 'images.npy'},{folder / 'photos'}]"
     assert "expects one array alone" in one_sentence(score(folder, "images", both))

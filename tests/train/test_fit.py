@@ -144,7 +144,7 @@ REFUSED = {
     "setting": (lambda: vje_ppl.fit(seed=object()), "fit expects settings as numbers, texts"),
     "sizes": (lambda: vje_ppl.fit(TwoSizes()), "fit expects images of one size, got 2 sizes"),
     "no file": (lambda: vje_ppl.fit("data=arrays"), r"data=arrays needs a file; give data.file=<name>.npz"),
-    "another file": (lambda: vje_ppl.fit("data=arrays", "data.file=a.npz"), "a.npz cannot be read as an .npz file"),
+    "another file": (lambda: vje_ppl.fit("data=arrays", "data.file=a.npz"), "a.npz does not exist; give data.root"),
 }
 
 

@@ -104,14 +104,14 @@ def _write_table(
     config: DictConfig, ready: Prepared, found: Given, out: Path, everything: dict[str, Any], shards: Shards
 ) -> None:
     """Score all images that have no row yet, and write their rows."""
-    scorer = ready.scorer
+    scorer, images = ready.scorer, ready.source(found.images)
     with _table(out, everything, scorer.chunk) if shards.is_first else nullcontext((None, 0)) as (file, rows):
         first = int(shards.everywhere({"first": torch.tensor(rows // scorer.chunk)})["first"])
         if rows:
             progress("score", f"continues after {rows} images")
         hidden = {"auto": None, True: False, False: True}[config.progress] if shards.is_first else True
         with tqdm(total=len(found.images), initial=rows, desc="score", unit="image", disable=hidden) as bar:
-            for chunk in scorer.score(ready.source(found.images), first, shards):
+            for chunk in scorer.score(images, first, shards):
                 assert file is not None
                 file.write(_rows(chunk, ready, found, config.alpha))
                 file.flush()

@@ -62,14 +62,14 @@ class Given:
 
 
 class Rows(ImageFiles):
-    """Rows of an array in a file.
+    """Rows of an array.
 
     Args:
-        path: the file.
+        path: its file, or another name.
         rows: their numbers, from 0.
     """
 
-    def __init__(self, path: Path, rows: Int64[np.ndarray, " N"]) -> None:
+    def __init__(self, path: str, rows: Int64[np.ndarray, " N"]) -> None:
         self._path, self._rows = path, rows
 
     def __len__(self) -> int:
@@ -89,15 +89,19 @@ def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Gi
     """Find images to score.
 
     Args:
-        wanted: paths as for `find_files`, or the path of an array: an `.npy` file, or an `.npz` file that has an array
-            `images` or, for a run on feature vectors, `features`, as `TrainedRun.embed` takes them.
+        wanted: paths as for `find_files`; or an array as `TrainedRun.embed` takes it, or its path: an `.npy` file, or
+            an `.npz` file that has an array `images` or, for a run on feature vectors, `features`.
         run: the run.
         workers: processes that decode image files.
         key: the option, for errors.
 
     Raises:
         UserError: if a path does not exist or cannot be read, there is no image, or the run cannot take what is there.
+        ValueError: for an array of another shape, type or range.
     """
+    if isinstance(wanted, Tensor | np.ndarray):
+        images = in_memory(torch.as_tensor(wanted), run)
+        return Given(images, Rows("array", np.arange(len(images))), "the array")
     paths = path_list(wanted, key)
     arrays = [path for path in paths if path.lower().endswith((ARRAY, ARRAYS))]
     if arrays:
@@ -131,6 +135,8 @@ def in_memory(images: Shaped[Tensor, "N ..."], run: TrainedRun) -> InMemoryImage
     pixels = as_given(images, run.preprocess, "score")
     if isinstance(run.preprocess, FirstView):
         return FeatureViews(pixels[:, :, 0].movedim(1, 2).cpu())
+    if pixels.shape[1] not in (1, 3):
+        raise ValueError(f"score expects images of 1 or 3 channels, (N, C, H, W), got shape {tuple(pixels.shape)}.")
     form, (height, width) = image_form(run), pixels.shape[2:]
     keep = not form.in_memory and min(height, width) >= run.preprocess.size
     if not keep or pixels.shape[1] != form.channels:
@@ -147,21 +153,11 @@ def image_form(run: TrainedRun) -> ImageForm:
 
 def _rows(path: Path, run: TrainedRun, key: str) -> Given:
     name = FEATURES if isinstance(run.preprocess, FirstView) else IMAGES
-    if not path.exists():
-        raise UserError(f"{key}={path} does not exist.")
-    if path.suffix.lower() == ARRAYS:
-        array = read_arrays(path, (name,))[name]
-    else:
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(
-                f"{key}={path} cannot be read as an .npy file ({type(error).__name__}); give another."
-            ) from error
+    array = read_arrays(path, (name,), f"give {key}=<another file>")[name]
     if not array.size:
         raise UserError(f"{key}={path} has no rows.")
     try:
         images = in_memory(torch.from_numpy(array), run)
     except (TypeError, ValueError) as error:
         raise UserError(f"{key}={path}: {error}") from error
-    return Given(images, Rows(path, np.arange(len(images))), name_of([str(path)]))
+    return Given(images, Rows(str(path), np.arange(len(images))), name_of([str(path)]))

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyro
-import torch
 from jaxtyping import Bool, Float64
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from vje_ppl.data.image_set import ImageSet
 from vje_ppl.errors import UserError, did_you_mean
 from vje_ppl.runs import trained_run
 from vje_ppl.runs.trained_run import TrainedRun
@@ -35,7 +33,7 @@ class ImageScores:
         score: how unusual an image is; higher = more anomalous; NaN without a score, [N].
         p_value: the rank of the score among those of the calibration images; NaN without a score or calibration, [N].
         flag: whether the p-value is at most alpha, [N].
-        paths: the image files, [N]; empty for images that were given as pixels.
+        paths: the image files, or file and row of an array, [N]; empty for images that were given as pixels.
         reasons: why images have no score, by their places.
     """
 
@@ -131,7 +129,7 @@ class LoadedRun(TrainedRun):
         self,
         images: Tensor | np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
-        calibrate: bool | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = True,
+        calibrate: bool | Tensor | np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = True,
         alpha: float = 0.05,
         batch_size: int = 256,
         workers: int = 2,
@@ -145,8 +143,8 @@ class LoadedRun(TrainedRun):
                 folders, `.txt` lists or `.tar` shards; or the path of an array, an `.npy` or `.npz` file. Pixels of
                 another size, or in grey instead of RGB, are converted. For a run on features, vectors of V views of
                 each image, (N, V, D).
-            calibrate: True: p-values among the images that the run kept for calibration; False: none; or paths of
-                normal images.
+            calibrate: True: p-values among the images that the run kept for calibration; False: none; or normal images
+                in one of the forms of `images`.
             alpha: images with a p-value of at most this are flagged, in (0, 1).
             batch_size: images at a time, about.
             workers: processes that decode image files.
@@ -161,7 +159,7 @@ class LoadedRun(TrainedRun):
             UserError: for an unknown option, a score that the run does not have, or no images to calibrate with.
         """
         from vje_ppl.score.calibration import p_values  # imports scikit-learn and Fabric, which takes seconds
-        from vje_ppl.score.given import given, in_memory
+        from vje_ppl.score.given import given
         from vje_ppl.score.prepared import prepare
         from vje_ppl.score.setting import score_setting
 
@@ -177,13 +175,9 @@ class LoadedRun(TrainedRun):
                 data_root=data_root,
                 trust_targets=self.trust_targets,
             )
-            paths: tuple[str, ...] = ()
-            if isinstance(images, Tensor | np.ndarray):
-                of: ImageSet = in_memory(torch.as_tensor(images), self)
-            else:
-                found = given(images, self, workers)
-                paths, of = tuple(map(str, found.places)), found.images
-            chunks = list(ready.scorer.score(ready.source(of)))
+            found = given(images, self, workers)
+            paths = () if isinstance(images, Tensor | np.ndarray) else tuple(map(str, found.places))
+            chunks = list(ready.scorer.score(ready.source(found.images)))
         scores = np.concatenate([chunk.scores for chunk in chunks]) if chunks else np.empty(0)
         known = ready.calibration
         values = np.full(len(scores), np.nan) if known is None else p_values(known.scores, scores)

@@ -37,6 +37,8 @@ def check_options(config: DictConfig) -> None:
     """
     check_run(config.run, ", or the folder of an export")
     if not config.images:
-        raise UserError("images expects the images to score; give images=<folder, image, .txt list or .tar shards>.")
+        raise UserError(
+            "images expects the images to score; give images=<folder, image, .txt list, .tar shards or .npy array>."
+        )
     check_table(config, OPTIONS)
     score_setting(config)

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.augment import Augment
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.rotations import with_rotations
@@ -60,7 +61,16 @@ class Prepared:
     device: torch.device
 
     def source(self, images: ImageSet, offset: int = 0) -> Source:
-        """Return images as a source for the scorer: in memory, in the form of the run's, or files."""
+        """Return images as a source for the scorer: in memory, in the form of the run's, or files.
+
+        Raises:
+            UserError: for feature vectors of a single view, if the score has random views.
+        """
+        if isinstance(images, FeatureViews) and self.setting.augmentations and images.features.shape[1] < 2:
+            raise UserError(
+                f"score={self.setting.name} with views={self.setting.views} needs feature vectors of two or more views "
+                "of each image, (images, views, features), got one view; give more, or another score or views."
+            )
         pin, images = self.device.type == "cuda", with_rotations(images) if self.scorer.rotations else images
         return source(images, self.augment, self.form, self.scorer.seed, self.setting.augmentations, pin, offset)
 
@@ -92,7 +102,8 @@ def prepare(
         run: the run, on the device to compute on.
         path: its folder, or that of an export.
         setting: the score.
-        calibrate: None: the images that the run kept for calibration; False: no p-values; else paths of normal images.
+        calibrate: None: the images that the run kept for calibration; False: no p-values; else normal images, as for
+            `vje_ppl.score.given.given`.
         batch_size: images at a time, about.
         workers: processes that decode image files.
         data_root: folder of the run's own images, if it has changed.
@@ -110,7 +121,7 @@ def prepare(
     if calibrate is None and kept is None:
         raise UserError(
             f"p-values need calibration images, but the run {path} kept none; train with calibration=0.1, give "
-            "calibrate=<folder of normal images that the run has not learned from>, or calibrate=false."
+            "calibrate=<normal images that the run has not learned from>, or calibrate=false."
         )
 
     @cache
@@ -156,8 +167,7 @@ def _kept_images(opened: OpenedRun, kept: str, stored: Stored) -> ImageSet:
     if images is None or digest(images) != kept:
         raise UserError(
             f"The images of {stored.folder} have changed since its training, so its calibration images may be among "
-            "those that it learned from; restore them, give data.root=<their folder>, or calibrate=<folder of normal "
-            "images>."
+            "those that it learned from; restore them, give data.root=<their folder>, or calibrate=<normal images>."
         )
     return images
 
@@ -177,7 +187,7 @@ def _calibration(
         if stored.is_export and words.startswith("that"):
             raise UserError(
                 f"{stored.folder} does not hold the calibration scores of score={setting.name} with these options; "
-                "give run=<run folder>, calibrate=<folder of normal images>, or calibrate=false."
+                "give run=<run folder>, calibrate=<normal images>, or calibrate=false."
             )
         of = ready.source(opened(), CALIBRATION_PLACES)
         parts = [chunk.scores for chunk in ready.scorer.score(of, shards=shards)]
@@ -191,7 +201,7 @@ def _usable(scores: np.ndarray, words: str) -> np.ndarray:
     usable = scores[~np.isnan(scores)]
     if not len(usable):
         raise UserError(
-            f"None of the {len(scores)} calibration images {words} has a score; give calibrate=<folder of other normal "
+            f"None of the {len(scores)} calibration images {words} has a score; give calibrate=<other normal "
             "images>, or calibrate=false."
         )
     if len(usable) < len(scores):

@@ -1,8 +1,10 @@
-"""Images in NumPy's `.npz` file, as `vje_ppl.fit` writes it."""
+"""Images in a file of NumPy's, as `vje_ppl.fit` writes it."""
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +19,14 @@ from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class
 from vje_ppl.errors import UserError
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = "images", "labels", "test_images", "test_labels"
+
+HINT = "give data.root=<its folder> and data.file=<its name>"
+
+#: What NumPy raises for a file that it did not write, or that is damaged.
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, EOFError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 def arrays(
@@ -33,7 +43,7 @@ def arrays(
 
     Args:
         root: the folder of the file.
-        file: the name of the `.npz` file.
+        file: the name of the `.npz` file, or of an `.npy` file that holds `images` alone.
         subset: number of training images to keep; None: all.
         test_fraction: share of each class to hold out without test images, in (0, 1).
         only_class: train on a single class, or on a list of classes, by name or number; None: on all classes.
@@ -97,19 +107,30 @@ def assembled(
     return ImageData(name, select_class(train, only_class), labelled(train), test, train.channels, side, number)
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return those arrays of an `.npz` file that have one of some names.
+def read_arrays(path: Path, names: Sequence[str], hint: str = HINT) -> dict[str, np.ndarray]:
+    """Return those arrays of a file of NumPy's that have one of some names; an `.npy` file holds the first alone.
+
+    Args:
+        path: the file.
+        names: of the arrays; the first is needed.
+        hint: what to do about a file that cannot be read, for the error.
 
     Raises:
         UserError: if the file cannot be read, or lacks the first name.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in names if name in file}
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as an .npz file ({type(error).__name__}); give another.") from error
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {names[0]: loaded}
+            found = {name: loaded[name] for name in names if name in loaded}
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; {hint}.") from error
+    except UNREADABLE as error:
+        raise UserError(f"{path} cannot be read as an .npz or .npy file ({type(error).__name__}); {hint}.") from error
     if names[0] not in found:
-        raise UserError(f"{path} has no array {names[0]}; write it with numpy.savez(path, {names[0]}=...).")
+        written = ", ".join(f"{name}=..." for name in names[:2])
+        raise UserError(f"{path} has no array {names[0]}; write it with numpy.savez(path, {written}).")
     return found
 
 

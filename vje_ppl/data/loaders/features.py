@@ -38,7 +38,7 @@ def features(
     if file is None:
         raise UserError("data=features needs a file; give data.file=<name>.npz, or call vje_ppl.fit(features=...).")
     path = Path(root) / file
-    given = _read(path)
+    given = read_arrays(path, (FEATURES, LABELS, TEST_FEATURES, TEST_LABELS))
     for name in (FEATURES, TEST_FEATURES):
         if name in given:
             given[name] = checked_features(given[name], f"{path} expects {name}", alone=name == TEST_FEATURES)
@@ -75,14 +75,3 @@ def checked_features(array: np.ndarray, expects: str, alone: bool = False) -> np
             f"some, row {finite.argmin()} first; leave these rows out."
         )
     return found
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix != ".npy":
-        return read_arrays(path, (FEATURES, LABELS, TEST_FEATURES, TEST_LABELS))
-    try:
-        return {FEATURES: np.load(path, allow_pickle=False)}
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read as an .npy file ({type(error).__name__}); give data.file=<name>.npy."
-        ) from error
