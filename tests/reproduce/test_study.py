@@ -63,7 +63,7 @@ def test_methods_without_projector_have_the_budget_of_those_with_one(name):
         for key in ("train", "evaluate", "sweep", "seeds"):
             assert getattr(block, key) == getattr(whole, key)
         methods = {variant.removesuffix("_no_projector"): overrides for variant, overrides in block.variants.items()}
-        assert set(methods) | {"vje"} == set(whole.variants)
+        assert set(methods) | {"vje", "vje_whitened"} == set(whole.variants)
         for method, overrides in methods.items():
             assert method in ("vje", "vje_whitened") or overrides[:2] == (f"method={method}", "method.projector=[]")
 
