@@ -258,7 +258,7 @@ def test_without_calibration_images_there_is_a_way_on(folder):
 def test_mistakes_get_a_sentence(folder):
     photos = f"images={folder / 'photos'}"
     for overrides, words in {
-        (): "give images=<folder, image, .txt list or .tar shards>",
+        (): "give images=<folder, image, .txt list, .tar shards or .npy array>",
         (photos, "score=mahalonobis"): "did you mean mahalanobis?",
         (photos, "score=conditional/nowhere", "scores.samples=1", f"out={folder / 'x'}"): "none of the run's scores",
         (photos, "score=surprise"): "score=surprise needs method=vi_simsiam, lejepa or visreg",
