@@ -69,7 +69,7 @@ def test_images_and_single_vectors_are_refused(folder):
     run = vje_ppl.load(folder)
     with pytest.raises(ValueError, match=r"feature vectors of length 6, .* got torch.float32 of shape \(2, 1, 8, 8\)"):
         run.embed(torch.zeros(2, 1, 8, 8))
-    with pytest.raises(UserError, match="needs feature vectors of two or more views of each image"):
+    with pytest.raises(UserError, match="two or more feature vectors of each image"):
         run.score(np.zeros((3, DIM), np.float32), score="conditional")
 
 

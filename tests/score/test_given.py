@@ -66,7 +66,7 @@ def test_a_refused_array_leaves_the_folder_to_the_next_command(folder):
     np.save(folder / "single.npy", np.load(folder / "features.npy")[:, 0])
     out = f"out={folder / 'scores-single'}"
     refused = one_sentence(score(folder, "features", f"images={folder / 'single.npy'}", "score=joint", out))
-    assert "score=joint with views=augmented-augmented needs feature vectors of two or more views" in refused
+    assert "score=joint with views=augmented-augmented needs two or more feature vectors of each image" in refused
     assert score(folder, "features", f"images={folder / 'single.npy'}", out).returncode == 0
 
 
@@ -81,14 +81,12 @@ def test_a_mistake_is_one_sentence(folder):
     (folder / "broken.npy").write_bytes(b"no array")
     (folder / "broken.npz").write_bytes(b"no array")
     (folder / "photos").mkdir()
+    channels = "score expects images of 1 or 3 channels, (N, C, H, W), got shape (4, 8, 8, 3)"
     for (run, name), words in {
         ("images", "nowhere.npy"): "nowhere.npy does not exist",
         **{("images", name): f"{name} cannot be read as an .npz or .npy file" for name in ("broken.npy", "empty.npz")},
         ("features", "damaged.npz"): "damaged.npz cannot be read as an .npz or .npy file",
-        (
-            "images",
-            "last.npy",
-        ): "last.npy: score expects images of 1 or 3 channels, (N, C, H, W), got shape (4, 8, 8, 3)",
+        ("images", "last.npy"): f"last.npy: {channels}",
         ("images", "features.npz"): "features.npz has no array images",
         ("images", "flat.npy"): "flat.npy: score expects images of shape (N, C, H, W), got (4, 8)",
         ("images", "none.npy"): "none.npy has no rows",

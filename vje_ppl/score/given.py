@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, override
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 from vje_ppl.data.conform import converted
 from vje_ppl.data.cut_files import AllCuts
 from vje_ppl.data.decode import read_image
 from vje_ppl.data.feature_views import FeatureViews, FirstView
-from vje_ppl.data.image_files import ImageFiles
+from vje_ppl.data.image_files import FileNames, ImageFiles
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.loaders.arrays import IMAGES, read_arrays
 from vje_ppl.data.loaders.features import FEATURES
@@ -36,13 +36,11 @@ class Given:
         images: the images, or their feature vectors; those in memory are in the form of the run's.
         places: where each of them is: its file, or the row of the array.
         name: a name for all of them, such as the name of their folder.
-        bits: the range of values of more than 8 bits, as in `vje_ppl.data.decode.read_image`.
     """
 
     images: ImageSet
     places: ImageFiles
     name: str
-    bits: int | None = None
 
     @property
     def can_be_drawn(self) -> bool:
@@ -58,31 +56,8 @@ class Given:
         if isinstance(self.images, InMemoryImages):
             image = self.images.images[place].numpy()
             return np.broadcast_to(image, (3, *image.shape[1:]))
-        return read_image(self.places[place], 3, self.bits)
-
-
-class Rows(ImageFiles):
-    """Rows of an array.
-
-    Args:
-        path: its file, or another name.
-        rows: their numbers, from 0.
-    """
-
-    def __init__(self, path: str, rows: Int64[np.ndarray, " N"]) -> None:
-        self._path, self._rows = path, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @override
-    def __getitem__(self, index: int) -> str:
-        return f"{self._path}[{self._rows[index]}]"
-
-    @override
-    def select(self, indices: Int64[np.ndarray, " M"]) -> Rows:
-        """Return the rows at `indices`, in that order."""
-        return Rows(self._path, self._rows[indices])
+        assert isinstance(self.images, StreamedImages)
+        return read_image(self.places[place], 3, self.images.bits)
 
 
 def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Given:
@@ -101,7 +76,7 @@ def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Gi
     """
     if isinstance(wanted, Tensor | np.ndarray):
         images = in_memory(torch.as_tensor(wanted), run)
-        return Given(images, Rows("array", np.arange(len(images))), "the array")
+        return Given(images, _rows("array", images), "the array")
     paths = path_list(wanted, key)
     arrays = [path for path in paths if path.lower().endswith((ARRAY, ARRAYS))]
     if arrays:
@@ -109,7 +84,7 @@ def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Gi
             raise UserError(
                 f"{key} expects one array alone, got {arrays[0]} among {len(paths)} paths; score them apart."
             )
-        return _rows(Path(arrays[0]), run, key)
+        return _array(Path(arrays[0]), run, key)
     if isinstance(run.preprocess, FirstView):
         raise UserError(
             f"the run was trained on feature vectors, got {key}={paths[0]}; give {key}=<name>.npy, or an .npz file "
@@ -117,7 +92,7 @@ def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Gi
         )
     found, form = find_files(paths, key), image_form(run)
     files = StreamedImages(found.files, channels=form.channels, workers=workers, skip_unreadable=True, bits=form.bits)
-    return Given(files, found.files, found.name, form.bits)
+    return Given(files, found.files, found.name)
 
 
 def in_memory(images: Shaped[Tensor, "N ..."], run: TrainedRun) -> InMemoryImages:
@@ -135,9 +110,9 @@ def in_memory(images: Shaped[Tensor, "N ..."], run: TrainedRun) -> InMemoryImage
     pixels = as_given(images, run.preprocess, "score")
     if isinstance(run.preprocess, FirstView):
         return FeatureViews(pixels[:, :, 0].movedim(1, 2).cpu())
-    if pixels.shape[1] not in (1, 3):
-        raise ValueError(f"score expects images of 1 or 3 channels, (N, C, H, W), got shape {tuple(pixels.shape)}.")
     form, (height, width) = image_form(run), pixels.shape[2:]
+    if pixels.shape[1] not in (1, 3, form.channels):
+        raise ValueError(f"score expects images of 1 or 3 channels, (N, C, H, W), got shape {tuple(pixels.shape)}.")
     keep = not form.in_memory and min(height, width) >= run.preprocess.size
     if not keep or pixels.shape[1] != form.channels:
         pixels = converted(pixels.cpu(), form.channels, min(height, width) if keep else form.side)
@@ -145,13 +120,16 @@ def in_memory(images: Shaped[Tensor, "N ..."], run: TrainedRun) -> InMemoryImage
 
 
 def image_form(run: TrainedRun) -> ImageForm:
-    """Return the form of a run's images; runs of earlier versions did not record whether these were in memory."""
+    """Return the form of a run's images.
+
+    Runs of earlier versions do not say whether their images were in memory; it follows from the size.
+    """
     side = run.image_size or run.preprocess.size
     held = side <= AllCuts.LARGEST_WHOLE if run.in_memory is None else run.in_memory
     return ImageForm(len(run.preprocess.normalize.mean), side, held, run.config.data.get("bits"))
 
 
-def _rows(path: Path, run: TrainedRun, key: str) -> Given:
+def _array(path: Path, run: TrainedRun, key: str) -> Given:
     name = FEATURES if isinstance(run.preprocess, FirstView) else IMAGES
     array = read_arrays(path, (name,), f"give {key}=<another file>")[name]
     if not array.size:
@@ -160,4 +138,9 @@ def _rows(path: Path, run: TrainedRun, key: str) -> Given:
         images = in_memory(torch.from_numpy(array), run)
     except (TypeError, ValueError) as error:
         raise UserError(f"{key}={path}: {error}") from error
-    return Given(images, Rows(str(path), np.arange(len(images))), name_of([str(path)]))
+    return Given(images, _rows(str(path), images), name_of([str(path)]))
+
+
+def _rows(path: str, images: ImageSet) -> FileNames:
+    """Return a name for each row of an array."""
+    return FileNames([f"{path}[{row}]" for row in range(len(images))])

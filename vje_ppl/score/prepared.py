@@ -14,7 +14,6 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.augment import Augment
-from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.rotations import with_rotations
@@ -66,10 +65,10 @@ class Prepared:
         Raises:
             UserError: for feature vectors of a single view, if the score has random views.
         """
-        if isinstance(images, FeatureViews) and self.setting.augmentations and images.features.shape[1] < 2:
+        if self.setting.augmentations and self.augment.most_views(images) < 2:
             raise UserError(
-                f"score={self.setting.name} with views={self.setting.views} needs feature vectors of two or more views "
-                "of each image, (images, views, features), got one view; give more, or another score or views."
+                f"score={self.setting.name} with views={self.setting.views} needs two or more feature vectors of each "
+                "image, (images, views, features), got one; give more, or another score or views."
             )
         pin, images = self.device.type == "cuda", with_rotations(images) if self.scorer.rotations else images
         return source(images, self.augment, self.form, self.scorer.seed, self.setting.augmentations, pin, offset)
