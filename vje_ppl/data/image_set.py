@@ -191,7 +191,7 @@ class ImageData:
     @property
     def test_count(self) -> str:
         """How many test images there are, in words."""
-        return "none" if self.test is None else str(len(self.test))
+        return "no" if self.test is None else str(len(self.test))
 
     @property
     def calibration_count(self) -> str:
