@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vje_ppl.networks.inference_network import InferenceNetwork
 from vje_ppl.program.amortized import AmortizedGuide
@@ -45,7 +47,8 @@ class LowRankNormalPosterior:
 
     def distribution(self) -> TorchDistributionMixin:
         """Return the posterior, batch shape (..., N), event shape (D,)."""
-        with torch.autocast(self.mean.device.type, enabled=False):  # a matrix is factorized, in float32
+        # A matrix is factorized, in float32.
+        with torch.autocast(self.mean.device.type, enabled=False), _UncheckedFactors():
             own_scale = self.scale * (1 + self.loadings.square().sum(-1)).rsqrt()
             return dist.LowRankMultivariateNormal(
                 self.mean, own_scale.unsqueeze(-1) * self.loadings, own_scale.square()
@@ -54,6 +57,19 @@ class LowRankNormalPosterior:
     def moments(self) -> tuple[Float[Tensor, "*batch N D"], Float[Tensor, "*batch N D"]]:
         """Return the mean and standard deviation of each feature, exact; shapes (..., N, D)."""
         return self.mean, self.scale
+
+
+class _UncheckedFactors(TorchFunctionMode):
+    """Cholesky factors without a check, for which a GPU would make the CPU wait.
+
+    The matrix here, I + Wᵀ W in units of d, is positive definite unless an embedding is not finite. Training finds that
+    by itself, and can skip the step.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.linalg.cholesky:
+            return torch.linalg.cholesky_ex(*args, **(kwargs or {})).L
+        return func(*args, **(kwargs or {}))
 
 
 class LowRankNormal(AmortizedGuide):
