@@ -43,6 +43,7 @@ PLACES = {
         "numpyro_port/test_twins.py",
         "parallel/test_agreed_signal.py",
         "parallel/test_processes.py",
+        "parallel/test_second_device.py",
         "reproduce/test_command.py",
         "runs/test_checkpoint.py",
         "score/test_command.py",
