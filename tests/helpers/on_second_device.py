@@ -26,8 +26,8 @@ COMMANDS = [
     "train run.name=run trainer.epochs=2 data.subset=256 batch_size=64 encoder.width=16 encoder.dim=8 knn.every=1 "
     f"guide.whiten=4 calibration=0.1 {UNFUSED}",
     "evaluate run=runs/run eval=[knn,whitened_knn,linear,uncertainty] linear.epochs=2 images.test=200",
-    "train run.name=class data.only_class=3 trainer.epochs=1 batch_size=50 encoder=small_resnet encoder.width=2 knn.every=0 "
-    f"calibration=0.2 {UNFUSED}",
+    "train run.name=class data.only_class=3 trainer.epochs=1 batch_size=50 encoder=small_resnet encoder.width=2 "
+    f"knn.every=0 calibration=0.2 {UNFUSED}",
     "evaluate run=runs/class eval=[one_class] images.test=60 scores.samples=2 scores.pairs=1",
 ]
 
