@@ -141,3 +141,13 @@ def test_without_timm_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r'timm, which is not installed; pip install "vje_ppl\[timm\]"'):
         timm_encoder(VIT, 3, 32)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("pit_ti_224", "PoolingVisionTransformer"), ("rdnet_tiny", "RDNet")])
+def test_a_model_that_timm_does_not_group_can_be_frozen_as_a_whole_only(name, kind):
+    with torch.device("meta"):
+        encoder = timm.create_model(name, num_classes=0)
+    with pytest.raises(UserError, match=f"expects an encoder with stages, but {kind} has none"):
+        freeze([encoder], 1)
+    freeze([encoder], True)
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())

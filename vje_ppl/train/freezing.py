@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
@@ -46,12 +47,8 @@ def _stages(encoder: nn.Module, wanted: int) -> dict[str, int]:
     Raises:
         UserError: if the encoder has no stages, or fewer than wanted.
     """
-    own: Any = getattr(encoder, "stage", None)
-    if callable(own):
-        stages = {name: own(name) for name, _ in encoder.named_parameters()}
-    elif hasattr(encoder, "group_matcher"):
-        stages = timm_encoder.stages(encoder)
-    else:
+    stages = _known_stages(encoder)
+    if stages is None:
         raise UserError(
             f"encoder.freeze={wanted} expects an encoder with stages, but {type(encoder).__name__} has none; give "
             "encoder.freeze=true, or define its method stage(name), which returns the stage of a parameter."
@@ -62,6 +59,16 @@ def _stages(encoder: nn.Module, wanted: int) -> dict[str, int]:
             "or encoder.freeze=true."
         )
     return stages
+
+
+def _known_stages(encoder: nn.Module) -> dict[str, int] | None:
+    own: Any = getattr(encoder, "stage", None)
+    if callable(own):
+        return {name: own(name) for name, _ in encoder.named_parameters()}
+    if hasattr(encoder, "group_matcher"):
+        with suppress(AssertionError, NotImplementedError):  # some models of timm group single layers only
+            return timm_encoder.stages(encoder)
+    return None
 
 
 def _holds_only(part: nn.Module, place: str, frozen: Set[str]) -> bool:
