@@ -35,6 +35,7 @@ def test_every_cell_can_be_configured_and_is_another_one(scale, name):
     wanted = sum(len(one.variants) * len(one.seeds) * len(one.points()) for one in study.blocks)
     assert len({cell.file_name for cell in found}) == wanted
     assert len({cell.run_name for cell in found}) == wanted
+    assert len({(cell.block, cell.variant, cell.seed, str(cell.point)) for cell in found}) == wanted, "rows of a table"
     for cell in found:
         assert cell.config["seed"] == cell.seed
         assert set(cell.asked.get("eval", ())) <= {"knn", "whitened_knn", "linear", "one_class", "ood"}

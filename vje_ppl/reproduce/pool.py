@@ -68,7 +68,7 @@ def run_cells(cells: Sequence[Cell], workers: Workers, report: Callable[[Done], 
     Returns:
         Exit code: 0, 1 if a cell failed, or 128 plus a signal's number.
     """
-    # Forking this process would break the threads of torch and JAX; forking a server that has only imported the slow #
+    # Forking this process would break the threads of torch and JAX; forking a server that has only imported the slow
     # packages does not.
     context = get_context("forkserver")
     context.set_forkserver_preload(["vje_ppl.reproduce.cell"])

@@ -63,7 +63,7 @@ class Study:
     blocks: tuple[Block, ...]
 
     def only(self, blocks: Sequence[str] | None, variants: Sequence[str] | None, seeds: Sequence[int] | None) -> Study:
-        """Restrict the study to some blocks and variants, and replace its seeds.
+        """Restrict the study to some blocks and variants, leave out blocks without any of them, and replace its seeds.
 
         Raises:
             UserError: for a block or variant that the study does not have.
@@ -81,7 +81,7 @@ class Study:
             for block in self.blocks
             if blocks is None or block.name in blocks
         ]
-        return replace(self, blocks=tuple(chosen))
+        return replace(self, blocks=tuple(block for block in chosen if block.variants))
 
 
 def read_study(name: str, scale: str) -> Study:

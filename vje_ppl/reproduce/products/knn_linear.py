@@ -66,13 +66,15 @@ Values = dict[str, tuple[Statistic | None, int]]
 
 
 def _lines(results: Results, measures: Measures) -> Iterator[tuple[str, str, str, Values]]:
+    referenced: set[str] = set()  # data whose references another block has shown
     for block in results.study.blocks:
         for variant in block.variants:
             records = results.of(block.name, variant)
             for features in ("z", "mu") if any(_has_mean(one) for one in records) else ("z",):
                 yield block.name, variant, features, _values(records, measures, "trained", features)
         reference = one_a_seed(results.of_block(block))
-        if reference:
+        if reference and block.name not in referenced:
+            referenced.add(block.name)
             yield block.name, "untrained", "z", _values(reference, measures, "untrained", "z")
             yield block.name, "raw pixels", "pixels", _values(reference[:1], measures, "none", "pixels")
 
