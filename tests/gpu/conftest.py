@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.helpers.second_device import INDEXING, WAITS
+
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
@@ -34,18 +36,16 @@ def validation_off() -> None:
 class _NoNumberIsRead(TorchDispatchMode):
     """On a CPU: refuses what would make it wait for a GPU, but for the optimizer's counters, which lie on the CPU."""
 
-    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_linalg_check_errors", "bincount", "_unique2")
-
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        if (name in self.WAITS or self._counts_a_mask(name, args)) and not self._in_optimizer():
+        if (name in WAITS or self._counts_a_mask(name, args)) and not self._in_optimizer():
             raise AssertionError(f"{name} makes the CPU wait for the device")
         return func(*args, **(kwargs or {}))
 
     @staticmethod
     def _counts_a_mask(name, args):
         """Return whether a tensor is indexed by a mask, whose ones determine the size of the result."""
-        return name in ("index", "index_put", "index_put_", "_index_put_impl_") and any(
+        return name in INDEXING and any(
             index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
         )
 

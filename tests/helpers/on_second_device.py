@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -78,8 +78,11 @@ def commands() -> None:
         name, *options = command.split()
         entry = importlib.import_module(f"vje_ppl.{name}.__main__")
         sys.argv = [name, *options]
-        with suppress(SystemExit):
+        try:
             entry.main()
+        except SystemExit as left:
+            if left.code:
+                raise
 
 
 def refusals() -> None:
@@ -87,6 +90,8 @@ def refusals() -> None:
     there = torch.ones(3).to(second_device.NAME)
     with _reported("sum"):
         there + torch.ones(3)
+    with _reported("put"):
+        there[torch.tensor([0, 2])] = torch.ones(2)
     with _reported("number"):
         there.sum().item()
     with _reported("mask"):

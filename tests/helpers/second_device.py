@@ -85,11 +85,6 @@ def _place() -> str:
     return " < ".join(f"{Path(one.filename).name}:{one.lineno}" for one in reversed(ours[-4:]))
 
 
-def _in_optimizer() -> bool:
-    """Return whether torch's optimizer asks for its step counters, which lie on the CPU on a GPU."""
-    return any("torch/optim/" in one.filename for one in traceback.extract_stack())
-
-
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation where its tensors are, and note whether the CPU waits.
 
@@ -107,8 +102,9 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if there and name not in COPYING and _refused(args[0], here, indices):
         raise RuntimeError(f"{func} got tensors on {NAME} and on the CPU, at {_place()}")
     masks = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices)
-    crosses = name in COPYING and bool(here or to == "cpu") and not kwargs.get("non_blocking")
-    if (name in WAITS and not _in_optimizer()) or masks or crosses or (indices and here):
+    non_blocking = kwargs.get("non_blocking") or (name == "copy_" and args[2:] and args[2])
+    crosses = name in COPYING and bool(here or to == "cpu") and not non_blocking
+    if name in WAITS or masks or crosses or (indices and here):
         waits.append(f"{name} at {_place()}")
     plain, options = tree_map(_here, args), tree_map(_here, kwargs)
     if name == "convolution_backward_overrideable":  # has no argument for the sizes of the bias
@@ -128,9 +124,8 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 def _refused(first: Any, here: list[torch.Tensor], indices: list[torch.Tensor | None]) -> bool:
     """Return whether a GPU refuses tensors on the CPU: all but single numbers, and indices of a tensor of its own."""
-    if indices:
-        return not isinstance(first, OnSecond)
-    return any(one.dim() for one in here)
+    others = [one for one in here if all(one is not index for index in indices)]
+    return any(one.dim() for one in others) or bool(indices and not isinstance(first, OnSecond))
 
 
 def _here(one: Any) -> Any:

@@ -143,11 +143,10 @@ def test_without_timm_the_error_names_what_to_install(monkeypatch):
         timm_encoder(VIT, 3, 32)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("pit_ti_224", "PoolingVisionTransformer"), ("rdnet_tiny", "RDNet")])
-def test_a_model_that_timm_does_not_group_can_be_frozen_as_a_whole_only(name, kind):
+def test_a_model_that_timm_does_not_group_into_stages_can_be_frozen_as_a_whole_only():
     with torch.device("meta"):
-        encoder = timm.create_model(name, num_classes=0)
-    with pytest.raises(UserError, match=f"expects an encoder with stages, but {kind} has none"):
+        encoder = timm.create_model("rdnet_tiny", num_classes=0)
+    with pytest.raises(UserError, match="expects an encoder with stages, but RDNet has none"):
         freeze([encoder], 1)
     freeze([encoder], True)
     assert not any(parameter.requires_grad for parameter in encoder.parameters())

@@ -137,3 +137,11 @@ def test_a_block_without_a_source_gets_a_sentence():
     study = Study("any", "small", "A title", (Block("mine", (), (), {"vje": ()}),))
     with pytest.raises(UserError, match=r"sources\.mine says where images come from"):
         cells(study)
+
+
+def test_blocks_and_variants_that_do_not_go_together_are_refused():
+    study = read_study("knn_linear", "small")
+    with pytest.raises(UserError, match=r"variants of blocks=\['digits'\], which have none of them; give other blocks"):
+        study.only(["digits"], ["vje_4_views"], None)
+    (block,) = study.only(["cifar10"], ["vje_4_views"], None).blocks
+    assert list(block.variants) == ["vje_4_views"]

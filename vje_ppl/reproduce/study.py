@@ -66,7 +66,7 @@ class Study:
         """Restrict the study to some blocks and variants, leave out blocks without any of them, and replace its seeds.
 
         Raises:
-            UserError: for a block or variant that the study does not have.
+            UserError: for a block or variant that the study does not have, or that do not go together.
         """
         if blocks is not None:
             check_names("blocks", blocks, dict.fromkeys(block.name for block in self.blocks))
@@ -81,7 +81,13 @@ class Study:
             for block in self.blocks
             if blocks is None or block.name in blocks
         ]
-        return replace(self, blocks=tuple(block for block in chosen if block.variants))
+        kept = tuple(block for block in chosen if block.variants)
+        if chosen and not kept:
+            raise UserError(
+                f"variants={list(variants or ())} expects variants of blocks={list(blocks or ())}, which have none of "
+                "them; give other blocks, or none."
+            )
+        return replace(self, blocks=kept)
 
 
 def read_study(name: str, scale: str) -> Study:

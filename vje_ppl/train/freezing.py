@@ -66,7 +66,7 @@ def _known_stages(encoder: nn.Module) -> dict[str, int] | None:
     if callable(own):
         return {name: own(name) for name, _ in encoder.named_parameters()}
     if hasattr(encoder, "group_matcher"):
-        with suppress(AssertionError, NotImplementedError):  # some models of timm group single layers only
+        with suppress(AssertionError):  # of models of timm that group single layers only
             return timm_encoder.stages(encoder)
     return None
 
