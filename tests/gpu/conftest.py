@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.helpers.second_device import INDEXING, WAITS
+from tests.helpers.second_device import WAITS, counts_a_mask
 
 
 @pytest.fixture
@@ -38,16 +38,9 @@ class _NoNumberIsRead(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        if (name in WAITS or self._counts_a_mask(name, args)) and not self._in_optimizer():
+        if (name in WAITS or counts_a_mask(name, args)) and not self._in_optimizer():
             raise AssertionError(f"{name} makes the CPU wait for the device")
         return func(*args, **(kwargs or {}))
-
-    @staticmethod
-    def _counts_a_mask(name, args):
-        """Return whether a tensor is indexed by a mask, whose ones determine the size of the result."""
-        return name in INDEXING and any(
-            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
-        )
 
     @staticmethod
     def _in_optimizer() -> bool:

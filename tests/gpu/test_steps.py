@@ -17,9 +17,6 @@ from vje_ppl.train.step import TrainingStep, prepare
 
 pytestmark = pytest.mark.usefixtures("validation_off")
 
-#: Baselines whose loss, which is lightly's, takes the entries beside a diagonal by a mask.
-LOSS_WAITS = ("vicreg", "simclr")
-
 PARTS = [
     *[pytest.param({"prior": case}, id=f"prior-{case}") for case in PRIORS],
     *[pytest.param({"likelihood": case}, id=f"likelihood-{case}") for case in LIKELIHOODS],
@@ -62,7 +59,7 @@ def test_a_step_with_every_part_is_finite_and_waits_for_nothing(device, nothing_
 )
 def test_a_step_of_every_baseline_is_finite_and_only_lightly_waits(device, nothing_waits, method):
     pytest.importorskip("lightly")
-    from tests.helpers.baselines import NARROW
+    from tests.helpers.baselines import LOSS_WAITS, NARROW
 
     config = composed(f"method={method}", *NARROW[method], *SMALL, "encoder.dim=7", "batch_size=8")
     take_step, monitor = _training(config, device)

@@ -12,6 +12,9 @@ from tests.helpers.cases import composed
 from vje_ppl.methods.baseline import Baseline
 from vje_ppl.settings.build import build_method
 
+#: Methods whose loss, which is lightly's, takes the entries beside a diagonal by a mask, so that a GPU is waited for.
+LOSS_WAITS = {"vicreg", "simclr"}
+
 #: Overrides beside `method=...`, by method.
 NARROW = {
     "simsiam": ("method.projector=[12,10]", "method.predictor=6"),

@@ -101,10 +101,9 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     indices = args[1] if name in INDEXING else []
     if there and name not in COPYING and _refused(args[0], here, indices):
         raise RuntimeError(f"{func} got tensors on {NAME} and on the CPU, at {_place()}")
-    masks = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices)
     non_blocking = kwargs.get("non_blocking") or (name == "copy_" and args[2:] and args[2])
     crosses = name in COPYING and bool(here or to == "cpu") and not non_blocking
-    if name in WAITS or masks or crosses or (indices and here):
+    if name in WAITS or counts_a_mask(name, args) or crosses or (indices and here):
         waits.append(f"{name} at {_place()}")
     plain, options = tree_map(_here, args), tree_map(_here, kwargs)
     if name == "convolution_backward_overrideable":  # has no argument for the sizes of the bias
@@ -120,6 +119,11 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return known.get(id(one), OnSecond(one)) if isinstance(one, torch.Tensor) else one
 
     return tree_map(moved, found)
+
+
+def counts_a_mask(name: str, args: Any) -> bool:
+    """Return whether a tensor is indexed by a mask, whose ones determine the size of the result."""
+    return name in INDEXING and any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
 
 
 def _refused(first: Any, here: list[torch.Tensor], indices: list[torch.Tensor | None]) -> bool:

@@ -9,15 +9,13 @@ import pytest
 from torch.utils import backend_registration
 
 from tests.documentation.blocks import ROOT
+from tests.helpers.baselines import LOSS_WAITS
 from tests.helpers.commands import environment
 
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this release of torch cannot register a device from Python",
 )
-
-#: Baselines whose loss, which is lightly's, takes the entries beside a diagonal by a mask.
-LOSS_WAITS = {"vicreg", "simclr"}
 
 
 def _on_second_device(what, folder):
