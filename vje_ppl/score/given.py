@@ -120,9 +120,9 @@ def in_memory(images: Shaped[Tensor, "N ..."], run: TrainedRun) -> InMemoryImage
 
 
 def image_form(run: TrainedRun) -> ImageForm:
-    """Return the form of a run's images.
+    """Return the channels, the side and the range of values of a run's images, and whether they were in memory.
 
-    Runs of earlier versions do not say whether their images were in memory; it follows from the size.
+    Runs of earlier versions do not say whether they were in memory; it follows from the size.
     """
     side = run.image_size or run.preprocess.size
     held = side <= AllCuts.LARGEST_WHOLE if run.in_memory is None else run.in_memory
