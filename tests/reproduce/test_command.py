@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from tests.helpers.cases import composed
 from tests.helpers.commands import command, one_sentence
 from tests.helpers.processes import Command, run
+from vje_ppl.reproduce import command as reproduce_command
 from vje_ppl.reproduce.__main__ import main
 from vje_ppl.settings.identity import config_digest
 
@@ -145,6 +146,15 @@ def test_an_interrupted_study_goes_on(tmp_path):
 )
 def test_mistakes_get_a_sentence(overrides, sentence, tmp_path, run_main):
     assert sentence in one_sentence(run_main(*overrides))
+
+
+@pytest.mark.parametrize("has", [True, False])
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_note_says_that_bf16_is_emulated(precision, has, run_main, monkeypatch):
+    monkeypatch.setattr(reproduce_command, "multiplies_bf16", lambda device: has)
+    monkeypatch.setattr(reproduce_command, "run_cells", lambda *_: 0)
+    result = run_main(*SMALL[:-1], f"train={{trainer.precision:{precision}}}")
+    assert ("processor emulates" in result.stdout) == (precision == "bf16" and not has)
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ import torch
 import vje_ppl
 from tests.helpers.commands import one_sentence
 from tests.helpers.states import assert_same, final_state
+from vje_ppl.parallel import devices
 from vje_ppl.runs import checkpoint
 from vje_ppl.runs.checkpoint import PATIENCE, CheckpointInterval
 from vje_ppl.runs.folder import RunFolder
 from vje_ppl.train import loop as training_loop
+from vje_ppl.train import summary
 
 
 def test_run_leaves_what_it_names(train, tmp_path):
@@ -120,6 +122,18 @@ def test_sweep_runs_every_cell(train, tmp_path):
     assert result.returncode == 0, result.stderr
     finished = [final_state(folder) for folder in (tmp_path / "runs").iterdir() if folder.is_dir()]
     assert sorted(state["config"]["objective"]["beta"] for state in finished) == [0.1, 1]
+
+
+@pytest.mark.parametrize("has", [True, False])
+@pytest.mark.parametrize("precision", ["auto", "32", "bf16"])
+def test_a_note_says_that_bf16_is_emulated(precision, has, train, monkeypatch):
+    for module in (devices, summary):
+        monkeypatch.setattr(module, "multiplies_bf16", lambda device: has)
+    tiny = ("encoder=small_resnet", "encoder.width=2", "trainer.epochs=0", "data.subset=128", "batch_size=64")
+    result = train(*tiny, f"trainer.precision={precision}", small=False)
+    assert result.returncode == 0, result.stderr
+    assert ("emulates bf16" in result.stdout) == (precision == "bf16" and not has)
+    assert ("cpu, bf16" in result.stdout) == (precision == "bf16" or (precision == "auto" and has))
 
 
 @pytest.mark.parametrize(

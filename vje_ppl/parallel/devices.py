@@ -100,14 +100,18 @@ def uses_channels_last(trainer: DictConfig, module: nn.Module) -> bool:
 def _precision(trainer: DictConfig, module: nn.Module) -> Any:
     precision = str(trainer.precision)
     if precision == "auto":
-        precision = "bf16" if _has_convolutions(module) and _has_bf16(trainer.device) else "32"
+        precision = "bf16" if _has_convolutions(module) and multiplies_bf16(trainer.device) else "32"
     if precision not in _PRECISIONS:
         raise UserError(f"trainer.precision expects auto, 32 or bf16, got {trainer.precision}.")
     return _PRECISIONS[precision]
 
 
-def _has_bf16(device: str) -> bool:
-    """Return whether the processor multiplies bf16 numbers itself; emulated, they are slower than float32."""
+def multiplies_bf16(device: str) -> bool:
+    """Return whether the processor multiplies bf16 numbers itself; emulated, they are slower than float32.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+    """
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device != "cpu" and torch.backends.mps.is_available():

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from vje_ppl.errors import UserError
+from vje_ppl.parallel.devices import multiplies_bf16
 from vje_ppl.pictures.style import save
 from vje_ppl.reproduce.cell import Cell, cells_of, check_images
 from vje_ppl.reproduce.pool import Done, Workers, run_cells
@@ -50,6 +51,12 @@ TABLES: dict[str, Callable[[Results], Product]] = {
 }
 
 
+_EMULATED = (
+    "this table computes in bf16, which this processor emulates, much slower than float32; add "
+    "'train={trainer.precision:32}' for a table in float32, whose cells are different ones"
+)
+
+
 def reproduce(config: DictConfig) -> int:
     """Compute the missing cells of a figure or table, and draw it.
 
@@ -76,6 +83,10 @@ def reproduce(config: DictConfig) -> int:
     print(f"{name}, scale {config.scale}: {len(cells)} cells, {len(results.records)} finished", flush=True)
     code = 0
     if missing and config.run:
+        if any(cell.config["trainer"]["precision"] == "bf16" for cell in missing) and not multiplies_bf16(
+            config.device
+        ):
+            print(_EMULATED, flush=True)
         code = run_cells(missing, workers, _reporter(len(missing)))
         results = read_results(study, cells, folder)
     if config.part is None:

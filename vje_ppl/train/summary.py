@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vje_ppl.data.image_set import InMemoryImages
+from vje_ppl.parallel.devices import multiplies_bf16
 from vje_ppl.settings.build import count_parameters
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.table import format_pairs
@@ -40,6 +41,8 @@ def headline(session: Session, state: Mapping[str, Any] | None, started: Sequenc
         *(f"note    {note}" for note in data.notes),
         f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
     ]
+    if "bf16" in session.precision and not multiplies_bf16(fabric.device.type):
+        lines.append("note    this processor emulates bf16, which is slower than float32 (trainer.precision=32)")
     lines += [f"weights {line}" for line in started]
     frozen = sum(one.numel() for one in module.encoders[0].parameters() if not one.requires_grad)
     if frozen:
