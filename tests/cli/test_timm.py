@@ -65,6 +65,12 @@ def test_a_vision_transformer_trains_resumes_embeds_and_exports(train, tmp_path,
     assert "78 of 78 tensors of the encoder" in continued.stdout, continued.stderr
 
 
+def test_batch_normalization_that_the_option_does_not_change_is_refused(train):
+    overrides = ("encoder=timm", "encoder.name=test_resnet", "norm=group", "trainer.epochs=0")
+    sentence = one_sentence(train(*overrides, small=False))
+    assert "norm=group does not change the batch normalization in test_resnet; give norm=batch" in sentence
+
+
 def test_a_name_that_timm_does_not_know_is_one_sentence(train):
     result = train(*VIT, "encoder.name=vit_tinny_patch16_224", small=False)
     assert one_sentence(result).endswith("did you mean vit_tiny_patch16_224?")

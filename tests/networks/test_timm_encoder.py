@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vje_ppl.errors import UserError
-from vje_ppl.networks.timm_encoder import model_input, pretrained_state, resized, timm_encoder
+from vje_ppl.networks.timm_encoder import model_input, pretrained_state, resized, synchronized, timm_encoder
 from vje_ppl.runs.encoder_weights import load_weights
 from vje_ppl.train.freezing import freeze
 
@@ -46,6 +46,7 @@ def test_features_are_timms():
         ("vit_small_patch16_224", 224, 16, 0.5),
         ("vit_small_patch14_dinov2", 518, 14, 0.485),
         ("resnet50", 224, 1, 0.485),
+        ("pvt_v2_b0", 224, 1, 0.485),  # its patches of 7 pixels overlap
     ],
 )
 def test_views_are_described_by_timm(name, size, patch, mean):
@@ -68,6 +69,28 @@ def test_position_embeddings_are_interpolated_to_the_view_as_timm_does():
     filtered = timm.models.vision_transformer.checkpoint_filter_fn(dict(large.state_dict()), small)
     torch.testing.assert_close(small.pos_embed.data, filtered["pos_embed"])
     assert torch.equal(small.patch_embed.proj.weight, large.patch_embed.proj.weight)
+
+
+@torch.no_grad()
+def test_tables_of_relative_positions_are_interpolated_to_the_view_as_timm_does():
+    large, small = (timm_encoder("swin_tiny_patch4_window7_224", 3, side) for side in (224, 64))
+    table, index = (f"layers.0.blocks.0.attn.relative_position_{one}" for one in ("bias_table", "index"))
+    given = large.state_dict() | {index: torch.zeros(49, 49)}  # which files of earlier versions hold
+    load_weights([small], given, "file")
+    filtered = timm.models.swin_transformer.checkpoint_filter_fn(dict(large.state_dict()), small)
+    state = small.state_dict()
+    assert state[table].shape != given[table].shape
+    assert all(torch.equal(state[name], filtered[name]) for name in state)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "mobilenetv3_small_100"])
+def test_synchronized_statistics_leave_the_network_as_it_is(name):
+    encoder, images = timm_encoder(name, 3, 32).eval(), torch.randn(4, 3, 32, 32)
+    expected = encoder(images)
+    converted = synchronized(encoder)
+    assert sum(isinstance(one, torch.nn.SyncBatchNorm) for one in converted.modules()) > 10
+    assert torch.equal(converted(images), expected)
 
 
 @torch.no_grad()
@@ -126,6 +149,10 @@ def test_the_first_stage_is_the_stem_and_a_block(name, stem):
 MISTAKES = {
     "unknown": (("vit_tiny_patch6", 3, 32), "timm has no model vit_tiny_patch6; did you mean vit_tiny_patch16_384?"),
     "elsewhere": (("hf-hub:someone/model", 3, 32), "timm has no model hf-hub:someone/model"),
+    "tag": (
+        ("vit_tiny_patch16_224.nope", 3, 32),
+        "timm cannot build vit_tiny_patch16_224.nope: Invalid pretrained tag",
+    ),
     "patches": ((VIT, 3, 40), "augment.size expects a multiple of 16, got 40; give augment.size=32 or 48"),
     "less than a patch": ((VIT, 3, 8), "got 8; give augment.size=16"),
 }

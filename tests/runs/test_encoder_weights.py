@@ -108,6 +108,17 @@ REFUSED = {
         lambda: (ResNet("resnet18", stem="imagenet"), without("conv1.weight")),
         "tensors, conv1.weight, layer1.0.conv1.weight, layer1.1.conv1.weight and 6 more, which would stay untrained",
     ),
+    "no vector": (
+        lambda: (
+            ResNet("resnet18", stem="imagenet"),
+            {
+                name: one
+                for name, one in torchvision_resnet().state_dict().items()
+                if one.dim() != 1 or "running" in name
+            },
+        ),
+        "lacks 40 of the encoder's 120 tensors, bn1.weight, bn1.bias, layer1.0.bn1.weight and 37 more",
+    ),
     "batch statistics for groups": (
         lambda: (ResNet("resnet18", stem="imagenet", norm="group"), torchvision_resnet().state_dict()),
         "but the encoder has no batch normalization; give norm=batch.",

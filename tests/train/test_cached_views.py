@@ -132,9 +132,26 @@ def test_an_encoder_that_is_trained_is_not_cached(train, freeze):
     assert "give encoder.freeze=true, or cached_views=0" in one_sentence(result)
 
 
-def test_more_views_than_are_cached_are_refused(first, train):
+def test_more_views_than_are_cached_are_refused(first, train, tmp_path):
     result = train(*CACHED, "trainer.views=6")
-    assert "trainer.views=6 needs as many feature vectors of each image, but there are 4" in one_sentence(result)
+    assert "trainer.views=6 needs as many views of each image, got cached_views=4" in one_sentence(result)
+    assert not (tmp_path / "runs/cached" / cached_views.FOLDER).exists()
+
+
+@pytest.mark.parametrize("change", ["seed=1", "cached_views=5", "augment.center_fraction=0.9", "data.subset=128"])
+def test_embeddings_of_an_interrupted_run_are_not_those_of_a_changed_one(change, first, train, monkeypatch, seen):
+    write = cached_views.FrozenEncoder._write
+
+    def write_and_stop(self, images, path, views):
+        write(self, images, path, views)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cached_views.FrozenEncoder, "_write", write_and_stop)
+        assert train("run.name=changed", *CACHED).returncode != 0
+    for name in ("changed", "anew"):
+        assert train(f"run.name={name}", *CACHED, change).returncode == 0
+    assert torch.equal(seen[-2].features, seen[-1].features)
 
 
 @pytest.mark.parametrize("method", ["byol", "simsiam"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,13 +11,16 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image
 from sklearn.datasets import load_digits
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
 import vje_ppl
 from tests.helpers.commands import SMALL, evaluate, report
 from tests.helpers.states import assert_same, final_state
+from vje_ppl.data.loaders.arrays import arrays
 from vje_ppl.errors import UserError
 from vje_ppl.runs import checkpoint
+from vje_ppl.train.given_dataset import images_of
+from vje_ppl.train.given_images import as_arrays, store
 
 QUICK = ("encoder=mlp", "augment=digits", "encoder.width=16", "encoder.dim=8", "guide.network.depth=1", "batch_size=32")
 
@@ -102,6 +106,11 @@ FORMS = {
     "no channels": lambda: (np.random.default_rng(0).random((40, 9, 9)), 9),
     "pictures": lambda: (Pictures(), 10),
     "tensors": lambda: (TensorDataset(torch.rand(40, 3, 8, 8), torch.arange(40) % 2), 8),
+    "reversed": lambda: (np.random.default_rng(0).random((40, 3, 8, 8))[:, ::-1], 8),
+    "rounded": lambda: (np.linspace(-1e-16, 1 + 2e-16, 40 * 81).reshape(40, 9, 9), 9),
+    "list of tensors": lambda: ([torch.rand(3, 8, 8) for _ in range(40)], 8),
+    "list of pictures": lambda: ([Pictures()[number][0] for number in range(40)], 10),
+    "parts": lambda: (ConcatDataset([Subset(Pictures(), range(10)), Subset(Pictures(), range(30))]), 10),
     "tensors alone": lambda: (TensorDataset(torch.rand(40, 1, 8, 8)), 8),
 }
 
@@ -111,6 +120,39 @@ def test_each_form_of_images_is_accepted(make):
     images, side = make()
     run = vje_ppl.fit(images, "encoder.width=2", "batch_size=8", "guide.network.width=1", epochs=1)
     assert (run.epoch, run.preprocess.size) == (1, side)
+
+
+LABELS = {
+    "numbers": ([0, 7, -1, 7], [0, 1, -1, 1], ("0", "7")),
+    "a column with gaps": ([0.0, 7.0, float("nan"), -1.0], [0, 1, -1, -1], ("0", "7")),
+    "texts": (["b", "a", "", "b"], [1, 0, -1, 1], ("a", "b")),
+    "objects": (np.array(["b", None, "a", np.str_("b")], object), [1, -1, 0, 1], ("a", "b")),
+    "a tensor": (torch.tensor([3, 3, -1, 5]), [0, 0, -1, 1], ("3", "5")),
+    "bools": ([True, False, True, True], [1, 0, 1, 1], ("False", "True")),
+}
+
+
+@pytest.mark.parametrize(("given", "indices", "classes"), LABELS.values(), ids=LABELS)
+def test_each_form_of_labels_means_the_same(given, indices, classes, tmp_path):
+    images = np.arange(4 * 64, dtype=np.uint8).reshape(4, 1, 8, 8)
+    name = store(as_arrays(images, given, images, given), tmp_path)
+    data = arrays(str(tmp_path / "arrays"), name)
+    assert data.test.labels.tolist() == indices
+    assert data.test.classes == classes
+
+
+def test_a_data_set_may_have_labels_for_some_images():
+    pixels, labels = images_of(
+        Few([(torch.zeros(1, 8, 8), one) for one in (1, None, torch.tensor(2), np.int64(1))]), None
+    )
+    assert (tuple(pixels.shape), labels) == ((4, 1, 8, 8), [1, None, 2, 1])
+
+
+def test_labels_of_train_and_test_may_be_of_two_types(tmp_path):
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    name = store(as_arrays(images, [1, -1], images, ["2", "1"]), tmp_path)
+    data = arrays(str(tmp_path / "arrays"), name)
+    assert (data.test.labels.tolist(), data.test.classes) == ([1, 0], ("1", "2"))
 
 
 def test_test_images_are_those_given(digits, capsys):
@@ -142,10 +184,59 @@ REFUSED = {
     "several values": (lambda: vje_ppl.fit("seed=1,2"), "gives several values"),
     "value": (lambda: vje_ppl.fit(epochs=-1), "trainer.epochs expects a whole number of at least 0, got -1"),
     "setting": (lambda: vje_ppl.fit(seed=object()), "fit expects settings as numbers, texts"),
+    "empty": (lambda: vje_ppl.fit(GREY[:0]), "fit expects at least one image, got none"),
+    "list of labels": (lambda: vje_ppl.fit(GREY, labels=[[1]] * 8), r"got labels of shape \(8, 1\)"),
+    "fractions": (
+        lambda: vje_ppl.fit(GREY, labels=[0.5] * 8),
+        "-1 for none, or texts, got labels of a value 0.5",
+    ),
+    "stream": (lambda: vje_ppl.fit(Stream()), "a torch data set with a length, got Stream"),
+    "dicts": (lambda: vje_ppl.fit(Few([{"image": GREY[0]}])), "got dict in place of an image"),
+    "views": (
+        lambda: vje_ppl.fit(Few([([GREY[0], GREY[0]], 1)])),
+        "got list in place of an image; give each image once",
+    ),
+    "pairs": (lambda: vje_ppl.fit(Few([(GREY[0], GREY[0])])), r"one label per image, got one of shape \(1, 8, 8\)"),
+    "random": (lambda: vje_ppl.fit(Random()), "the same image each time"),
+    "16 bits": (lambda: vje_ppl.fit(Few([WIDE])), "to have 8 bits, got one of mode I;16; convert it to floats"),
+    "no items": (lambda: vje_ppl.fit(Few([])), "at least one image, got a data set of none"),
     "sizes": (lambda: vje_ppl.fit(TwoSizes()), "fit expects images of one size, got 2 sizes"),
     "no file": (lambda: vje_ppl.fit("data=arrays"), r"data=arrays needs a file; give data.file=<name>.npz"),
     "another file": (lambda: vje_ppl.fit("data=arrays", "data.file=a.npz"), "a.npz does not exist; give data.root"),
 }
+
+
+WIDE = Image.fromarray(np.full((8, 8), 1000, np.uint16))
+
+
+class Few(Dataset):
+    """Given items."""
+
+    def __init__(self, items: list) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> object:
+        return self.items[index]
+
+
+class Stream(IterableDataset):
+    """Images without numbers."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter([GREY[0]])
+
+
+class Random(Few):
+    """Images under a random transform."""
+
+    def __init__(self) -> None:
+        super().__init__([None] * 3)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.rand(1, 8, 8)
 
 
 class TwoSizes(Dataset):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -13,6 +14,11 @@ from torch import Tensor, nn
 from vje_ppl.networks.convolution import replace_strided
 
 INSTALL = 'encoder=timm takes its models from timm, which is not installed; pip install "vje_ppl[timm]"'
+
+
+#: Of transformers with windows: a weight whose size follows from the view's, and buffers that follow from it alone.
+_TABLE = "relative_position_bias_table"
+_OF_SIZE = ("relative_position_index", "attn_mask")
 
 
 class ModelInput(NamedTuple):
@@ -79,12 +85,33 @@ def model_input(name: str) -> ModelInput:
         near = get_close_matches(name, timm.list_models(), n=1)
         hint = f"did you mean {near[0]}?" if near else "timm.list_models() has the names"
         raise ValueError(f"timm has no model {name}; {hint}")
-    with torch.device("meta"):
-        model = timm.create_model(name, num_classes=0)
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(name, num_classes=0)
+    except RuntimeError as error:  # of a tag
+        raise ValueError(f"timm cannot build {name}: {' '.join(str(error).split())}") from error
     settings = timm.data.resolve_model_data_config(model)
-    side = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
-    patch = max(side) if isinstance(side, tuple | list) else side
+    patches = getattr(model, "patch_embed", None)
+    side, stride = getattr(patches, "patch_size", 1), getattr(getattr(patches, "proj", None), "stride", 1)
+    patch = _largest(side) if _largest(side) == _largest(stride) else 1  # otherwise they overlap, and any size will do
     return ModelInput(settings["input_size"][1], patch, tuple(settings["mean"]), tuple(settings["std"]))
+
+
+def _largest(side: int | Sequence[int]) -> int:
+    return max(side) if isinstance(side, Sequence) else side
+
+
+def synchronized[M: nn.Module](module: M) -> M:
+    """Return a module whose batch normalization takes its statistics over all processes.
+
+    torch's own function would take the activations of those layers of timm that normalize and activate in one.
+    """
+    if "timm" not in sys.modules:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    from timm.layers import convert_sync_batchnorm
+
+    converted: M = convert_sync_batchnorm(module)
+    return converted
 
 
 def pretrained_state(name: str, encoder: nn.Module, channels: int, image_size: int) -> dict[str, Tensor]:
@@ -110,12 +137,27 @@ def pretrained_state(name: str, encoder: nn.Module, channels: int, image_size: i
 
 
 def resized(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights with position embeddings interpolated to those of an encoder, if it is a transformer of timm.
+    """Return weights fitted to the size of an encoder's views, if it is a transformer of timm.
+
+    Position embeddings and tables of relative positions are interpolated. What follows from the size alone is left out.
 
     Args:
         encoder: any encoder.
         tensors: weights by the encoder's names.
     """
+    fitted, own = _with_positions(encoder, tensors), encoder.state_dict()
+    convert = getattr(sys.modules[type(encoder).__module__], "checkpoint_filter_fn", None)
+    if convert is None or not any(name.endswith(_TABLE) for name in own):
+        return fitted
+    fitted = {name: one for name, one in fitted.items() if name in own or not name.endswith(_OF_SIZE)}
+    try:
+        tables = convert(dict(fitted), encoder)
+    except (RuntimeError, ValueError, KeyError, AttributeError):  # weights of another model, which the caller refuses
+        return fitted
+    return {name: tables.get(name, one) if name.endswith(_TABLE) else one for name, one in fitted.items()}
+
+
+def _with_positions(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     given, own = tensors.get("pos_embed"), getattr(encoder, "pos_embed", None)
     if given is None or own is None or given.shape == own.shape or given.dim() != 3 or own.dim() != 3:
         return dict(tensors)

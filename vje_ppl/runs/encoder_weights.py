@@ -23,8 +23,9 @@ PREFIXES = (
 #: What the names of a classifier's weights begin with.
 HEADS = ("fc.", "head.", "heads.", "head_dist.", "classifier.", "last_linear.")
 
-#: Weights that a file may lack: vectors, such as those of a normalization, with this share of all numbers at most.
-NEGLIGIBLE = 0.01
+#: Weights that a file may lack: vectors, such as those of a normalization, with these shares of all numbers and of all
+#: tensors at most.
+NEGLIGIBLE, FEW = 0.01, 0.1
 
 #: Names and shapes that an error or a line shows.
 SHOWN = 3
@@ -159,7 +160,8 @@ def _advice(encoder: nn.Module, name: str, found: Tensor, own: Mapping[str, Tens
 def _check_missing(own: Mapping[str, Tensor], names: Mapping[str, str], missing: Sequence[str], source: str) -> None:
     sizes = [own[names[name]].numel() for name in missing]
     vectors = all(own[names[name]].dim() <= 1 for name in missing)
-    if not missing or (vectors and sum(sizes) <= NEGLIGIBLE * sum(tensor.numel() for tensor in own.values())):
+    small = vectors and sum(sizes) <= NEGLIGIBLE * sum(tensor.numel() for tensor in own.values())
+    if not missing or (small and len(missing) <= FEW * len(names)):
         if not any(name.endswith("running_var") for name in missing):
             return
         raise UserError(

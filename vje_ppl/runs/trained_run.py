@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped, UInt8
 from omegaconf import DictConfig, OmegaConf
@@ -26,6 +27,11 @@ from vje_ppl.runs.foreign_state import MODEL, check_state, check_text
 from vje_ppl.runs.saved_model import read_model
 from vje_ppl.settings.build import build_augment, build_method
 from vje_ppl.settings.groups import groups, method_name
+
+type Images = Shaped[Tensor, "N ..."] | Shaped[np.ndarray, "N ..."]
+
+#: How far rounding may take floats out of [0, 1], as in scikit-learn's `MinMaxScaler`.
+_ROUNDING = 1e-6
 
 
 class Embedding(NamedTuple):
@@ -96,12 +102,12 @@ class TrainedRun:
         return f"{sentence}: {what}." if what else f"{sentence}."
 
     @torch.no_grad()
-    def embed(self, images: Shaped[Tensor, "N ..."], batch_size: int = 256) -> Embedding:
+    def embed(self, images: Images, batch_size: int = 256) -> Embedding:
         """Embed images as in evaluation: resized and cropped to the training size, normalized, no augmentation.
 
         Args:
-            images: shape (N, C, H, W): whole numbers in 0..255, or floats in [0, 1]; for a run on features, vectors of
-                shape (N, D), or (N, V, D), of which the first of each image is used.
+            images: a tensor or array of shape (N, C, H, W): whole numbers in 0..255, or floats in [0, 1]; for a run on
+                features, vectors of shape (N, D), or (N, V, D), of which the first of each image is used.
             batch_size: images at a time.
 
         Returns:
@@ -120,7 +126,19 @@ class TrainedRun:
         return Embedding(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def as_given(images: Shaped[Tensor, "N ..."], preprocess: Preprocess, use: str) -> Shaped[Tensor, "N C H W"]:
+def as_tensor(given: Any) -> Tensor:
+    """Return a tensor as it is, and an array of any layout, or a list of numbers, as a tensor.
+
+    Raises:
+        TypeError: for an array of objects or texts.
+        ValueError: for a list of lists of several lengths.
+    """
+    if isinstance(given, Tensor):
+        return given
+    return torch.from_numpy(np.require(given, requirements=["C", "W"]))  # copies one that is reversed or read-only
+
+
+def as_given(images: Images, preprocess: Preprocess, use: str) -> Shaped[Tensor, "N C H W"]:
     """Return images as bytes, or feature vectors as pixels: the form in which a run holds its data.
 
     Args:
@@ -131,6 +149,7 @@ def as_given(images: Shaped[Tensor, "N ..."], preprocess: Preprocess, use: str) 
     Raises:
         ValueError: for another shape, type or range.
     """
+    images = as_tensor(images)
     if not isinstance(preprocess, FirstView):
         return image_bytes(images, use)
     expected = len(preprocess.normalize.mean)
@@ -156,12 +175,12 @@ def image_bytes(images: Shaped[Tensor, "N ..."], use: str) -> UInt8[Tensor, "N C
     if images.dim() != 4:
         raise ValueError(f"{use} expects images of shape (N, C, H, W), got {tuple(images.shape)}.")
     if images.is_floating_point():
-        if len(images) and not (images.min() >= 0 and images.max() <= 1):
+        if len(images) and not (images.min() >= -_ROUNDING and images.max() <= 1 + _ROUNDING):
             raise ValueError(
                 f"{use} expects floats in [0, 1], or bytes in 0..255, got {images.dtype} from "
                 f"{images.min().item():g} to {images.max().item():g}; divide by 255, or convert to torch.uint8."
             )
-        return (images * 255).round().to(torch.uint8)
+        return (images.clamp(0, 1) * 255).round().to(torch.uint8)
     if images.dtype == torch.uint8:
         return images
     wide = images.long()  # torch has no extremes of unsigned integers

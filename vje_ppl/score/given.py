@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.loaders.arrays import IMAGES, read_arrays
 from vje_ppl.data.loaders.features import FEATURES
 from vje_ppl.errors import UserError
-from vje_ppl.runs.trained_run import TrainedRun, as_given
+from vje_ppl.runs.trained_run import Images, TrainedRun, as_given
 from vje_ppl.score.find import find_files, name_of, path_list
 from vje_ppl.score.reading import ImageForm
 
@@ -75,7 +74,7 @@ def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Gi
         ValueError: for an array of another shape, type or range.
     """
     if isinstance(wanted, Tensor | np.ndarray):
-        images = in_memory(torch.as_tensor(wanted), run)
+        images = in_memory(wanted, run)
         return Given(images, _rows("array", images), "the array")
     paths = path_list(wanted, key)
     arrays = [path for path in paths if path.lower().endswith((ARRAY, ARRAYS))]
@@ -95,7 +94,7 @@ def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Gi
     return Given(files, found.files, found.name)
 
 
-def in_memory(images: Shaped[Tensor, "N ..."], run: TrainedRun) -> InMemoryImages:
+def in_memory(images: Images, run: TrainedRun) -> InMemoryImages:
     """Return images in memory, or feature vectors, in the form of the run's images.
 
     If the run reads its images from files, views are cut from the images as they are, unless these are too small.
@@ -135,7 +134,7 @@ def _array(path: Path, run: TrainedRun, key: str) -> Given:
     if not array.size:
         raise UserError(f"{key}={path} has no rows.")
     try:
-        images = in_memory(torch.from_numpy(array), run)
+        images = in_memory(array, run)
     except (TypeError, ValueError) as error:
         raise UserError(f"{key}={path}: {error}") from error
     return Given(images, _rows(str(path), images), name_of([str(path)]))

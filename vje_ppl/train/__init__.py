@@ -4,7 +4,8 @@ Read in this order:
 
     __main__.py       the command
     run.py            one run, from its configuration or its saved state to its end
-    fit.py            `vje_ppl.fit`, the same from a script or a notebook; given_images.py stores its images
+    fit.py            `vje_ppl.fit`, the same from a script or a notebook; given_images.py stores its images;
+                      given_dataset.py reads those of a torch data set
     session.py        the objects that a run needs: data, module, devices, folder
     start.py          the weights that a new run starts from
     summary.py        the first lines, the closing table, and the final figures

@@ -14,11 +14,16 @@ LEAST_IMAGES = 2
 
 
 def check_batch_size(config: DictConfig, module: Method) -> None:
-    """Refuse batches that are too small for the method or for batch statistics.
+    """Refuse batches that are too small for the method or for batch statistics, and statistics that `norm` forbids.
 
     Raises:
         UserError: if they are.
     """
+    if config.norm == "group" and any(_has_batch_normalization(one) for one in module.encoders):
+        raise UserError(
+            f"norm=group does not change the batch normalization in {config.encoder.get('name', 'this encoder')}; give "
+            "norm=batch, or another encoder."
+        )
     if config.batch_size == config.trainer.accumulate and _has_batch_normalization(module):
         key = "batch_size" if config.batch_size == 1 else f"batch_size={config.batch_size} trainer.accumulate"
         raise UserError(

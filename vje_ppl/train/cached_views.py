@@ -29,6 +29,7 @@ from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.parallel.randomness import Stream, stream_seed
 from vje_ppl.runs.files import explain
 from vje_ppl.settings.build import starting_options
+from vje_ppl.settings.identity import canonical_json
 
 #: The folder of the embeddings in a run folder; it is deleted when the run is finished.
 FOLDER = "cached_views"
@@ -126,6 +127,7 @@ def embedded_once(
     folder: Path,
     shards: Shards,
     state: dict[str, Any] | None,
+    made_of: Any,
 ) -> tuple[ImageData, Augment]:
     """Embed a run's images with its frozen encoder, and let the encoder pass embeddings through from then on.
 
@@ -138,13 +140,16 @@ def embedded_once(
         folder: the run folder.
         shards: the processes that share the images.
         state: the state that the run resumes from, or None.
+        made_of: what embeddings depend on besides the encoder's weights, in plain containers; if it has changed, those
+            that an interrupted run has left are not used.
 
     Returns:
         The data with embeddings in place of the images that training and its k-NN measurement use, and a recipe that
         picks views among them.
 
     Raises:
-        UserError: unless the whole encoder is frozen; and if the embeddings cannot be stored.
+        UserError: unless the whole encoder is frozen and there are as many views as a step takes; and if the embeddings
+            cannot be stored.
     """
     views = config.cached_views
     if starting_options(config).get("freeze") is not True:
@@ -152,10 +157,15 @@ def embedded_once(
             f"cached_views={views} keeps embeddings of an encoder that does not change in training; give "
             "encoder.freeze=true, or cached_views=0."
         )
+    if views < config.trainer.views:
+        raise UserError(
+            f"trainer.views={config.trainer.views} needs as many views of each image, got cached_views={views}; give "
+            f"cached_views={config.trainer.views} or more."
+        )
     if state is not None:
         module.load_state_dict(state["module"])
     module.to(fabric.device).eval()
-    key = hashlib.sha256()
+    key = hashlib.sha256(canonical_json(made_of).encode())
     for name, value in sorted(module.encoder.state_dict().items()):  # type: ignore[union-attr]
         key.update(name.encode() + value.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     of = FrozenEncoder(module, augment, fabric, shards, folder / FOLDER / key.hexdigest()[:16], config.seed)

@@ -39,10 +39,12 @@ def fit(
     given here are stored in `<run.root>/arrays/`, where `evaluate`, `diagnose` and the other commands find them.
 
     Args:
-        images: an array or tensor of shape (N, C, H, W) or (N, H, W), whole numbers in 0..255 or floats in [0, 1]; or
-            a torch data set of images of one size, with or without labels; or an override, such as "data=cifar10".
+        images: an array or tensor of shape (N, C, H, W) or (N, H, W), whole numbers in 0..255 or floats in [0, 1]; a
+            list of images of one size; a torch data set of them, with or without labels and without random
+            transforms; or an override, such as "data=cifar10".
         *overrides: as on the command line, such as "optimizer.lr=0.01".
-        labels: a label per image, (N,): whole numbers, with −1 for none, or texts; only to measure k-NN accuracy.
+        labels: a label per image, (N,), only to measure k-NN accuracy: whole numbers or texts; −1, None, NaN or an
+            empty text for none.
         test_images: images to test on, in one of the same forms; None: a tenth of the labelled images is held out.
         test_labels: their labels.
         features: feature vectors of V ≥ 2 views of each image in place of images, floats of shape (N, V, D).

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from vje_ppl.data.loaders.arrays import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
 from vje_ppl.data.loaders.features import FEATURES, TEST_FEATURES, checked_features
+from vje_ppl.data.loaders.labels import label_array
 from vje_ppl.errors import UserError
 from vje_ppl.runs.files import write_atomically
-from vje_ppl.runs.trained_run import image_bytes
+from vje_ppl.runs.trained_run import as_tensor, image_bytes
+from vje_ppl.train.given_dataset import images_of, stacked
 
 #: The folder of these files, below the folder of all runs.
 FOLDER = "arrays"
@@ -37,9 +38,9 @@ def as_arrays(images: Any, labels: Any, test_images: Any, test_labels: Any) -> d
         UserError: for another shape or range, images of several sizes, or another number of labels.
     """
     if isinstance(images, Dataset):
-        images, labels = _of_dataset(images, labels)
+        images, labels = images_of(images, labels)
     if isinstance(test_images, Dataset):
-        test_images, test_labels = _of_dataset(test_images, test_labels)
+        test_images, test_labels = images_of(test_images, test_labels)
     found = _with_labels(IMAGES, LABELS, images, labels, _image_array)
     return found | _with_labels(TEST_IMAGES, TEST_LABELS, test_images, test_labels, _image_array)
 
@@ -70,9 +71,16 @@ def _with_labels(
         return {}
     found = {name: as_array(name, given)}
     if labels is not None:
-        found[label_name] = np.asarray(labels)
-        count, shape = len(found[name]), found[label_name].shape
-        if shape != (count,):
+        count = len(found[name])
+        try:
+            found[label_name] = label_array(labels)
+        except ValueError as error:
+            raise UserError(
+                f"fit expects one label per image, ({count},), whole numbers with -1 for none, or texts, got "
+                f"{label_name} {error}."
+            ) from None
+        if len(found[label_name]) != count:
+            shape = found[label_name].shape
             raise UserError(f"fit expects one label per image, ({count},), got {label_name} of shape {shape}.")
     return found
 
@@ -126,36 +134,11 @@ def grey_statistics(pixels: np.ndarray) -> tuple[float, float]:
 
 
 def _with_channels(images: Any) -> Tensor:
-    tensor = torch.as_tensor(images)
+    if isinstance(images, list | tuple) and images and isinstance(images[0], Tensor | np.ndarray | Image.Image):
+        images = stacked(images)
+    tensor = as_tensor(images)
     if tensor.dim() not in (3, 4):
         raise ValueError(f"fit expects images of shape (N, C, H, W) or (N, H, W), got {tuple(tensor.shape)}.")
+    if not len(tensor):
+        raise ValueError("fit expects at least one image, got none.")
     return tensor.unsqueeze(1) if tensor.dim() == 3 else tensor
-
-
-def _of_dataset(dataset: Any, labels: Any) -> tuple[Tensor, Sequence[Any] | None]:
-    """Return the images of a torch data set in one tensor, and its labels."""
-    if labels is not None:
-        raise UserError("fit takes the labels of a torch data set from its items; leave out labels.")
-    items = [dataset[number] for number in range(len(dataset))]
-    pairs = [item if isinstance(item, tuple | list) else (item, None) for item in items]
-    images = [_pixels(pair[0]) for pair in pairs]
-    sizes = {tuple(image.shape) for image in images}
-    if len(sizes) != 1:
-        raise UserError(
-            f"fit expects images of one size, got {len(sizes)} sizes; resize them, or save them as files and use "
-            "data=image_folder."
-        )
-    own = [pair[1] if len(pair) > 1 else None for pair in pairs]
-    return torch.stack(images), None if any(one is None for one in own) else [_plain(one) for one in own]
-
-
-def _pixels(image: Any) -> Tensor:
-    if isinstance(image, Image.Image):
-        array = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
-    tensor = torch.as_tensor(image)
-    return tensor.unsqueeze(0) if tensor.dim() == 2 else tensor
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if hasattr(label, "item") else label

@@ -25,7 +25,7 @@ from vje_ppl.runs.folder import RunFolder
 from vje_ppl.settings.build import build_augment, build_method
 from vje_ppl.settings.data import load_data
 from vje_ppl.settings.groups import VJE
-from vje_ppl.settings.identity import default_name
+from vje_ppl.settings.identity import config_digest, default_name
 from vje_ppl.settings.model_input import with_model_input
 from vje_ppl.terminal.versions import versions
 from vje_ppl.train.accumulation import check_accumulation
@@ -125,7 +125,10 @@ class Session:
         data, augment, prepared = self.data, self.augment, self._prepared
         finished = state is not None and state["finished"]
         if config.get("cached_views") and not finished:  # missing in runs of earlier versions
-            data, augment = embedded_once(config, data, augment, module, fabric, self.folder.path, shards, state)
+            made_of = [config_digest(self.resolved), self.fingerprint, self.precision]
+            data, augment = embedded_once(
+                config, data, augment, module, fabric, self.folder.path, shards, state, made_of
+            )
             prepared = partial(self._prepared, augment=augment)
         batches = TrainingBatches(
             with_rotations(data.train) if data.rotations else data.train,

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from vje_ppl.errors import UserError
 from vje_ppl.methods.method import Method, Terms
+from vje_ppl.networks.timm_encoder import synchronized
 from vje_ppl.parallel.fabric import Fabric
 from vje_ppl.program.noise import KeyedNoise
 from vje_ppl.settings.build import build, starting_options
@@ -166,7 +167,7 @@ def _by_decay(parameters: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
 def prepare[M: Method](fabric: Fabric, module: M, trainer: DictConfig, channels_last: bool) -> M:
     """Make a module ready for the device it will train on: synchronized statistics, memory format, compilation."""
     if fabric.world_size > 1 and fabric.device.type == "cuda":
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        module = synchronized(module)
     if channels_last:
         module = module.to(memory_format=torch.channels_last)
     if trainer.compile:

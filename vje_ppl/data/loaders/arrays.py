@@ -5,7 +5,7 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxtyping import Int64
 
 from vje_ppl.data.hold_out import stratified_hold_out
 from vje_ppl.data.image_set import ImageData, InMemoryImages
-from vje_ppl.data.loaders.labels import UNLABELLED, labelled
+from vje_ppl.data.loaders.labels import UNLABELLED, label_array, labelled
 from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class
 from vje_ppl.errors import UserError
 
@@ -38,7 +38,7 @@ def arrays(
 ) -> ImageData:
     """Load the arrays `images` and, where they are in the file, `labels`, `test_images` and `test_labels`.
 
-    Images are bytes of shape (N, C, H, W), with one or three channels. Labels are whole numbers, −1 for none, or texts.
+    Images are bytes of shape (N, C, H, W), with one or three channels. Labels are as for `vje_ppl.fit`.
     Without test images, a share of the labelled images is held out.
 
     Args:
@@ -86,7 +86,7 @@ def assembled(
         test_fraction: as for `arrays`.
         only_class: as for `arrays`.
     """
-    labels, classes = _class_indices([given.get(LABELS), given.get(TEST_LABELS)])
+    labels, classes = _class_indices([_labels(given, name, path) for name in (LABELS, TEST_LABELS)])
     counts = (len(given[train_name]), len(given.get(test_name, ())))
     for label_name, count, label in zip((LABELS, TEST_LABELS), counts, labels, strict=True):
         if label is not None and len(label) != count:
@@ -134,6 +134,17 @@ def read_arrays(path: Path, names: Sequence[str], hint: str = HINT) -> dict[str,
     return found
 
 
+def _labels(given: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarray | None:
+    if name not in given:
+        return None
+    try:
+        return label_array(given[name])
+    except ValueError as error:
+        raise UserError(
+            f"{path} expects labels as whole numbers, with -1 for none, or as texts, got {name} {error}."
+        ) from None
+
+
 def _class_indices(
     given: list[np.ndarray | None],
 ) -> tuple[list[Int64[np.ndarray, " N"] | None], tuple[str, ...] | None]:
@@ -141,13 +152,18 @@ def _class_indices(
     known = [array for array in given if array is not None]
     if not known:
         return given, None
-    values = np.unique(
-        np.concatenate([array[array != UNLABELLED] if array.dtype.kind in "iu" else array for array in known])
-    )
+    if len({array.dtype.kind == "U" for array in known}) == 2:  # texts in one, whole numbers in the other
+        given = [None if array is None else np.where(_has_none(array), "", array.astype(str)) for array in given]
+        known = [array for array in given if array is not None]
+    values = np.unique(np.concatenate([array[~_has_none(array)] for array in known]))
     indices = [None if array is None else _places(array, values) for array in given]
     return indices, tuple(map(str, values))
 
 
+def _has_none(array: np.ndarray) -> np.ndarray:
+    """Return which images have no label."""
+    return array == ("" if array.dtype.kind == "U" else UNLABELLED)
+
+
 def _places(array: np.ndarray, values: np.ndarray) -> Int64[np.ndarray, " N"]:
-    places = np.searchsorted(values, array).astype(np.int64)
-    return np.where(array == UNLABELLED, UNLABELLED, places) if array.dtype.kind in "iu" else places
+    return np.where(_has_none(array), UNLABELLED, np.searchsorted(values, array))

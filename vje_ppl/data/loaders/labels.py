@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Shaped
+from torch import Tensor
 
 from vje_ppl.data.image_set import ImageSet
 
@@ -32,6 +34,32 @@ def class_value(value: Any) -> int | str | None:
             raise ValueError
         return None if value == UNLABELLED else int(value)
     raise ValueError
+
+
+def label_array(labels: Any) -> Int[np.ndarray, " N"] | Shaped[np.ndarray, " N"]:
+    """Return labels as whole numbers, with −1 for none; or, if there are texts, as texts, with an empty one for none.
+
+    Args:
+        labels: an array, tensor, list or column of a table, (N,), of labels as `class_value` takes them.
+
+    Raises:
+        ValueError: for an invalid class, which the message names, or another shape.
+    """
+    array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    if array.ndim != 1:
+        raise ValueError(f"of shape {array.shape}")
+    if array.dtype.kind in "iu" and (array.dtype.kind == "u" or array.min(initial=0) >= UNLABELLED):
+        return array
+    classes = []
+    for value in array.tolist():
+        plain = value.item() if hasattr(value, "item") else value
+        try:
+            classes.append(class_value(plain))
+        except ValueError:
+            raise ValueError(f"of a value {plain!r}") from None
+    if any(isinstance(one, str) for one in classes):
+        return np.array(["" if one is None else str(one) for one in classes])
+    return np.array([UNLABELLED if one is None else one for one in classes], np.int64)
 
 
 def labelled(images: ImageSet) -> ImageSet | None:
