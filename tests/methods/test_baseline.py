@@ -133,6 +133,7 @@ def test_without_a_projector_the_loss_is_on_z(method):
     assert torch.isfinite(loss)
     for name, parameter in module.named_parameters():
         assert name.startswith("target_") or parameter.grad.abs().max() > 0, name
+    module.after_step(0, 10)
 
 
 @all_methods

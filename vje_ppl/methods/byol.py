@@ -69,9 +69,9 @@ class BYOL(Baseline):
         """Move the target network towards the online one."""
         from lightly.models.utils import update_momentum
 
-        momentum = cosine_momentum(self.momentum, step, steps)
-        for online, target in ((self.encoder, self.target_encoder), (self.projector, self.target_projector)):
-            update_momentum(online, target, momentum)
+        online = nn.ModuleList([self.encoder, self.projector])  # together, since a projector may have no layers
+        target = nn.ModuleList([self.target_encoder, self.target_projector])
+        update_momentum(online, target, cosine_momentum(self.momentum, step, steps))
 
 
 def cosine_momentum(start: float, step: int, steps: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -151,7 +152,8 @@ def resized(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tens
         return fitted
     fitted = {name: one for name, one in fitted.items() if name in own or not name.endswith(_OF_SIZE)}
     try:
-        tables = convert(dict(fitted), encoder)
+        with warnings.catch_warnings(action="ignore"):  # torch's, on the speed of what timm calls
+            tables = convert(dict(fitted), encoder)
     except (RuntimeError, ValueError, KeyError, AttributeError):  # weights of another model, which the caller refuses
         return fitted
     return {name: tables.get(name, one) if name.endswith(_TABLE) else one for name, one in fitted.items()}

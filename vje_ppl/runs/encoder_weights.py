@@ -158,11 +158,11 @@ def _advice(encoder: nn.Module, name: str, found: Tensor, own: Mapping[str, Tens
 
 
 def _check_missing(own: Mapping[str, Tensor], names: Mapping[str, str], missing: Sequence[str], source: str) -> None:
-    sizes = [own[names[name]].numel() for name in missing]
-    vectors = all(own[names[name]].dim() <= 1 for name in missing)
-    small = vectors and sum(sizes) <= NEGLIGIBLE * sum(tensor.numel() for tensor in own.values())
-    if not missing or (small and len(missing) <= FEW * len(names)):
-        if not any(name.endswith("running_var") for name in missing):
+    statistics = [name for name in missing if name.rpartition(".")[2] in ("running_mean", "running_var")]
+    vectors = [own[names[name]] for name in missing if name not in statistics]
+    small = all(one.dim() <= 1 for one in vectors) and len(vectors) <= FEW * len(names)
+    if small and sum(one.numel() for one in vectors) <= NEGLIGIBLE * sum(one.numel() for one in own.values()):
+        if not statistics:
             return
         raise UserError(
             f"{source} has no batch statistics, which the encoder's batch normalization needs; give norm=group."
