@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tests.helpers.commands import one_sentence
 from vje_ppl.data.loaders.digits import digits
 from vje_ppl.measures.embedding_rank import rankme
 from vje_ppl.settings.build import build_augment, build_method
+from vje_ppl.train import online_rank
 from vje_ppl.train.online_rank import OnlineRank
 
 
@@ -19,8 +21,10 @@ def rows(folder) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
 
 
-def measured(images: int = 100, views: int = 3, seed: int = 0) -> tuple[dict[str, float], torch.nn.Module]:
-    config = composed(f"rank.images={images}", f"rank.views={views}")
+def measured(
+    images: int | str = 200, views: int = 3, seed: int = 0, further: Sequence[str] = ()
+) -> tuple[dict[str, float], torch.nn.Module]:
+    config = composed(f"rank.images={images}", f"rank.views={views}", *further)
     data = digits()
     torch.manual_seed(0)
     augment, module = build_augment(config, 1, 8), build_method(config, 1, 8)
@@ -48,6 +52,21 @@ def test_without_two_views_there_is_no_lidar(views):
     assert measured(views=views)[0].keys() == {"rankme"}
 
 
+@pytest.mark.parametrize(("images", "views", "has"), [(128, 2, True), (127, 2, False), (64, 3, True), (63, 3, False)])
+def test_without_two_deviations_per_feature_there_is_no_lidar(images, views, has):
+    found, module = measured(images, views)
+    assert module.dim == 64
+    assert ("lidar" in found) == has
+
+
+@pytest.mark.parametrize(("dim", "images"), [(64, 1000), (300, 1200)])
+def test_images_are_four_per_feature_and_at_least_a_thousand(dim, images, monkeypatch):
+    counts = []
+    monkeypatch.setattr(online_rank, "lidar", lambda z: counts.append(z.shape) or 1.0)
+    measured("auto", further=[f"encoder.dim={dim}"])
+    assert counts == [(images, 3, dim)]
+
+
 def test_rows_with_knn_have_ranks_and_training_is_as_without(train, tmp_path):
     assert train("run.name=with", "knn.every=1").returncode == 0
     assert train("run.name=without", "knn.every=1", "rank.images=0").returncode == 0
@@ -58,4 +77,6 @@ def test_rows_with_knn_have_ranks_and_training_is_as_without(train, tmp_path):
 
 
 def test_a_number_of_images_below_zero_is_refused(train):
-    assert "rank.images expects a whole number of at least 0 or null, got -1" in one_sentence(train("rank.images=-1"))
+    assert "rank.images expects auto or a whole number of at least 0 or null, got -1" in one_sentence(
+        train("rank.images=-1")
+    )

@@ -323,5 +323,5 @@ def _line(row: Row, epochs: int) -> str:
     if "knn/z" in row:
         parts.append(f"k-NN z {row['knn/z']:.4f}" + (f", μ {row['knn/mu']:.4f}" if "knn/mu" in row else ""))
     if row["epoch"] == 0 and "knn/pixels" in row:
-        parts.append(f"(untrained; raw pixels {row['knn/pixels']:.4f})")
+        parts.append(f"(before training; raw pixels {row['knn/pixels']:.4f})")
     return "  ".join(parts)

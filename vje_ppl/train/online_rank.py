@@ -17,6 +17,13 @@ from vje_ppl.measures.embedding_rank import lidar, rankme
 from vje_ppl.methods.method import Method
 from vje_ppl.parallel.randomness import Stream, stream_seed
 
+#: `rank.images=auto`: at least so many images, and so many for each feature, so that the noise of the covariance within
+#: images does not decide the order of runs. Ours.
+IMAGES, IMAGES_PER_FEATURE = 1000, 4
+
+#: Deviations from an image's mean for each feature, below which there is no LiDAR. Ours.
+LEAST_PER_FEATURE = 2
+
 
 class OnlineRank:
     """Measures the rank of the embeddings z: RankMe of the prepared images, LiDAR of their random views.
@@ -45,8 +52,9 @@ class OnlineRank:
 
     @torch.no_grad()
     def measured(self, module: Method) -> dict[str, float]:
-        """Return `rankme` and, with two or more views, `lidar`; nothing for fewer than two images."""
-        images = at_most(self._images, self._count)
+        """Return `rankme` and, with enough images and two or more views, `lidar`; nothing for fewer than two images."""
+        count = max(IMAGES, IMAGES_PER_FEATURE * module.dim) if self._count == "auto" else self._count
+        images = at_most(self._images, count)
         if len(images) < 2:
             return {}
         training = module.training
@@ -59,7 +67,8 @@ class OnlineRank:
             return {}
         z = torch.cat(parts)
         found = {"rankme": rankme(z[:, 0])}
-        return found if self._views < 2 else {**found, "lidar": lidar(z[:, 1:])}
+        enough = len(z) * (self._views - 1) >= LEAST_PER_FEATURE * z.shape[2]
+        return {**found, "lidar": lidar(z[:, 1:])} if self._views > 1 and enough else found
 
     def _embedded(self, module: Method, images: ImageSet) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         views = self._views if self._views > 1 else 0

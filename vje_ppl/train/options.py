@@ -22,7 +22,7 @@ OPTIONS = {
     "knn.bank": whole(1),
     "knn.queries": whole(1),
     "knn.temperature": POSITIVE,
-    "rank.images": whole(0) | NULL,  # null: runs of earlier versions
+    "rank.images": AUTO | whole(0) | NULL,  # null: runs of earlier versions
     "rank.views": whole(0) | NULL,
     "optimizer.encoder_lr": POSITIVE | NULL,
     "init_parts": list_of("encoder and guide", one_of("encoder", "guide")) | NULL,  # null: runs of earlier versions

@@ -11,7 +11,7 @@ import torch
 
 from vje_ppl.data.image_set import InMemoryImages
 from vje_ppl.parallel.devices import multiplies_bf16
-from vje_ppl.settings.build import count_parameters
+from vje_ppl.settings.build import count_parameters, starting_options
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.table import format_pairs
 from vje_ppl.terminal.versions import versions
@@ -41,6 +41,9 @@ def headline(session: Session, state: Mapping[str, Any] | None, started: Sequenc
         *(f"note    {note}" for note in data.notes),
         f"model   {count_parameters(module):,} parameters, embeddings of {module.dim} features; {where}",
     ]
+    if starting_options(config).get("own_input"):
+        mean, std = (", ".join(f"{one:.4g}" for one in config.augment[key]) for key in ("mean", "std"))
+        lines.append(f"views   of {session.augment.size} pixels, with the model's mean {mean} and std {std}")
     if "bf16" in session.precision and not multiplies_bf16(fabric.device.type):
         lines.append("note    this processor emulates bf16, which is slower than float32 (trainer.precision=32)")
     lines += [f"weights {line}" for line in started]
