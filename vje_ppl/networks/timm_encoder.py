@@ -16,7 +16,6 @@ from vje_ppl.networks.convolution import replace_strided
 
 INSTALL = 'encoder=timm takes its models from timm, which is not installed; pip install "vje_ppl[timm]"'
 
-
 #: Of transformers with windows: a weight whose size follows from the view's, and buffers that follow from it alone.
 _TABLE = "relative_position_bias_table"
 _OF_SIZE = ("relative_position_index", "attn_mask")
@@ -147,8 +146,10 @@ def resized(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tens
         tensors: weights by the encoder's names.
     """
     fitted, own = _with_positions(encoder, tensors), encoder.state_dict()
-    convert = getattr(sys.modules[type(encoder).__module__], "checkpoint_filter_fn", None)
-    if convert is None or not any(name.endswith(_TABLE) for name in own):
+    if not any(name.endswith(_TABLE) for name in own):
+        return fitted
+    convert = getattr(sys.modules.get(type(encoder).__module__), "checkpoint_filter_fn", None)
+    if convert is None:
         return fitted
     fitted = {name: one for name, one in fitted.items() if name in own or not name.endswith(_OF_SIZE)}
     try:

@@ -57,21 +57,21 @@ class OnlineRank:
         images = at_most(self._images, count)
         if len(images) < 2:
             return {}
+        deviations = len(images) * (self._views - 1)
+        views = self._views if self._views > 1 and deviations >= LEAST_PER_FEATURE * module.dim else 0
         training = module.training
         module.eval()
         try:
-            parts = [values["z"] for _, values in self._shards.gathered(self._embedded(module, images))]
+            parts = [values["z"] for _, values in self._shards.gathered(self._embedded(module, images, views))]
         finally:
             module.train(training)
         if not self._shards.is_first:
             return {}
         z = torch.cat(parts)
         found = {"rankme": rankme(z[:, 0])}
-        enough = len(z) * (self._views - 1) >= LEAST_PER_FEATURE * z.shape[2]
-        return {**found, "lidar": lidar(z[:, 1:])} if self._views > 1 and enough else found
+        return {**found, "lidar": lidar(z[:, 1:])} if views else found
 
-    def _embedded(self, module: Method, images: ImageSet) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        views = self._views if self._views > 1 else 0
+    def _embedded(self, module: Method, images: ImageSet, views: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         share = self._shards.share()
         batches = evaluation_views(
             images, self._augment, views=views, seed=self._seed, device=self._device, share=share
