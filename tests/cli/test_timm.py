@@ -43,6 +43,7 @@ def test_a_vision_transformer_trains_resumes_embeds_and_exports(train, tmp_path,
         patch.setattr(checkpoint, "save", save_and_keep)
         straight = train(*VIT, "run.name=straight", "trainer.checkpoint_every=1", small=False)
     assert straight.returncode == 0, straight.stderr
+    assert "of 32 pixels, with the model's mean 0.5, 0.5, 0.5 and std 0.5, 0.5, 0.5" in straight.stdout
     resumed = train(*VIT, "run.name=stopped", small=False)
     assert "resumes after epoch 1" in resumed.stdout, resumed.stderr
     first, second = (final_state(tmp_path / "runs" / name) for name in ("straight", "stopped"))
