@@ -144,7 +144,7 @@ def test_text_of_every_command(composed, command, overrides, key, value):
 #: Words that take a word from a list that the command prints where it is none of it.
 CHOICES = {
     *("norm", "scale", "seeds", "case", "device", "jax_device", "jobs", "threads", "devices", "precision", "figure"),
-    *("table", "on_error", "split", "train_split", "arch", "stem", "features", "progress", "scaling"),
+    *("table", "on_error", "split", "train_split", "arch", "stem", "features", "progress", "scaling", "rank.images"),
 }
 
 
