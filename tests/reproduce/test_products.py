@@ -373,6 +373,25 @@ def test_the_second_headline_is_chosen_on_some_classes_and_reported_on_the_other
     )
 
 
+def test_features_without_training_come_from_any_variant_that_has_a_class():
+    classes = ("automobile", "deer", "ship", "cat", "dog")
+
+    def record(value: float) -> dict:
+        made = scored(mahalanobis=value)
+        made["evaluation"]["one_class"] += [row | {"encoder": "untrained"} for row in made["evaluation"]["one_class"]]
+        return made
+
+    found = results(
+        block("cifar10", "vje", "simsiam", sweep={CLASS: classes}),
+        records={
+            **{("cifar10", "vje", 0, one): record(0.6) for one in classes[:3]},
+            **{("cifar10", "simsiam", 0, one): record(0.7) for one in classes},
+        },
+    )
+    shown = {line["method"]: list(line.values())[3:5] for line in scores(found).table}
+    assert shown == {"vje": ["60.0", "not run"], "simsiam": ["70.0", "70.0"], "untrained": ["60.0", "70.0"]}
+
+
 def test_detection_over_training_needs_all_classes():
     sweep = {"trainer.epochs": (25, 100), CLASS: ("deer", "ship")}
     found = results(

@@ -117,6 +117,11 @@ def test_p_values_of_fresh_normal_images_are_uniform(name, folder, scored):
     assert all((one["flag"] == "1") == (float(one["p_value"]) <= ALPHA) for one in rows)
 
 
+def test_python_says_that_nothing_can_be_flagged(folder, caplog):
+    vje_ppl.load(folder / "runs/a").score(digits().test.images, alpha=0.001)
+    assert "434 calibration images are too few for alpha=0.001" in caplog.text
+
+
 def test_python_gives_the_numbers_of_the_command(folder, scored):
     run = vje_ppl.load(folder / "runs/a")
     rows = table(scored[1])
@@ -137,6 +142,9 @@ def test_python_gives_the_numbers_of_the_command(folder, scored):
     assert without.frame["flag"].isna().all()
     with pytest.raises(UserError, match="score has no option sede; did you mean seed"):
         run.score(images, sede=1)
+    for key, value in {"alpha": 5, "batch_size": 0, "workers": -1}.items():
+        with pytest.raises(UserError, match=f"{key} expects .*, got {value}"):
+            run.score(images, **{key: value})
     with pytest.raises(
         ValueError, match=r"score expects floats in \[0, 1\], or bytes in 0..255, got torch.float32 from 0"
     ):
@@ -202,6 +210,21 @@ def test_a_finished_command_says_so_and_other_settings_are_refused(folder, score
     assert "images: 361-" in fewer
 
 
+def test_an_overwritten_image_of_the_same_size_is_another_image(folder, tmp_path):
+    photos = tmp_path / "few"
+    photos.mkdir()
+    for number in range(40):
+        shutil.copy(folder / f"photos/{number + 10:03}.png", photos)
+    options = (f"images={photos}", f"out={tmp_path / 'out'}", "calibrate=false")
+    assert score(folder, *options).returncode == 0
+    changed = photos / "011.png"  # none of those whose content is looked at
+    content = changed.read_bytes()
+    changed.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    refused = one_sentence(score(folder, *options))
+    assert "holds scores with other settings (images: 40-" in refused
+    assert score(folder, *options, "resume=never").returncode == 0
+
+
 def test_an_interrupted_command_goes_on_to_the_same_table(folder, scored, tmp_path):
     options = ("batch_size=64", "score=conditional", "scores.pairs=2", f"images={folder / 'photos'}")
     assert score(folder, *options, f"out={tmp_path / 'whole'}").returncode == 0
@@ -263,6 +286,7 @@ def test_mistakes_get_a_sentence(folder):
         (photos, "score=conditional/nowhere", "scores.samples=1", f"out={folder / 'x'}"): "none of the run's scores",
         (photos, "score=surprise"): "score=surprise needs method=vi_simsiam, lejepa or visreg",
         (photos, "score=uncertainty"): "score=uncertainty needs method=vi_simsiam",
+        (photos, "score=joint", "views=augmented"): "or augmented-augmented, got augmented",
         (photos, "views=augmented-augmented"): "views of score=mahalanobis expects clean or augmented",
         (photos, "features=mean"): "features expects z or mu, got mean",
         (photos, "alpha=1"): "alpha expects a share between 0 and 1, got 1",

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vje_ppl.errors import UserError
-from vje_ppl.score.find import find_files, written_path
+from vje_ppl.score.find import find_files, last_changes, written_path
 
 
 def image(path: Path) -> None:
@@ -54,6 +54,40 @@ def test_shards(folder):
     assert paths("shards/1.tar") == both[1:]
     with pytest.raises(UserError, match="shards alone or files alone, got shards and photos"):
         find_files(["shards", "photos"])
+    Path("shards/sizes.json").write_text("{}", encoding="utf-8")
+    assert paths("shards") == both
+    image(Path("shards/b.png"))
+    with pytest.raises(UserError, match=r"got shards with 0.tar beside 1 image\(s\); .* give images=shards/0.tar"):
+        find_files("shards")
+
+
+def test_files_that_are_not_scored_are_named(folder):
+    for name in ("photos/a.heic", "photos/sub/notes.txt"):
+        Path(name).write_bytes(b"x")
+    assert find_files("photos").left_out == "1 × .heic (photos/a.heic), 1 × .txt (photos/sub/notes.txt)"
+    with tarfile.open("twice.tar", "w") as tar:
+        for name in ("x.png", "x.jpg", "y.heic"):
+            tar.add("photos/a.png", name)
+    found = find_files("twice.tar")
+    assert list(map(str, found.files)) == ["twice.tar/x.png"]
+    assert "further image of a sample (twice.tar/x.jpg)" in found.left_out
+    assert "sample without an image that Pillow reads here (twice.tar/y.heic)" in found.left_out
+    os.mkdir("phone")
+    Path("phone/a.heic").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"holds no image that Pillow can read; found 1 × .heic"):
+        find_files("phone")
+
+
+def test_an_overwritten_file_or_shard_has_another_time(folder):
+    with tarfile.open("some.tar", "w") as tar:
+        tar.add("photos/a.png", "x.png")
+        tar.add("photos/a.png", "y.png")
+    changed = {"photos": ("photos/b.png", [False, True, False, False]), "some.tar": ("some.tar", [True, True])}
+    for name, (path, which) in changed.items():
+        os.utime(path, ns=(0, 12345))
+        assert (last_changes(find_files(name).files) == 12345).tolist() == which
+    Path("list.txt").write_text("missing.png", encoding="utf-8")
+    assert last_changes(find_files("list.txt").files).tolist() == [-1]
 
 
 def test_mistakes_get_a_sentence(folder):
@@ -68,6 +102,14 @@ def test_mistakes_get_a_sentence(folder):
         with pytest.raises(UserError) as error:
             find_files(wanted)
         assert words in str(error.value)
+
+
+def test_a_shard_that_looks_like_a_formula_is_written_as_the_same_file_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image(Path("a.png"))
+    with tarfile.open("=x.tar", "w") as tar:
+        tar.add("a.png")
+    assert written_path(find_files("=x.tar").files[0])[0] == "./=x.tar/a.png"
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-b.png", "@c.png", "\t=d.png"])

@@ -62,10 +62,21 @@ def test_calibration_images_can_be_an_array(folder):
         np.testing.assert_allclose(sorted(p_values), np.arange(2, 32) / 31)  # among themselves
 
 
+def test_a_calibration_array_is_known_by_all_its_values(folder, monkeypatch):
+    monkeypatch.setattr("vje_ppl.data.fingerprint.MOST_PIXELS", 1 << 6)  # as for an array of more than 256 MB
+    run = vje_ppl.load(folder / "runs/images")
+    array = (np.load(folder / "images.npy") * 255).round().astype(np.uint8)
+    other = array.copy()
+    other[1] = 255 - other[1]
+    both = [run.score(array, calibrate=one, alpha=0.5).p_value for one in (array, other)]
+    assert not np.array_equal(*both)
+
+
 def test_a_refused_array_leaves_the_folder_to_the_next_command(folder):
     np.save(folder / "single.npy", np.load(folder / "features.npy")[:, 0])
     out = f"out={folder / 'scores-single'}"
-    refused = one_sentence(score(folder, "features", f"images={folder / 'single.npy'}", "score=joint", out))
+    random = ("score=joint", "views=augmented-augmented")
+    refused = one_sentence(score(folder, "features", f"images={folder / 'single.npy'}", *random, out))
     assert "score=joint with views=augmented-augmented needs two or more feature vectors of each image" in refused
     assert score(folder, "features", f"images={folder / 'single.npy'}", out).returncode == 0
 

@@ -155,6 +155,19 @@ def test_labels_of_train_and_test_may_be_of_two_types(tmp_path):
     assert (data.test.labels.tolist(), data.test.classes) == ([1, 0], ("1", "2"))
 
 
+def test_test_images_without_a_label_are_left_out(tmp_path, caplog):
+    images = np.arange(5 * 64, dtype=np.uint8).reshape(5, 1, 8, 8)
+    name = store(as_arrays(images, [0, 1, 0, 1, None], images, [1, None, 0, None, 1]), tmp_path)
+    data = arrays(str(tmp_path / "arrays"), name)
+    assert data.test.labels.tolist() == [1, 0, 1]
+    assert (data.test.images.numpy() == images[[0, 2, 4]]).all()
+    assert (len(data.train), len(data.bank)) == (5, 4)
+    assert "2 of the 5 test images of arrays have no label" in caplog.text
+    name = store(as_arrays(images, [0, 1, 0, 1, None], images, [-1] * 5), tmp_path)
+    data = arrays(str(tmp_path / "arrays"), name)
+    assert (len(data.test), data.test.labels) == (5, None)
+
+
 def test_test_images_are_those_given(digits, capsys):
     images, labels = digits
     vje_ppl.fit(images[:150], *QUICK, labels=labels[:150], test_images=images[150:], test_labels=labels[150:], epochs=1)
@@ -182,6 +195,10 @@ REFUSED = {
     "key": (lambda: vje_ppl.fit("optimizer.lrr=1"), "there is no such key; did you mean lr?"),
     "option": (lambda: vje_ppl.fit(prior="vamped"), "did you mean vamp?"),
     "several values": (lambda: vje_ppl.fit("seed=1,2"), "gives several values"),
+    "devices": (
+        lambda: vje_ppl.fit("data=digits", **{"trainer.devices": 2}),
+        "fit trains in one process, got trainer.devices=2; give 1, start the program with torchrun",
+    ),
     "value": (lambda: vje_ppl.fit(epochs=-1), "trainer.epochs expects a whole number of at least 0, got -1"),
     "setting": (lambda: vje_ppl.fit(seed=object()), "fit expects settings as numbers, texts"),
     "empty": (lambda: vje_ppl.fit(GREY[:0]), "fit expects at least one image, got none"),

@@ -15,7 +15,7 @@ from torch import Tensor
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import evaluation_batches
 from vje_ppl.data.feature_views import FeatureViews
-from vje_ppl.data.fingerprint import data_root
+from vje_ppl.data.fingerprint import data_root, digest
 from vje_ppl.data.image_set import ImageData, ImageSet
 from vje_ppl.data.rotations import with_rotations
 from vje_ppl.data.selection import at_most
@@ -79,6 +79,11 @@ class OpenedRun:
                 advice = "add test_features to the file"
             raise UserError(f"eval needs test images, but {self.data.name} has none; {advice}.")
         return at_most(self.data.test, self.options.images.test)
+
+    @cached_property
+    def is_own_training(self) -> bool:
+        """Whether the training images are those that the run was trained on, as far as is known."""
+        return (self.run.fingerprint or {}).get("train") in (None, digest(self.data.train))
 
     @property
     def calibration(self) -> ImageSet | None:

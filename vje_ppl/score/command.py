@@ -13,7 +13,6 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from vje_ppl.data.fingerprint import digest
 from vje_ppl.errors import UserError
 from vje_ppl.features.shards import Shards
 from vje_ppl.parallel.devices import chosen_device, start
@@ -79,7 +78,7 @@ def score(config: DictConfig) -> int:
         )
         everything = {
             "checkpoint": ready.stored.checkpoint,
-            "images": digest(found.images),
+            "images": found.digest,
             "score": setting.facts,
             "calibration": None if ready.calibration is None else ready.calibration.images,
             "alpha": config.alpha,
@@ -151,7 +150,7 @@ def _write_results(
     if found.can_be_drawn:
         most, least = lowest_and_highest(rows, MOST)
         save(contact_sheet(found, rows, least, most, f"{found.name}: {ready.setting.name}"), out / SHEET)
-    facts = result_facts(rows, ready.calibration, config.alpha)
+    facts = result_facts(rows, ready.calibration, config.alpha) | {"left_out": found.left_out}
     words = "" if ready.calibration is None else ready.calibration.source
     facts["summary"] = console_line(facts, words)
     more = {

@@ -6,12 +6,17 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int64
+
 from vje_ppl.data.image_files import FileNames, ImageFile, ImageFiles
-from vje_ppl.data.loaders.scan import images_below
+from vje_ppl.data.loaders.left_out import LeftOut
+from vje_ppl.data.loaders.scan import images_below, images_in
 from vje_ppl.data.loaders.shard_index import ShardMembers, shard_index
 from vje_ppl.errors import UserError
 
@@ -28,23 +33,26 @@ class FoundFiles:
     Attributes:
         files: the files.
         name: a name for all of them, such as the name of their folder.
+        left_out: which files among them are not scored, in words; empty if none.
     """
 
     files: ImageFiles
     name: str
+    left_out: str = ""
 
 
 def find_files(wanted: Any, key: str = "images") -> FoundFiles:
     """Find images.
 
     Args:
-        wanted: a path, or several: a folder, whose images at any depth are sorted by path, or which holds shards; an
-            image; a `.txt` file with a path per line, relative to its folder; a `.tar` shard, or a pattern with `*` of
-            shards.
+        wanted: a path, or several: a folder, whose images at any depth are sorted by path, or which holds shards and no
+            image; an image; a `.txt` file with a path per line, relative to its folder; a `.tar` shard, or a pattern
+            with `*` of shards.
         key: the option, for errors.
 
     Raises:
-        UserError: if a path does not exist, a list or shard cannot be read, or there is no image.
+        UserError: if a path does not exist, a list or shard cannot be read, there is no image, or there are shards and
+            images.
     """
     paths = path_list(wanted, key)
     name = name_of(paths)
@@ -53,14 +61,16 @@ def find_files(wanted: Any, key: str = "images") -> FoundFiles:
         if not all(shards):
             mixed = paths[next(place for place, one in enumerate(shards) if not one)]
             raise UserError(f"{key} expects shards alone or files alone, got shards and {mixed}; score them apart.")
-        members = _members([shard for some in shards for shard in some])
-        if not len(members):
-            raise UserError(f"{key}={paths[0]} holds no image that Pillow can read.")
-        return FoundFiles(members, name)
-    files = [file for path in paths for file in _files(path, key)]
-    if not files:
-        raise UserError(f"{key}={paths[0]} holds no image that Pillow can read.")
-    return FoundFiles(FileNames(files), name)
+        files: ImageFiles
+        files, left_out = _members([shard for some in shards for shard in some])
+    else:
+        others = LeftOut()
+        files = FileNames([file for path in paths for file in _files(path, key, others)])
+        left_out = str(others)
+    if not len(files):
+        found = f"; found {left_out}" if left_out else ""
+        raise UserError(f"{key}={paths[0]} holds no image that Pillow can read{found}.")
+    return FoundFiles(files, name, left_out)
 
 
 def path_list(wanted: Any, key: str = "images") -> list[str]:
@@ -82,7 +92,7 @@ def written_path(file: ImageFile) -> tuple[str, str]:
     UTF-8 are written as escapes.
     """
     path, notes = str(file), []
-    if isinstance(file, str) and path.startswith(_FORMULA):
+    if path.startswith(_FORMULA):
         path = f"./{path}"
         notes.append("the path is written with ./ in front, so that a spreadsheet does not read it as a formula")
     try:
@@ -91,6 +101,19 @@ def written_path(file: ImageFile) -> tuple[str, str]:
         path = os.fsencode(path).decode(errors="backslashreplace")
         notes.append("the path is not UTF-8; its other bytes are written as escapes")
     return path, "; ".join(notes)
+
+
+def last_changes(files: ImageFiles) -> Int64[np.ndarray, " N"]:
+    """Return when each file, or the shard that holds it, was last changed, in ns; −1 for a missing file."""
+    if isinstance(files, ShardMembers):
+        return np.array([_last_change(shard) for shard in files.shards], dtype=np.int64)[files.shard_numbers]
+    return np.array([_last_change(str(file)) for file in files], dtype=np.int64)
+
+
+def _last_change(path: str) -> int:
+    with suppress(OSError):  # reading the file will report the error
+        return os.stat(path).st_mtime_ns
+    return -1
 
 
 def name_of(paths: Sequence[str]) -> str:
@@ -109,21 +132,30 @@ def _shards(path: str, key: str) -> list[str]:
         return found
     if os.path.isfile(path) and path.endswith(_SHARD):
         return [path]
-    if os.path.isdir(path):
-        entries = sorted(entry.path for entry in os.scandir(path) if not entry.name.startswith("."))
-        if any(one.endswith(_SHARD) for one in entries) and not any(map(os.path.isdir, entries)):
-            return [one for one in entries if one.endswith(_SHARD)]
-    return []
+    if not os.path.isdir(path):
+        return []
+    entries = sorted(entry.path for entry in os.scandir(path) if not entry.name.startswith("."))
+    shards = [one for one in entries if one.endswith(_SHARD)]
+    if not shards or any(map(os.path.isdir, entries)):
+        return []
+    images = images_in(Path(path))
+    if images:
+        raise UserError(
+            f"{key} expects shards alone or files alone, got {path} with {os.path.basename(shards[0])} beside "
+            f"{len(images)} image(s); score them apart: move the shards out, or give {key}={shards[0]}."
+        )
+    return shards
 
 
-def _members(shards: list[str]) -> ShardMembers:
+def _members(shards: list[str]) -> tuple[ShardMembers, str]:
     index = shard_index(Path(shards[0]).parent, shards, "cls")
-    return ShardMembers(shards, {name: index[name] for name in ("shard", "offset", "size", "name")})
+    members = ShardMembers(shards, {name: index[name] for name in ("shard", "offset", "size", "name")})
+    return members, str(index["left_out"])
 
 
-def _files(path: str, key: str) -> Iterator[str]:
+def _files(path: str, key: str, left_out: LeftOut) -> Iterator[str]:
     if os.path.isdir(path):
-        yield from images_below(Path(path))
+        yield from images_below(Path(path), left_out)
     elif os.path.isfile(path) and path.lower().endswith(_LIST):
         yield from _listed(path, key)
     elif os.path.exists(path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,20 @@ from vje_ppl.data.conform import converted
 from vje_ppl.data.cut_files import AllCuts
 from vje_ppl.data.decode import read_image
 from vje_ppl.data.feature_views import FeatureViews, FirstView
+from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_files import FileNames, ImageFiles
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.loaders.arrays import IMAGES, read_arrays
 from vje_ppl.data.loaders.features import FEATURES
+from vje_ppl.data.loaders.files import find_dark
+from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.errors import UserError
 from vje_ppl.runs.trained_run import Images, TrainedRun, as_given
-from vje_ppl.score.find import find_files, name_of, path_list
+from vje_ppl.score.find import find_files, last_changes, name_of, path_list
 from vje_ppl.score.reading import ImageForm
+
+#: Images in memory that are hashed at a time.
+_CHUNK = 4096
 
 #: Files of NumPy: of one array, and of arrays by name.
 ARRAY, ARRAYS = ".npy", ".npz"
@@ -35,11 +43,26 @@ class Given:
         images: the images, or their feature vectors; those in memory are in the form of the run's.
         places: where each of them is: its file, or the row of the array.
         name: a name for all of them, such as the name of their folder.
+        left_out: which files among them are not scored, in words; empty if none.
     """
 
     images: ImageSet
     places: ImageFiles
     name: str
+    left_out: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """Their number and a digest of all values of images in memory, or of names, sizes and last changes of files."""
+        found = hashlib.sha256(digest(self.images).encode())
+        if isinstance(self.images, InMemoryImages):
+            pixels = self.images.images
+            found.update(f"{pixels.dtype} {tuple(pixels.shape)}".encode())
+            for chunk in pixels.split(_CHUNK):
+                found.update(np.ascontiguousarray(chunk.numpy()))
+        else:
+            found.update(last_changes(self.places).astype("<i8").tobytes())
+        return f"{len(self.images)}-{found.hexdigest()[:16]}"
 
     @property
     def can_be_drawn(self) -> bool:
@@ -90,8 +113,18 @@ def given(wanted: Any, run: TrainedRun, workers: int, key: str = "images") -> Gi
             f"with an array {FEATURES}."
         )
     found, form = find_files(paths, key), image_form(run)
+    if found.left_out:
+        say_once(f"left out of {key}={paths[0]}: {found.left_out}")
+    dark = find_dark(found.files) if form.bits is None else None
+    if dark is not None:
+        bits = dark.likely_bits
+        say_once(
+            f"the 16-bit images of {key}={paths[0]} {dark} and are read as dark, since the run was trained without "
+            f"data.bits; if their values have {bits} bits, multiply them by {1 << 16 - bits}, or train with "
+            f"data.bits={bits}"
+        )
     files = StreamedImages(found.files, channels=form.channels, workers=workers, skip_unreadable=True, bits=form.bits)
-    return Given(files, found.files, found.name)
+    return Given(files, found.files, found.name, found.left_out)
 
 
 def in_memory(images: Images, run: TrainedRun) -> InMemoryImages:

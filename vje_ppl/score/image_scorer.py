@@ -62,7 +62,6 @@ class ImageScorer:
         chunk: images that are scored together, which changes scores by rounding only.
         rotations: as given.
         seed: of the random views.
-        gaussian: the Gaussian that stands for the training images, if the score is a distance from it.
 
     Raises:
         UserError: if the method does not have the score.
@@ -87,7 +86,6 @@ class ImageScorer:
         self._together = max(1, room // BLOCK)
         self.rotations, self._turns = rotations, TURNS if rotations else 1
         self.chunk = self._together * BLOCK // self._turns
-        self.gaussian = training.gaussian
         self._distance: Callable[[Tensor], Tensor] | None = None
         self._scores: Callable[[Tensor, Any, Tensor], Scores] | None = None
         self._program: ProgramScores | None = None
@@ -132,14 +130,26 @@ class ImageScorer:
             )
 
     def fit_typicality(self, images: Source, shards: Shards = WHOLE) -> None:
-        """Fit `typicality` to normal images that the run has not learned from; every process has to call it."""
+        """Fit `typicality` to normal images that the run has not learned from; every process has to call it.
+
+        Raises:
+            UserError: if none of them can be read.
+        """
         assert self._program is not None
-        self._program.calibrate(gathered_statistics(self._statistics(images, shards), shards))
+        found = gathered_statistics(self._statistics(images, shards), shards)
+        if not found:
+            raise UserError(
+                f"None of the {len(images)} images that score={self._setting.name} is fitted to can be read; restore "
+                "them, or give another score."
+            )
+        self._program.calibrate(found)
 
     @torch.no_grad()
     def _statistics(self, images: Source, shards: Shards) -> Iterator[Part]:
         assert self._program is not None
         for block in images.blocks(shards.share().of(-(-len(images) // BLOCK))):
+            if not len(block.read):
+                continue
             z = self._embed(block_views(block, images, self._augment, self.seed, 0, self._device)[0]).unsqueeze(0)
             posterior = map_posterior(self._embedder.infer(z[0]), lambda one: one.unsqueeze(0))
             places = torch.from_numpy(block.places)[block.read]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -23,6 +24,8 @@ from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.checks import check_table
 from vje_ppl.settings.groups import method_name
 from vje_ppl.terminal.results import DiagnosisResults, EvaluationResults, html_image
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +159,17 @@ class LoadedRun(TrainedRun):
 
         Raises:
             ValueError: for another shape or range of pixels.
-            UserError: for an unknown option, a score that the run does not have, or no images to calibrate with.
+            UserError: for an invalid or unknown option, a score that the run does not have, or no images to calibrate
+                with.
         """
-        from vje_ppl.score.calibration import p_values  # imports scikit-learn and Fabric, which takes seconds
+        from vje_ppl.score.calibration import p_values, too_few  # imports scikit-learn and Fabric, which takes seconds
         from vje_ppl.score.given import given
+        from vje_ppl.score.options import OPTIONS
         from vje_ppl.score.prepared import prepare
         from vje_ppl.score.setting import score_setting
 
+        for key, value in {"alpha": alpha, "batch_size": batch_size, "workers": workers}.items():
+            OPTIONS[key].require(key, value)
         setting = score_setting(_with(options))
         with pyro.settings.context(module_local_params=True):
             ready = prepare(
@@ -180,6 +187,9 @@ class LoadedRun(TrainedRun):
             chunks = list(ready.scorer.score(ready.source(found.images)))
         scores = np.concatenate([chunk.scores for chunk in chunks]) if chunks else np.empty(0)
         known = ready.calibration
+        note = None if known is None else too_few(len(known.scores), alpha)
+        if note is not None:
+            _log.warning("%s", note)
         values = np.full(len(scores), np.nan) if known is None else p_values(known.scores, scores)
         reasons = {place: text for chunk in chunks for place, text in chunk.reasons.items()}
         return ImageScores(scores, values, values <= alpha, paths, reasons)

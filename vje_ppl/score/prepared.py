@@ -28,7 +28,7 @@ from vje_ppl.score.image_scorer import ImageScorer, check_method
 from vje_ppl.score.reading import CALIBRATION_PLACES, ImageForm, Source, source
 from vje_ppl.score.setting import TYPICALITY, ScoreSetting
 from vje_ppl.score.stored import Stored
-from vje_ppl.score.training_side import training_side
+from vje_ppl.score.training_side import TrainingSide, training_side
 from vje_ppl.settings.build import build_augment
 
 #: Megabytes of features of the training images to hold in memory.
@@ -44,6 +44,7 @@ class Prepared:
     Attributes:
         scorer: computes the score.
         setting: the score.
+        training: what it needs of the training images.
         calibration: scores of the calibration images; None without p-values.
         form: the form of the run's images.
         augment: the run's augmentation.
@@ -53,6 +54,7 @@ class Prepared:
 
     scorer: ImageScorer
     setting: ScoreSetting
+    training: TrainingSide
     calibration: Calibration | None
     form: ImageForm
     augment: Augment
@@ -74,13 +76,21 @@ class Prepared:
         return source(images, self.augment, self.form, self.scorer.seed, self.setting.augmentations, pin, offset)
 
     def copy_to(self, folder: Path) -> None:
-        """Write to the folder of an export what scoring needs beside the weights."""
+        """Write to the folder of an export what scoring needs beside the weights.
+
+        Raises:
+            UserError: if the training images are not those that the run was trained on.
+        """
         assert self.calibration is not None
+        if not self.training.is_own:
+            raise UserError(
+                f"The training images of {self.stored.folder} have changed since its training, so their statistics "
+                "cannot be exported; restore them, or give data.root=<their folder>."
+            )
         export = Stored(folder, True, self.stored.weights)
         export.keep_scores(self.setting, self.calibration.images, self.calibration.scores)
-        gaussian = self.scorer.gaussian
-        if gaussian is not None:
-            export.keep_gaussian(self.setting, gaussian)
+        if self.training.gaussian is not None:
+            export.keep_gaussian(self.setting, self.training.gaussian)
 
 
 def prepare(
@@ -143,7 +153,7 @@ def prepare(
     training = training_side(setting, stored, opened, embedder.dim, device, shards)
     rotations = bool(config.get("rotations", False))
     scorer = ImageScorer(embedder, augment, setting, training, device, batch_size, rotations)
-    ready = Prepared(scorer, setting, None, form, augment, stored, device)
+    ready = Prepared(scorer, setting, training, None, form, augment, stored, device)
     if setting.kind == TYPICALITY:
         scorer.fit_typicality(ready.source(_every_other(kept_images(), 0)), shards)
     if calibrate is False:
@@ -155,7 +165,7 @@ def prepare(
             images = lambda: _every_other(kept_images(), 1)  # noqa: E731
     else:
         found = given(calibrate, run, workers, "calibrate")
-        kept, words, images = digest(found.images), f"of {found.name}", lambda: found.images
+        kept, words, images = found.digest, f"of {found.name}", lambda: found.images
     calibration = _calibration(ready, kept, words, images, shards)
     return replace(ready, calibration=calibration)
 

@@ -15,6 +15,7 @@ from vje_ppl.measures.anomaly.kinds import (
     CONDITIONAL,
     EVIDENCE,
     JOINT,
+    KL,
     OF_PROGRAM,
     PREDICTIVE,
     REGRET,
@@ -46,14 +47,15 @@ WITH_TRAINING, WITH_PARTS = (AGGREGATE, JOINT, EVIDENCE, TYPICALITY), (CONDITION
 
 #: Allowed views of each score, the default first; scores that are not listed allow `_SINGLES`.
 _VIEWS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys((CONDITIONAL, PREDICTIVE, JOINT, SURPRISE_RANK, SURPRISE), KINDS),
+    **dict.fromkeys((CONDITIONAL, PREDICTIVE, SURPRISE_RANK, SURPRISE), KINDS),
+    JOINT: (CLEAN_CLEAN, CLEAN_AUGMENTED, AUGMENTED_AUGMENTED),  # the first was chosen in `table=scores`
     **dict.fromkeys((AGGREGATE, TYPICALITY, REGRET), (CLEAN,)),
     EVIDENCE: (ALL,),
 }
 _SINGLES = (CLEAN, AUGMENTED)
 
 #: Scores that draw from the posterior of an image.
-_DRAWN = (CONDITIONAL, PREDICTIVE, JOINT, SURPRISE_RANK, EVIDENCE, TYPICALITY, REGRET)
+_DRAWN = (CONDITIONAL, PREDICTIVE, JOINT, SURPRISE_RANK, KL, EVIDENCE, TYPICALITY, REGRET)
 
 
 @dataclass(frozen=True)

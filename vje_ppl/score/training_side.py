@@ -28,11 +28,13 @@ class TrainingSide:
         features: their features without augmentation, (M, D).
         augmented: their embeddings under one random view each, (M, D).
         gaussian: the Gaussian fitted to these, which stands in for them.
+        is_own: whether they are those that the run was trained on, as far as is known.
     """
 
     features: Float[Tensor, "M D"] | None = None
     augmented: Float[Tensor, "M D"] | None = None
     gaussian: Mahalanobis | None = None
+    is_own: bool = True
 
 
 def training_side(
@@ -59,7 +61,8 @@ def training_side(
     if not (setting.is_distance or setting.kind in WITH_TRAINING):
         return TrainingSide()
     if setting.kind == MAHALANOBIS:
-        return TrainingSide(gaussian=_gaussian(setting, stored, opened, dim, device, shards))
+        gaussian, is_own = _gaussian(setting, stored, opened, dim, device, shards)
+        return TrainingSide(gaussian=gaussian, is_own=is_own)
     if stored.is_export:
         raise UserError(
             f"score={setting.name} compares with the training images, which an export does not hold; give "
@@ -79,7 +82,9 @@ def _gaussian(
     dim: int,
     device: torch.device,
     shards: Shards,
-) -> Mahalanobis:
+) -> tuple[Mahalanobis, bool]:
+    """Return the Gaussian of the training images, and whether they are those that the run was trained on."""
+    is_own = True
     found = stored.gaussian(setting, dim) if shards.is_first else None
     if not shards.agree(found is not None):
         if stored.is_export:
@@ -88,12 +93,14 @@ def _gaussian(
                 "export the run again after training it with calibration=0.1, or give the run folder as run=."
             )
         features = _features(setting, opened(), shards)
+        is_own = opened().is_own_training
         if shards.is_first:
             found = Mahalanobis.of(features, torch.device("cpu"))
-            stored.keep_gaussian(setting, found)
+            if is_own:  # other images may be there for this command only
+                stored.keep_gaussian(setting, found)
     tensors = None if found is None else {"mean": found.mean, "precision": found.precision}
     shared = shards.everywhere(tensors)
-    return Mahalanobis(shared["mean"].to(device), shared["precision"].to(device))
+    return Mahalanobis(shared["mean"].to(device), shared["precision"].to(device)), is_own
 
 
 def _features(setting: ScoreSetting, opened: OpenedRun, shards: Shards) -> Float[Tensor, "M D"]:

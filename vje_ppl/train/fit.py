@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.loaders.arrays import IMAGES
 from vje_ppl.data.loaders.features import FEATURES
 from vje_ppl.errors import UserError
+from vje_ppl.parallel.processes import started_processes
 from vje_ppl.parallel.randomness import random_states, set_random_states
 from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.score.loaded_run import LoadedRun, load
@@ -73,6 +74,7 @@ def fit(
         else:
             arrays = as_feature_arrays(features, labels, test_features, test_labels)
         with composed("train", _with_defaults(typed, arrays)) as config:
+            _check_one_process(config)
             if arrays:
                 root = Path(config.run.root)
                 OmegaConf.update(config, "data.root", str(root / "arrays"))
@@ -86,6 +88,17 @@ def fit(
         return load(folder, device, trust_targets=True)
     finally:
         set_random_states(before)
+
+
+def _check_one_process(config: DictConfig) -> None:
+    """Refuse several processes, unless a launcher has started them: each would repeat the program that calls `fit`."""
+    for key in ("devices", "num_nodes"):
+        wanted = config.trainer[key]
+        if wanted != 1 and started_processes() is None:
+            raise UserError(
+                f"fit trains in one process, got trainer.{key}={wanted}; give 1, start the program with torchrun, or "
+                "use python -m vje_ppl.train, for images in memory with data=arrays and a file of numpy.savez."
+            )
 
 
 def _with_defaults(typed: Sequence[str], arrays: dict[str, Any]) -> list[str]:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Int64
 
 from vje_ppl.data.hold_out import stratified_hold_out
-from vje_ppl.data.image_set import ImageData, InMemoryImages
-from vje_ppl.data.loaders.labels import UNLABELLED, label_array, labelled
+from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
+from vje_ppl.data.loaders.labels import UNLABELLED, label_array, labelled_part
 from vje_ppl.data.selection import ClassChoice, fixed_subset, select_class
 from vje_ppl.errors import UserError
 
@@ -93,18 +93,22 @@ def assembled(
             raise UserError(f"{path} expects a label for each image, but {label_name} has {len(label)}.")
 
     def images(array: np.ndarray, indices: Int64[np.ndarray, " N"] | None) -> InMemoryImages:
-        found = None if indices is None else torch.from_numpy(indices)
-        return make(torch.from_numpy(array), found, None if indices is None else classes)
+        if indices is None or (indices == UNLABELLED).all():
+            return make(torch.from_numpy(array), None, None)
+        return make(torch.from_numpy(array), torch.from_numpy(indices), classes)
 
     train = images(given[train_name], labels[0])
-    test = images(given[test_name], labels[1]) if test_name in given else None
-    if test is None and labels[0] is not None:
-        kept, held_out = stratified_hold_out(labels[0], test_fraction)
+    test: ImageSet | None = None
+    if test_name in given:
+        whole = images(given[test_name], labels[1])
+        test = labelled_part(name, "test", whole) or whole
+    elif train.labels is not None:
+        kept, held_out = stratified_hold_out(train.labels.numpy(), test_fraction)
         train, test = train.select(kept), train.select(held_out)
     train = fixed_subset(train, subset)
-    side = min(train.images.shape[2:])
-    number = None if classes is None else len(classes)
-    return ImageData(name, select_class(train, only_class), labelled(train), test, train.channels, side, number)
+    bank, side = labelled_part(name, "training", train), min(train.images.shape[2:])
+    number = len(classes) if classes else None
+    return ImageData(name, select_class(train, only_class), bank, test, train.channels, side, number)
 
 
 def read_arrays(path: Path, names: Sequence[str], hint: str = HINT) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from vje_ppl.data.decode import UnreadableImageError, largest_sixteen_bits, read_image, read_size
 from vje_ppl.data.file_loader import warn_of_skips
-from vje_ppl.data.image_files import FileNames, ImageFiles
+from vje_ppl.data.image_files import FileNames, ImageFile, ImageFiles
 from vje_ppl.data.image_set import ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.loaders.left_out import say_once
 from vje_ppl.data.loaders.scan import FoundImages
@@ -125,6 +126,34 @@ _LOOKED_AT = 16
 _USUAL = (8, 10, 12, 14)
 
 
+@dataclass(frozen=True)
+class DarkImages:
+    """Images of 16 bits none of which reaches a quarter of their range.
+
+    Attributes:
+        largest: their largest value.
+        checked: how many were checked.
+    """
+
+    largest: int
+    checked: int
+
+    @property
+    def likely_bits(self) -> int:
+        """The usual number of bits that holds the largest value."""
+        return next(bits for bits in _USUAL if self.largest < 1 << bits)
+
+    def __str__(self) -> str:
+        return f"reach {self.largest} of 65535 in the {self.checked} that were checked"
+
+
+def find_dark(files: Sequence[ImageFile] | ImageFiles) -> DarkImages | None:
+    """Check up to 16 images; return None unless some have 16 bits, and all of those are dark."""
+    places = np.unique(np.linspace(0, len(files) - 1, min(_LOOKED_AT, len(files))).astype(int))
+    reached = [value for place in places if (value := _largest(files[int(place)])) is not None]
+    return DarkImages(max(reached), len(reached)) if reached and max(reached) < 1 << 14 else None
+
+
 def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
     """Check up to 16 of the images, if `data.bits` is not set.
 
@@ -138,22 +167,18 @@ def check_bits(name: str, found: FoundImages, options: FileOptions) -> None:
     Raises:
         UserError: if none reaches a sixteenth of it, since they would be read as nearly black.
     """
-    if options.bits is not None:
+    dark = find_dark(found.paths) if options.bits is None else None
+    if dark is None:
         return
-    places = np.unique(np.linspace(0, len(found.paths) - 1, min(_LOOKED_AT, len(found.paths))).astype(int))
-    reached = [value for place in places if (value := _largest(found, int(place))) is not None]
-    if not reached or max(reached) >= 1 << 14:
-        return
-    likely = next(bits for bits in _USUAL if max(reached) < 1 << bits)
-    finding = f"the 16-bit images of {name} reach {max(reached)} of 65535 in the {len(reached)} that were checked"
+    finding, likely = f"the 16-bit images of {name} {dark}", dark.likely_bits
     remedy = f"give data.bits={likely} if their values have {likely} bits, or data.bits=16 to read them as they are"
-    if max(reached) < 1 << 12:
+    if dark.largest < 1 << 12:
         raise UserError(f"{finding} and would be read as nearly black; {remedy}.")
     say_once(f"{finding} and are read as dark; {remedy}")
 
 
-def _largest(found: FoundImages, place: int) -> int | None:
+def _largest(file: ImageFile) -> int | None:
     try:
-        return largest_sixteen_bits(found.paths[place])
+        return largest_sixteen_bits(file)
     except UnreadableImageError:  # handled according to `data.on_error` when the file is read
         return None

@@ -11,8 +11,7 @@ import numpy as np
 from vje_ppl.data.hold_out import hold_out_by_name
 from vje_ppl.data.image_set import ImageData, ImageSet, shortened
 from vje_ppl.data.loaders.files import FileOptions, check_bits, file_options, first_size, open_images
-from vje_ppl.data.loaders.labels import UNLABELLED, labelled
-from vje_ppl.data.loaders.left_out import say_once
+from vje_ppl.data.loaders.labels import UNLABELLED, labelled_part
 from vje_ppl.data.loaders.scan import FoundImages, find_images, folders_with_images, images_in
 from vje_ppl.data.loaders.splits import find_splits
 from vje_ppl.data.selection import ClassChoice, select_class, subset_indices
@@ -81,10 +80,10 @@ def image_data(
     check_bits(name, train, options)
     train_images = open_images(train, options)
     _check_classes(train, train_images)
-    bank = _labelled(name, "training", train_images)
+    bank = labelled_part(name, "training", train_images)
     test_images = None if test is None else open_images(test, options)
     if test_images is not None:
-        test_images = _labelled(name, "test", test_images) or test_images
+        test_images = labelled_part(name, "test", test_images) or test_images
     size = image_size or min(LARGEST_AUTOMATIC_SIZE, *first_size(train, options))
     num_classes = None if train.classes is None else len(train.classes)
     if bank is not None and bank.labels is not None and len(bank.labels.unique()) == 1:
@@ -132,18 +131,6 @@ def first_labelled(
             return one
         first = first or one
     return first or (train, None, None)
-
-
-def _labelled(name: str, part: str, images: ImageSet) -> ImageSet | None:
-    """Return the images with labels, for k-NN and probes; report how many have none if only some have."""
-    found = labelled(images)
-    if found is not None and len(found) < len(images):
-        use = "are learned from without, and k-NN and probes" if part == "training" else "are left out, and evaluations"
-        say_once(
-            f"{len(images) - len(found)} of the {len(images)} {part} images of {name} have no label (null or -1); "
-            f"they {use} use the {len(found)} others"
-        )
-    return found
 
 
 def _check_classes(found: FoundImages, opened: ImageSet) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from vje_ppl.data.image_set import ImageSet
+from vje_ppl.data.loaders.left_out import say_once
 
 #: The label of an image that has none.
 UNLABELLED = -1
@@ -70,3 +71,21 @@ def labelled(images: ImageSet) -> ImageSet | None:
     if has_label.all():
         return images
     return images.select(np.flatnonzero(has_label)) if has_label.any() else None
+
+
+def labelled_part(name: str, part: str, images: ImageSet) -> ImageSet | None:
+    """Return the images that have a label, as `labelled` does, and report how many have none if only some have.
+
+    Args:
+        name: the data set's.
+        part: `training` or `test`.
+        images: of this part.
+    """
+    found = labelled(images)
+    if found is not None and len(found) < len(images):
+        use = "are learned from without, and k-NN and probes" if part == "training" else "are left out, and evaluations"
+        say_once(
+            f"{len(images) - len(found)} of the {len(images)} {part} images of {name} have no label (null or -1); "
+            f"they {use} use the {len(found)} others"
+        )
+    return found

@@ -77,7 +77,7 @@ def find_images(folder: Path) -> FoundImages:
     lost: dict[Path, LeftOut] = {}
     for child in folders:
         unread = LeftOut()
-        images = _walk(child, unread)
+        images = images_below(child, unread)
         left_out.add_all(unread)
         if images:
             found[child.name] = images
@@ -143,27 +143,20 @@ def images_in(folder: Path) -> list[str]:
     return _list(folder, LeftOut())[0]
 
 
-def images_below(folder: Path) -> list[str]:
+def images_below(folder: Path, left_out: LeftOut) -> list[str]:
     """Return the images in a folder at any depth: those of a folder sorted by name, before those of its subfolders.
 
-    Hidden files and folders are ignored. Other files are left out with a warning.
+    Hidden files and folders are ignored. Other files are added to `left_out`.
     """
-    left_out = LeftOut()
-    images = _walk(folder, left_out)
-    left_out.report(folder)
+    images, folders = _list(folder, left_out)
+    for child in folders:
+        images += images_below(child, left_out)
     return images
 
 
 def _holds_images(folder: Path) -> bool:
     images, folders = _list(folder, LeftOut())
     return bool(images) or any(map(_holds_images, folders))
-
-
-def _walk(folder: Path, left_out: LeftOut) -> list[str]:
-    images, folders = _list(folder, left_out)
-    for child in folders:
-        images += _walk(child, left_out)
-    return images
 
 
 def _list(folder: Path, left_out: LeftOut) -> tuple[list[str], list[Path]]:

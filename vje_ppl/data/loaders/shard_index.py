@@ -76,6 +76,11 @@ class ShardMembers(NamedFiles):
         """Return the images at `indices`, in that order."""
         return ShardMembers(self.shards, {name: values[indices] for name, values in self._index.items()})
 
+    @property
+    def shard_numbers(self) -> Int64[np.ndarray, " N"]:
+        """The place in `shards` of each image's shard."""
+        return self._index["shard"]
+
     def keys(self) -> UInt64[np.ndarray, " N"]:
         """Return a hash of each image's name and its shard's, because other shards may repeat a name."""
         shards = [os.path.basename(shard) for shard in self.shards]

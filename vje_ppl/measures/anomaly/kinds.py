@@ -18,7 +18,7 @@ of all views together, or of the image without augmentation:
 of single views, averaged over them:
 
 - `kl`: KL(q ‖ prior);
-- `log_precision`: −½ Σ log σ², half the log determinant of the posterior's precision;
+- `log_precision`: −½ Σ log σ², half the log determinant of the precision, if the features are independent;
 - `aggregate`: −log 1/(M S') Σ_j Σ_s p(z | s_j^(s), σ_j), the density of the image's embedding z, without augmentation,
   under the equal mixture of the predictive densities of M training images, each from S' draws of its posterior;
 

@@ -122,14 +122,15 @@ def _by_data(results: Results) -> dict[str, list[Any]]:
 
 
 def _entries(results: Results, data: str, variants: Sequence[str]) -> Iterator[Entry]:
-    """Yield all scores of each variant, then distances without training, from the first variant that has results."""
-    first: list[Record] = []
+    """Yield all scores of each variant, then distances without training, which are the same for every variant."""
+    first: dict[tuple[str, int], Record] = {}
     for variant in variants:
         records = results.of(data, variant)
-        first = first or records
+        for record in records:
+            first.setdefault((record["point"][CLASS], record["seed"]), record)
         yield from _of_encoder(data, variant, records, "trained")
     for name, encoder in REFERENCES.items():
-        yield from _of_encoder(data, name, first, encoder)
+        yield from _of_encoder(data, name, list(first.values()), encoder)
 
 
 def _of_encoder(data: str, method: str, records: Sequence[Record], encoder: str) -> Iterator[Entry]:
