@@ -46,9 +46,10 @@ def hold_out_by_name(
 def stratified_hold_out(
     labels: Int64[np.ndarray, " N"], fraction: float
 ) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"]]:
-    """Split images so that each class gives the same share to the held-out part.
+    """Split images so that each class gives the same share, rounded, to the held-out part.
 
-    Every class of at least two images keeps one or more on either side. No image without a label is held out.
+    Every class of at least two images keeps one or more on either side, so small classes give more than their share. No
+    image without a label is held out.
 
     Args:
         labels: class indices, [N], −1 for none.
@@ -90,8 +91,9 @@ def keep_for_calibration(data: ImageData, fraction: Any) -> ImageData:
     """Take a share of the training images of each class out of training, to calibrate scores.
 
     Images with names are chosen by name, and images in an array without names by place, as by `hold_out`. The choice
-    within a class depends on the images of this class alone. Images without a label count as a class of their own, and
-    so do images of a set without labels. The bank loses the images too, unless it is a set of its own, as in STL-10.
+    within a class depends on the images of this class alone. Each class of at least two images gives one or more, so
+    small classes give more than their share. Images without a label count as a class of their own, and so do images of
+    a set without labels. The bank loses the images too, unless it is a set of its own, as in STL-10.
 
     Args:
         data: a data set.
