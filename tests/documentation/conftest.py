@@ -86,7 +86,8 @@ def _md5(content: bytes) -> str:
 def workshop(tmp_path_factory: pytest.TempPathFactory):
     """What a reader has when a page begins: runs called `first` and `digits`, and some images."""
     folder = tmp_path_factory.mktemp("workshop")
-    _write_folders(folder / "photos", ("",), "jpg")
+    for name in ("photos", "new_photos", "normal_photos"):
+        _write_folders(folder / name, ("",), "jpg")
     _write_folders(folder / "imagenet", ("train", "val"), "JPEG")
     _write_large_sets(folder)
     patch = pytest.MonkeyPatch()

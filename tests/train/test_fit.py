@@ -137,8 +137,9 @@ def test_each_form_of_labels_means_the_same(given, indices, classes, tmp_path):
     images = np.arange(4 * 64, dtype=np.uint8).reshape(4, 1, 8, 8)
     name = store(as_arrays(images, given, images, given), tmp_path)
     data = arrays(str(tmp_path / "arrays"), name)
-    assert data.test.labels.tolist() == indices
-    assert data.test.classes == classes
+    assert data.train.labels.tolist() == indices
+    assert data.train.classes == data.test.classes == classes
+    assert data.test.labels.tolist() == [one for one in indices if one >= 0]
 
 
 def test_a_data_set_may_have_labels_for_some_images():
