@@ -45,5 +45,7 @@ def test_nothing_to_tell_apart_has_no_auroc(labels, recall):
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(UserError, match="at least 2 images, got 1"):
         nearest_other(torch.ones(1, 2))
+    with pytest.raises(UserError, match="features of 1 of 3 images are not finite"):
+        nearest_other(torch.tensor([[1.0, 0.0], [torch.nan, 1.0], [0.0, 1.0]]))
     with pytest.raises(UserError, match="of 1 of 3 images is not finite"):
         uncertain_retrieval(torch.randn(3, 2), torch.zeros(3, dtype=torch.int64), np.array([1.0, np.nan, 2.0]))

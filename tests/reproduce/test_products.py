@@ -378,18 +378,24 @@ def test_features_without_training_come_from_any_variant_that_has_a_class():
 
     def record(value: float) -> dict:
         made = scored(mahalanobis=value)
-        made["evaluation"]["one_class"] += [row | {"encoder": "untrained"} for row in made["evaluation"]["one_class"]]
+        row = made["evaluation"]["one_class"][0]
+        made["evaluation"]["one_class"] += [row | {"encoder": one} for one in ("untrained", "none")]
         return made
 
     found = results(
-        block("cifar10", "vje", "simsiam", sweep={CLASS: classes}),
+        block("cifar10", "vje", "simsiam", sweep={CLASS: classes}, seeds=(0, 1)),
         records={
             **{("cifar10", "vje", 0, one): record(0.6) for one in classes[:3]},
-            **{("cifar10", "simsiam", 0, one): record(0.7) for one in classes},
+            **{("cifar10", "simsiam", seed, one): record(0.7) for one in classes for seed in (0, 1)},
         },
     )
-    shown = {line["method"]: list(line.values())[3:5] for line in scores(found).table}
-    assert shown == {"vje": ["60.0", "not run"], "simsiam": ["70.0", "70.0"], "untrained": ["60.0", "70.0"]}
+    shown = {line["method"]: list(line.values())[3:] for line in scores(found).table}
+    assert shown == {
+        "vje": ["60.0", "not run", 1],
+        "simsiam": ["70.0 ± 0.0", "70.0 ± 0.0", 2],
+        "untrained": ["65.0 ± 7.1", "70.0 ± 0.0", 2],
+        "raw pixels": ["60.0", "70.0", 1],  # which are the same for every seed
+    }
 
 
 def test_detection_over_training_needs_all_classes():

@@ -72,6 +72,26 @@ def test_a_calibration_array_is_known_by_all_its_values(folder, monkeypatch):
     assert not np.array_equal(*both)
 
 
+@pytest.mark.parametrize("name", ["mahalanobis", "conditional", "joint", "surprise_rank", "regret"])
+def test_an_embedding_that_overflows_has_no_score_in_python_as_in_the_command(name, folder):
+    array = np.load(folder / "features.npy").astype(np.float32)
+    array[3] = np.sign(array[3]) * 3e38
+    np.save(folder / "large.npy", array)
+    clean = () if name in ("mahalanobis", "regret") else ("views=clean-clean",)
+    out = folder / f"large-{name}"
+    options = (f"score={name}", "calibrate=false", *clean)
+    result = score(folder, "features", f"images={folder / 'large.npy'}", f"out={out}", *options)
+    assert result.returncode == 0, result.stderr
+    with (out / "scores.csv").open(encoding="utf-8", newline="") as file:
+        written = [row["score"] for row in csv.DictReader(file)]
+    views = {"views": "clean-clean"} if clean else {}
+    found = vje_ppl.load(folder / "runs/features").score(array, score=name, calibrate=False, **views)
+    missing = [3]
+    assert [place for place, text in enumerate(written) if not text] == missing
+    assert np.flatnonzero(np.isnan(found.score)).tolist() == missing
+    assert found.reasons == {3: "its score is not finite"}
+
+
 def test_a_refused_array_leaves_the_folder_to_the_next_command(folder):
     np.save(folder / "single.npy", np.load(folder / "features.npy")[:, 0])
     out = f"out={folder / 'scores-single'}"

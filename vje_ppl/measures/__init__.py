@@ -3,6 +3,7 @@
 Read in this order:
 
     knn.py            weighted k-NN accuracy
+    cosine.py         cosine distances of nearly parallel vectors
     whitening.py      features without correlations, for k-NN on whitened features
     embedding_rank.py RankMe and LiDAR, which need no labels
     linear_probe.py   the accuracy of a linear classifier

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from vje_ppl.errors import UserError
+from vje_ppl.measures.cosine import Directions, centre_of
 from vje_ppl.measures.risk_coverage import RiskCoverage, risk_coverage
 
 _CHUNK = 1024
@@ -44,7 +44,7 @@ def uncertain_retrieval(
         uncertainty: higher = less certain.
 
     Raises:
-        UserError: for fewer than two images, or an uncertainty that is not finite.
+        UserError: for fewer than two images, or features or an uncertainty that are not finite.
 
     Source: Kirchhof, Mucsányi, Oh and Kasneci, "URL: A Representation Learning Benchmark for Transferable Uncertainty
     Estimates", NeurIPS 2023: R-AUROC and Recall@1; risk and coverage: see `risk_coverage`.
@@ -68,17 +68,22 @@ def nearest_other(features: Float[Tensor, "N D"]) -> Int64[Tensor, " N"]:
     """Return the place of the most similar other row by cosine; among equal ones the first.
 
     Raises:
-        UserError: for fewer than two rows.
+        UserError: for fewer than two rows, or rows that are not finite.
     """
     if len(features) < 2:
         raise UserError(f"The nearest neighbour among other images needs at least 2 images, got {len(features)}.")
-    unit = normalize(features.float(), dim=1)
-    found = []
-    for start in range(0, len(unit), _CHUNK):
-        rows = torch.arange(start, min(start + _CHUNK, len(unit)))
-        similarity = unit[rows] @ unit.T
-        similarity[rows - start, rows] = -torch.inf
-        found.append(similarity.argmax(1))
+    bad = int((~features.isfinite().all(1)).sum())
+    if bad:
+        raise UserError(
+            f"The features of {bad} of {len(features)} images are not finite; train with a lower optimizer.lr."
+        )
+    centre = centre_of(features)
+    every, found = Directions.of(features, centre), []
+    for start in range(0, len(features), _CHUNK):
+        rows = torch.arange(start, min(start + _CHUNK, len(features)))
+        distances = Directions.of(features[rows], centre).distances(every)
+        distances[rows - start, rows] = torch.inf
+        found.append(distances.argmin(1))
     return torch.cat(found)
 
 

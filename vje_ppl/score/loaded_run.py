@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from vje_ppl.errors import UserError, did_you_mean
+from vje_ppl.program.parameter_store import local_parameters
 from vje_ppl.runs import trained_run
 from vje_ppl.runs.trained_run import TrainedRun
 from vje_ppl.settings.checks import check_table
@@ -171,7 +172,7 @@ class LoadedRun(TrainedRun):
         for key, value in {"alpha": alpha, "batch_size": batch_size, "workers": workers}.items():
             OPTIONS[key].require(key, value)
         setting = score_setting(_with(options))
-        with pyro.settings.context(module_local_params=True):
+        with local_parameters(validate=False):  # as for the command: an image without a score does not end it
             ready = prepare(
                 self,
                 self.path,

@@ -22,6 +22,12 @@ IMAGES, DRAWS = 3000, 19
 PAIR = ViewPairs("clean-clean", ((0, 1),), 1, 0)
 
 
+def test_a_mid_rank_of_no_number_is_none():
+    drawn = torch.tensor([[1.0, 2.0], [3.0, torch.nan]])
+    found = mid_rank(drawn.repeat(1, 2)[:, :3], torch.tensor([torch.nan, 1.0, 2.0]))
+    assert found.isnan().tolist() == [True, True, False]
+
+
 def test_a_mid_rank_by_hand():
     drawn = torch.tensor([[1.0, 5.0, 2.0], [3.0, 5.0, 2.0], [4.0, 5.0, 7.0]])
     found = mid_rank(drawn, torch.tensor([2.0, 6.0, 2.0]))

@@ -47,6 +47,12 @@ def test_it_is_two_sided():
         assert values[1] < values[0]
 
 
+def test_a_statistic_that_varies_by_rounding_alone_is_constant():
+    calibration = 3 + 1e-7 * torch.randn(40, dtype=torch.float64)
+    found = found_of(Typicality({"a": calibration, "b": torch.randn(40).double()}, CPU), a=[3 + 1e-5], b=[0.0])
+    assert found["typicality/a"][0] < 1e-4
+
+
 @pytest.mark.parametrize("values", [[1.0] * 4, [1.0, 1.0, 1.0, 1.0, 1.0, 2.0]], ids=["all-equal", "most-equal"])
 def test_statistics_that_hardly_vary_give_numbers(values):
     found = found_of(Typicality({"a": torch.tensor(values, dtype=torch.float64)}, CPU), a=[1.0, 3.0])

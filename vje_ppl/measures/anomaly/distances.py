@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from vje_ppl.measures.anomaly.gaussian import Gaussian
 from vje_ppl.measures.anomaly.kinds import CSI, KNN_DISTANCE, MAHALANOBIS, NEAREST_COSINE, SSD, ScoreKind
+from vje_ppl.measures.cosine import Directions, centre_of
 
 DISTANCES = (KNN_DISTANCE, NEAREST_COSINE, MAHALANOBIS, SSD, CSI)
 _CHUNK = 1024
@@ -83,12 +84,14 @@ class Distances:
         unit = normalize(flat, dim=1)
         self._mahalanobis = Mahalanobis.of(flat, device)
         self._ssd = _StandardizedGaussian(unit, device) if flat.shape[1] <= _MOST_FEATURES else None
-        self._unit = unit.to(device)
+        flat = flat.to(device)
+        self._centre = centre_of(flat)
+        self._training = Directions.of(flat, self._centre)
         self.neighbours, self.training_images = min(neighbours, len(flat)), len(flat)
 
     def __call__(self, features: Shaped[Tensor, "N ..."]) -> dict[str, Float[Tensor, " N"]]:
         """Compute the scores by name, on the device."""
-        parts = [self._scores(chunk.flatten(1).float().to(self._unit.device)) for chunk in features.split(_CHUNK)]
+        parts = [self._scores(chunk.flatten(1).float().to(self._centre.device)) for chunk in features.split(_CHUNK)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def kind(self, name: str, features: str, views: str, augmentations: int, encoder: str = "trained") -> ScoreKind:
@@ -99,15 +102,15 @@ class Distances:
         )
 
     def _scores(self, features: Float[Tensor, "N D"]) -> dict[str, Float[Tensor, " N"]]:
-        unit = normalize(features, dim=1)
-        nearest = 1 - (unit @ self._unit.T).topk(self.neighbours, dim=1).values
+        between = Directions.of(features, self._centre).distances(self._training)
+        nearest = between.topk(self.neighbours, dim=1, largest=False).values
         found = {
             KNN_DISTANCE: nearest.mean(1),
             NEAREST_COSINE: nearest[:, 0],
             MAHALANOBIS: self._mahalanobis(features),
         }
         if self._ssd is not None:
-            found[SSD] = self._ssd.distance(unit)
+            found[SSD] = self._ssd.distance(normalize(features, dim=1))
         return found | {CSI: (nearest[:, 0] - 1) * torch.linalg.vector_norm(features, dim=1)}
 
 

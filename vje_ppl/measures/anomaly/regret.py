@@ -31,7 +31,10 @@ class Regret:
 
     Adam maximizes over shift and log factor of each feature (`moved`), from the guide's own, for a fixed number of
     steps, each with four new draws. Both ELBOs then use the same noise, so that their difference has little. The noise
-    is keyed by seed, step and image, and Adam moves each image by itself. A gradient that is not finite moves nothing.
+    is keyed by seed, step and image, and Adam moves each image by itself. A gradient that is not finite counts as zero.
+
+    Adam's steps are bounded: in 50 steps, the mean of a feature moves by at most 2.6 of the guide's scales, and its
+    scale by a factor of at most 13. So the regret of an image whose guide is farther off is underestimated.
 
     Args:
         program: guide and model, in evaluation mode.

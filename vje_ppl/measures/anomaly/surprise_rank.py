@@ -106,9 +106,13 @@ class SurpriseRank:
 
 
 def mid_rank(drawn: Float[Tensor, "R N"], observed: Float[Tensor, " N"]) -> Float64[Tensor, " N"]:
-    """Return the share of values above each observation, (h + (e + 1)/2)/(R + 1) with h above and e equal."""
+    """Return the share of values above each observation, (h + (e + 1)/2)/(R + 1) with h above and e equal.
+
+    It is NaN if a value or the observation is.
+    """
     above, equal = (drawn > observed).double().sum(0), (drawn == observed).double().sum(0)
-    return (above + 0.5 * (equal + 1)) / (len(drawn) + 1)
+    undefined = drawn.isnan().any(0) | observed.isnan()
+    return ((above + 0.5 * (equal + 1)) / (len(drawn) + 1)).masked_fill(undefined, torch.nan)
 
 
 def _drawn_by_block(

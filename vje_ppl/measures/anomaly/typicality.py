@@ -18,6 +18,9 @@ LOG_NORM, MARGINAL = "log_norm", "marginal"
 #: Interquartile range of the standard normal.
 _NORMAL_RANGE = 1.3489795
 
+#: A statistic that varies by less, relative to its median or 1, is constant up to the rounding of float32.
+_ROUNDING = 1e-6
+
 #: Calibration images farther from the median than this, in robust standard deviations, count as if they were there.
 _FARTHEST = 4.0
 
@@ -56,8 +59,8 @@ class Typicality:
 
     The statistics have different units and heavy tails. So they are first centred at the median of the calibration
     images and divided by their robust standard deviation, the interquartile range over 1.349 (their standard deviation
-    if that range is 0). Mean and covariance, Ledoit and Wolf's, are then of values cut at four robust standard
-    deviations; the values of scored images are not cut.
+    if that range is 0, and 1 for a constant statistic). Mean and covariance, Ledoit and Wolf's, are then of values cut
+    at four robust standard deviations; the values of scored images are not cut.
 
     Args:
         calibration: statistics of C calibration images by name, (C,) each.
@@ -85,8 +88,9 @@ class Typicality:
         self._median = values.quantile(0.5, 0)
         low, high = values.quantile(torch.tensor([0.25, 0.75], dtype=torch.float64), 0)
         scale = (high - low) / _NORMAL_RANGE
-        scale = scale.where(scale > 0, values.std(0))
-        self._scale = scale.where(scale > 0, 1.0)
+        rounding = _ROUNDING * self._median.abs().clamp_min(1)
+        scale = scale.where(scale > rounding, values.std(0))
+        self._scale = scale.where(scale > rounding, 1.0)
         cut = ((values - self._median) / self._scale).clamp(-_FARTHEST, _FARTHEST)
         self._gaussian = Gaussian.fitted(cut, device)
         self._median, self._scale = self._median.to(device), self._scale.to(device)
