@@ -140,6 +140,8 @@ def test_the_random_state_decides(fitted, digits):
     drawn = [tiny(random_state=np.random.RandomState(0)).fit(digits[0]).run_.config.seed for _ in range(2)]
     assert drawn[0] == drawn[1] != 0
     assert tiny(random_state=3).fit(digits[0]).run_.config.seed == 3
+    drawn = [tiny(random_state=np.random.default_rng(3)).fit(digits[0]).run_.config.seed for _ in range(2)]
+    assert drawn[0] == drawn[1] != 0
 
 
 REFUSED = {
@@ -148,6 +150,16 @@ REFUSED = {
     "range": (lambda x: tiny().fit(x * 16), "fit expects floats in .0, 1., or bytes in 0..255"),
     "negative": (lambda x: tiny().fit(x - 1), "Negative values in data passed to VJETransformer"),
     "features": (lambda x: tiny(features="mean").fit(x), "features expects z or mu, got mean"),
+    "text": (
+        lambda x: tiny(overrides="seed=1").fit(x),
+        r"overrides expects a list of texts, got a text; give overrides=",
+    ),
+    "no shape": (lambda x: tiny(image_shape=8).fit(x), r"image_shape expects \(H, W\) or \(C, H, W\), got 8"),
+    "device": (lambda x: tiny(device="gpu").fit(x), "device expects cpu, or cuda or mps if torch finds"),
+    "no folder": (
+        lambda x: tiny().fit(x).run_.evaluate("eval=knn"),
+        "VJETransformer deletes the folder of its run unless it is given run_root",
+    ),
     "override": (lambda x: tiny(overrides=["optimizer.lrr=1"]).fit(x), "did you mean lr"),
     "other images": (lambda x: tiny().fit(x).transform(x.reshape(-1, 4, 16)), r"images of shape \(1, 4, 16\), but the"),
     "no posterior": (

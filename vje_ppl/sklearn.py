@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 from tempfile import TemporaryDirectory
@@ -37,7 +38,8 @@ class VJETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         features: what `transform` returns: `z`, the embeddings, or `mu`, the means of the posteriors.
         image_shape: the shape of an image whose pixels are flattened, (H, W) or (C, H, W); None: square and grey.
         batch_size: images per step, at most all of them.
-        random_state: seed of the training: a number, or a generator of NumPy's to draw it from; None: the global one.
+        random_state: seed of the training: a number, or a `Generator` or `RandomState` of NumPy's to draw it from;
+            None: the global `RandomState`.
         run_root: folder of the run, which the same call of `fit` resumes; None: a temporary folder, which is deleted.
         overrides: further overrides as on the command line, such as "augment=digits".
         device: where images are embedded.
@@ -88,9 +90,13 @@ class VJETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         if self.features not in ("z", "mu"):
             raise UserError(f"features expects z or mu, got {self.features}.")
+        if isinstance(self.overrides, str):
+            raise UserError(f"overrides expects a list of texts, got a text; give overrides=[{self.overrides!r}].")
         images = self._images(X, fitting=True)
         seed = self.random_state
-        if not isinstance(seed, int | np.integer):
+        if isinstance(seed, np.random.Generator):
+            seed = int(seed.integers(2**31 - 1))
+        elif not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31 - 1)
         progress = "trainer.progress=auto" if self.verbose else "trainer.progress=false"
         folder = TemporaryDirectory() if self.run_root is None else nullcontext(self.run_root)
@@ -185,6 +191,8 @@ class VJETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.image_shape is None:
             side = math.isqrt(pixels)
             shape: tuple[int, ...] = (1, side, side)
+        elif not isinstance(self.image_shape, Sequence) or isinstance(self.image_shape, str):
+            raise UserError(f"image_shape expects (H, W) or (C, H, W), got {self.image_shape!r}.")
         else:
             shape = (1, *self.image_shape) if len(self.image_shape) == 2 else tuple(self.image_shape)
         if len(shape) != 3 or math.prod(shape) != pixels:

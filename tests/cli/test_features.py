@@ -8,7 +8,7 @@ import torch
 from scipy.stats import kstest
 
 import vje_ppl
-from tests.helpers.commands import command, evaluate, report
+from tests.helpers.commands import command, evaluate, one_sentence, report
 from vje_ppl.errors import UserError
 from vje_ppl.export.__main__ import main as export_main
 from vje_ppl.train.__main__ import main as train_main
@@ -93,3 +93,47 @@ def test_fit_takes_features(tmp_path, monkeypatch):
         vje_ppl.fit("data=digits", features=features)
     with pytest.raises(UserError, match="fit expects features as floats"):
         vje_ppl.fit(features=features[:, 0])
+
+
+def test_a_diagnosis_says_what_vectors_do_not_have(folder):
+    results = vje_ppl.load(folder).diagnose("uncertainty.images=60", sections=["uncertainty", "active_features"])
+    written = (folder / "diagnosis/diagnosis.json").read_text(encoding="utf-8")
+    assert "there are no corruptions and no pictures of images" in written
+    names = {path.stem for path in results.pictures}
+    assert names
+    assert names.isdisjoint({"scale_under_corruption", "most_and_least_certain"})
+
+
+def test_a_run_starts_from_the_guide_of_another_and_scales_its_own_vectors(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    features, start = 100 * drawn(200, 6)[0], f"init={folder}"
+    small = {"epochs": 0, "batch_size": 64, "guide.network.depth": 1}
+    with pytest.raises(UserError, match=r"has nothing to start from; give init_parts=\[guide\]"):
+        vje_ppl.fit(start, features=features, **small)
+    run = vje_ppl.fit(start, "init_parts=[guide]", features=features, **small)
+    assert "tensors of the guide" in capsys.readouterr().out
+    z, before = run.embed(torch.from_numpy(features)), vje_ppl.load(folder)
+    np.testing.assert_allclose(z.z.std(0), np.ones(DIM), rtol=0.3)
+    guide, theirs = run.module.program.guide.state_dict(), before.module.program.guide.state_dict()
+    assert all(torch.equal(guide[name], theirs[name]) for name in guide if not name.startswith("encoder."))
+    both = vje_ppl.fit(start, "init_parts=[encoder,guide]", features=features, **small)
+    assert torch.equal(both.module.encoder.scale, before.module.encoder.scale)
+
+
+def test_other_data_are_vectors_too(folder, tmp_path):
+    refused = one_sentence(evaluate(f"run={folder}", "eval=ood", "device=cpu"))
+    assert "ood.data=sample_photos holds images, but the run was trained on feature vectors; give data of" in refused
+    np.savez(tmp_path / "odd.npz", features=drawn(60, 7)[0] * [-1, 1, -1, 1, -1, 1])
+    other = f"ood.data=[{{name: features, root: '{tmp_path}', file: odd.npz}}]"
+    result = evaluate(f"run={folder}", "eval=ood", "device=cpu", "scores.only=[mahalanobis]", other)
+    assert result.returncode == 0, result.stderr
+    rows = [row for row in report(folder)["ood"]["rows"] if row["encoder"] == "trained" and row["features"] == "z"]
+    assert rows[0]["auroc"] > 0.9
+
+
+def test_the_card_of_an_export_tells_vectors_from_images(folder):
+    assert command(export_main, "vje_ppl.export", f"run={folder}").returncode == 0
+    card = (folder / "export/README.md").read_text(encoding="utf-8")
+    assert "| the scaling of the feature vectors |" in card
+    assert "| feature vectors to `z`" in card
+    assert "init:" not in card

@@ -122,6 +122,7 @@ def test_features_alone_need_no_labels(tmp_path):
         ({"features": np.zeros((4, 3))}, "with two or more views, got float64 of shape (4, 3)"),
         ({"features": np.zeros((4, 1, 3))}, "with two or more views, got float64 of shape (4, 1, 3)"),
         ({"features": np.zeros((4, 2, 3), int)}, "as floats of shape (images, views, features)"),
+        ({"features": np.zeros((4, 2, 1))}, "of length 2 or more, which have a direction, got vectors of length 1"),
         ({"features": np.full((4, 2, 3), np.nan)}, "4 of 4 rows have some, row 0 first"),
         ({"features": np.full((4, 2, 3), 1e300)}, "infinite values in float32"),
         ({"features": np.zeros((4, 2, 3)), "test_features": np.zeros((2, 5))}, "vectors of one length, got 3 and 5"),

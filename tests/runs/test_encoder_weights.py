@@ -40,7 +40,19 @@ def test_torchvisions_weights_give_its_features(arch):
 
 @pytest.mark.parametrize(
     "prefix",
-    ["", "module.", "encoder.", "backbone.", "model.", "module.encoder.", "guide.encoder.", "teacher.backbone."],
+    [
+        "",
+        "module.",
+        "encoder.",
+        "backbone.",
+        "model.",
+        "module.encoder.",
+        "guide.encoder.",
+        "teacher.backbone.",
+        "net.",
+        "online_network.encoder.",
+        "a.b.0.",
+    ],
 )
 def test_prefixes_are_stripped(prefix):
     source, target = SmallResNet(2), SmallResNet(2)
@@ -49,6 +61,18 @@ def test_prefixes_are_stripped(prefix):
     load_weights([target], given, "file")
     for name, tensor in source.state_dict().items():
         assert torch.equal(target.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "model.features."])
+def test_the_children_of_a_resnet_in_a_row_are_its_parts(prefix):
+    """What `nn.Sequential(*list(resnet.children())[:-1])` saves, as in the examples of lightly."""
+    theirs, ours = torchvision_resnet(), ResNet("resnet18", stem="imagenet").eval()
+    row = nn.Sequential(*list(theirs.children())[:-1])
+    head = {"projection_head.layers.0.weight": torch.ones(3)}
+    load_weights([ours], {prefix + name: one for name, one in row.state_dict().items()} | head, "file")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), row(images).flatten(1))
 
 
 def test_every_copy_of_an_encoder_gets_the_weights():
@@ -76,6 +100,10 @@ def without(part: str) -> dict[str, torch.Tensor]:
     return {name: one for name, one in torchvision_resnet().state_dict().items() if part not in name}
 
 
+def changed(encoder: nn.Module, change) -> dict[str, torch.Tensor]:
+    return {name: change(one) if one.dim() else one for name, one in encoder.state_dict().items()}
+
+
 REFUSED = {
     "imagenet's stem": (
         lambda: (ResNet("resnet18", stem="cifar"), torchvision_resnet().state_dict()),
@@ -90,7 +118,7 @@ REFUSED = {
     "grey images": (
         lambda: (ResNet("resnet18", channels=1, stem="imagenet"), torchvision_resnet().state_dict()),
         "conv1.weight is 64×3×7×7 in the file and 64×1×7×7 in the encoder; the file's encoder takes images of 3 "
-        "channels; give data.channels=3.",
+        "channel(s); give data.channels=3, which image_folder, webdataset and hf_dataset have, or convert the images.",
     ),
     "another width": (
         lambda: (ResNet("resnet18", stem="imagenet"), torchvision_resnet("resnet50").state_dict()),
@@ -126,6 +154,26 @@ REFUSED = {
     "groups for batch statistics": (
         lambda: (SmallResNet(16), SmallResNet(16, norm="group").state_dict()),
         "has no batch statistics, which the encoder's batch normalization needs; give norm=group.",
+    ),
+    "no floats": (
+        lambda: (SmallResNet(2), changed(SmallResNet(2), torch.Tensor.int)),
+        "file cannot be loaded: stem.0.weight is a strided tensor of int32, not one of dense floats",
+    ),
+    "complex numbers": (
+        lambda: (SmallResNet(2), changed(SmallResNet(2), lambda one: one * 1j)),
+        "stem.0.weight is a strided tensor of complex64, not one of dense floats",
+    ),
+    "sparse tensors": (
+        lambda: (SmallResNet(2), changed(SmallResNet(2), torch.Tensor.to_sparse)),
+        "stem.0.weight is a sparse_coo tensor of float32",
+    ),
+    "no values": (
+        lambda: (SmallResNet(2), changed(SmallResNet(2), lambda one: one.to("meta"))),
+        "stem.0.weight is a meta tensor of float32",
+    ),
+    "no numbers": (
+        lambda: (SmallResNet(2), changed(SmallResNet(2), lambda one: one * torch.nan)),
+        "stem.0.weight has NaN or infinite values; save the weights again",
     ),
     "another kind of network": (
         lambda: (MLP(1, 4), torchvision_resnet().state_dict()),

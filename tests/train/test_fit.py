@@ -196,6 +196,15 @@ REFUSED = {
     "key": (lambda: vje_ppl.fit("optimizer.lrr=1"), "there is no such key; did you mean lr?"),
     "option": (lambda: vje_ppl.fit(prior="vamped"), "did you mean vamp?"),
     "several values": (lambda: vje_ppl.fit("seed=1,2"), "gives several values"),
+    "device": (lambda: vje_ppl.fit("data=digits", device="gpu"), "device expects cpu, or cuda or mps"),
+    "images for vectors": (
+        lambda: vje_ppl.fit(features=np.random.default_rng(0).random((40, 2, 4)), augment="digits"),
+        "augment makes views of images, but these data are feature vectors",
+    ),
+    "vectors for images": (
+        lambda: vje_ppl.fit("data=digits", "augment=features"),
+        "augment=features picks feature vectors, but these data are images",
+    ),
     "devices": (
         lambda: vje_ppl.fit("data=digits", **{"trainer.devices": 2}),
         "fit trains in one process, got trainer.devices=2; give 1, start the program with torchrun",

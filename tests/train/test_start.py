@@ -112,6 +112,16 @@ REFUSED = {
         ("init=runs/first", "init_parts=[head]"),
         "init_parts expects a list of encoder and guide or null",
     ),
+    "parts of nothing": (("init_parts=[guide]",), "init_parts=['guide'] has no effect without init"),
+    "rate of a frozen encoder": (
+        ("encoder.freeze=true", "optimizer.encoder_lr=1e-4"),
+        "optimizer.encoder_lr has no effect on a frozen encoder",
+    ),
+    "a checkpoint": (
+        ("init=runs/first/checkpoints/last.pt",),
+        "got the file runs/first/checkpoints/last.pt; give its folder, or encoder.weights=",
+    ),
+    "a folder of weights": (("encoder.weights=runs",), "got the folder runs; give its file, or init=runs"),
     "another encoder": (("init=runs/first", "encoder.dim=9"), "init=runs/first does not fit the encoder: layers."),
 }
 
@@ -125,3 +135,11 @@ def test_a_guide_needs_vje_in_both_runs(first, train):
     small = ("data.subset=256", "batch_size=64", *QUICK, "knn.every=0", "method=simsiam", "method.projector=[8,8]")
     result = train(f"init={first}", "init_parts=[guide]", *small, small=False)
     assert "needs method=vje in both runs, but this run has no guide" in one_sentence(result)
+
+
+def test_frozen_random_weights_and_another_normalization_are_noted(first, train, tmp_path):
+    assert "random weights stay as they are" in train("run.name=random", "encoder.freeze=true").stdout
+    result = train("run.name=other", f"init={first}", "augment.mean=[0.5]")
+    assert result.returncode == 0, result.stderr
+    assert "was trained with another normalization of images; give augment.mean=[" in result.stdout
+    assert "normalization" not in train("run.name=same", f"init={first}").stdout

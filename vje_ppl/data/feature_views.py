@@ -120,7 +120,7 @@ class GivenViews(Augment):
             beside = " beside that of the undisturbed image" * self._clean
             raise UserError(
                 f"Random views need two or more feature vectors of each image{beside}, but there is {count}; give "
-                "features of shape (images, views, features) with more views."
+                "features (test_features, for test images) of shape (images, views, features) with more views."
             )
         in_order = key.view < count + count % 2
         number, place = (0, key.view % count) if in_order else (key.view // 2, key.view % 2)
@@ -128,6 +128,18 @@ class GivenViews(Augment):
         order = rng.random((key.batch_size, count)).argsort(1)[key.rows, place]
         places = torch.from_numpy(order).to(images.device)
         return choices[torch.arange(len(places), device=images.device), :, :, places].unsqueeze(3).float()
+
+
+def check_kind(images: ImageSet, augment: Augment) -> None:
+    """Refuse augmentations of images for feature vectors, and the other way round.
+
+    Raises:
+        UserError: if the two do not fit.
+    """
+    if isinstance(images, FeatureViews) and type(augment) is Augment:
+        raise UserError("augment makes views of images, but these data are feature vectors; leave out augment=....")
+    if isinstance(augment, GivenViews) and not isinstance(images, FeatureViews):
+        raise UserError("augment=features picks feature vectors, but these data are images; choose another augment.")
 
 
 def mean_and_scale(features: Float[Tensor, "N V D"]) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:

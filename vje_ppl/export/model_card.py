@@ -10,11 +10,15 @@ from omegaconf import OmegaConf
 
 from vje_ppl.data.feature_views import FirstView
 from vje_ppl.errors import UserError, printable
+from vje_ppl.networks.encoders import ResNet, SmallResNet
 from vje_ppl.runs.files import read_json
 from vje_ppl.runs.trained_run import TrainedRun
 
 #: Groups of the configuration that the card shows, in reading order.
-SHOWN = ("method", "encoder", "guide", "prior", "likelihood", "model", "objective", "optimizer", "trainer", "seed")
+SHOWN = (
+    *("init", "init_parts", "cached_views"),
+    *("method", "encoder", "guide", "prior", "likelihood", "model", "objective", "optimizer", "trainer", "seed"),
+)
 
 #: Final figures of training that the card shows.
 METRICS = {
@@ -52,6 +56,10 @@ def model_card(
     data = data if isinstance(data, Mapping) else {}
     about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
     name = folder.resolve().name
+    given = "feature vectors" if isinstance(run.preprocess, FirstView) else "images"
+    unused = {"init", "init_parts"} if not config.get("init") else set()
+    unused |= set() if config.get("cached_views") else {"cached_views"}
+    shown = [key for key in SHOWN if key in config and key not in unused]
     lines = [
         "---",
         "library_name: vje_ppl",
@@ -67,8 +75,8 @@ def model_card(
         "| file | what it holds |",
         "| --- | --- |",
         "| `model.safetensors` | every weight and the configuration; `vje_ppl.load(<this folder>)` reads it |",
-        "| `encoder.safetensors` | the encoder alone, a ResNet under torchvision's names |",
-        f"| `model.onnx` | images to {', '.join(f'`{one}`' for one in outputs)}, normalization included |",
+        f"| `encoder.safetensors` | {_encoder(run)} |",
+        f"| `model.onnx` | {given} to {', '.join(f'`{one}`' for one in outputs)}, normalization included |",
         *(
             [f"| `calibration/` | scores of {calibrated} images kept out of training, for `python -m vje_ppl.score` |"]
             if calibrated
@@ -95,11 +103,20 @@ def model_card(
         "## Configuration",
         "",
         "```yaml",
-        OmegaConf.to_yaml(OmegaConf.create({key: config[key] for key in SHOWN if key in config})).rstrip(),
+        OmegaConf.to_yaml(OmegaConf.create({key: config[key] for key in shown})).rstrip(),
         "```",
         "",
     ]
     return "\n".join(lines)
+
+
+def _encoder(run: TrainedRun) -> str:
+    """Return what the file of the encoder holds."""
+    if isinstance(run.preprocess, FirstView):
+        return "the scaling of the feature vectors"
+    if isinstance(run.module.encoder, ResNet | SmallResNet):
+        return "the encoder alone, a ResNet under torchvision's names"
+    return "the encoder alone"
 
 
 def _use(run: TrainedRun, name: str) -> list[str]:

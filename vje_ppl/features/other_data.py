@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vje_ppl.data.conform import converted
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.fingerprint import digest
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages, StreamedImages
 from vje_ppl.data.selection import at_most
@@ -41,11 +42,21 @@ def open_other(wanted: Any, evaluated: OpenedRun, known: dict[str, str]) -> tupl
     config = other_config(wanted, evaluated.options.ood.root)
     data: ImageData = build(config, "ood.data")
     images = data.train if data.test is None else data.test
+    if isinstance(images, FeatureViews) != isinstance(evaluated.data.train, FeatureViews):
+        has, needs = ("vectors", "images") if isinstance(images, FeatureViews) else ("images", "feature vectors")
+        example = "" if needs == "images" else ", such as ood.data=[{name: features, file: <name>.npz}]"
+        raise UserError(
+            f"ood.data={data.name} holds {has}, but the run was trained on {needs}; give data of {needs}{example}."
+        )
     found = digest(images)
     own = evaluated.data.train if evaluated.data.test is None else evaluated.data.test
     same_name = data.name == evaluated.data.name
-    # A user's own images have the name of their folder, which may be the same for others.
-    same_place = images.files is None or _folder(config.get("root")) == _folder(evaluated.root)
+    # A user's own images have the name of their folder, or are arrays in a file: others may have the same name.
+    is_own = images.files is not None or "file" in config
+    same_place = not is_own or (
+        _folder(config.get("root")) == _folder(evaluated.root)
+        and config.get("file") == evaluated.run.config.data.get("file")
+    )
     if found == digest(own) or (same_name and same_place):
         raise UserError(f"ood.data={data.name} is the data set that the run was trained on; give another data set.")
     name = f"{data.name}-{found[-8:]}" if same_name or known.get(data.name, found) != found else data.name

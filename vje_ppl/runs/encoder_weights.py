@@ -60,7 +60,8 @@ class Matched:
 def matched(encoder: nn.Module, tensors: Mapping[str, Tensor], source: str) -> Matched:
     """Find an encoder's weights among tensors.
 
-    Names are the encoder's own or, for ResNets, torchvision's, after prefixes such as `module.` and `encoder.`.
+    Names are the encoder's own or, for ResNets, torchvision's or those of `nn.Sequential(*resnet.children())`, after
+    prefixes such as `module.` and `encoder.`, or any other.
 
     Args:
         encoder: the encoder; not changed.
@@ -76,10 +77,11 @@ def matched(encoder: nn.Module, tensors: Mapping[str, Tensor], source: str) -> M
     if not names.keys() & given.keys():
         raise UserError(
             f"{source} holds none of the encoder's weights: it has {_few(tensors)}, but the encoder has {_few(names)}; "
-            "choose the encoder that the file was made with."
+            "choose the encoder that the file was made with, or rename the weights if it is this one."
         )
     given = resized(encoder, given)
     state = {names[name]: tensor for name, tensor in given.items() if name in names}
+    _check_values({theirs: state[ours] for theirs, ours in names.items() if ours in state}, source)
     _check_shapes(encoder, own, {ours: theirs for theirs, ours in names.items()}, state, source)
     missing = [theirs for theirs, ours in names.items() if ours not in state and not _counts_batches(theirs)]
     _check_missing(own, names, missing, source)
@@ -110,8 +112,10 @@ def _closest(
     """
     theirs = torchvision_names(encoder)
     namings = [{name: name for name in own}, {theirs[name]: name for name in own}]
+    if isinstance(encoder, ResNet):
+        namings.append({_as_child(theirs[name]): name for name in own})
     best, most = ("", namings[0]), -1
-    for prefix in _prefixes(tensors):
+    for prefix in dict.fromkeys([*_prefixes(tensors), *_other_prefixes(tensors, namings)]):
         found = {name.removeprefix(prefix) for name in tensors if name.startswith(prefix)}
         for naming in namings:
             if len(found & naming.keys()) > most:
@@ -131,6 +135,38 @@ def _prefixes(names: Iterable[str]) -> list[str]:
             prefix, place = prefix + nearest, (*place, PREFIXES.index(nearest))
             seen.setdefault(prefix, place)
     return sorted(seen, key=lambda prefix: (len(seen[prefix]), seen[prefix]))
+
+
+def _other_prefixes(names: Iterable[str], namings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what stands before the first of the encoder's names, whatever it is, the shortest first."""
+    firsts = {f".{next(iter(naming))}" for naming in namings if naming}
+    found = {name.removesuffix(first) + "." for name in names for first in firsts if name.endswith(first)}
+    return sorted(found, key=lambda prefix: (len(prefix), prefix))
+
+
+#: Where the parts of torchvision's ResNets are in `nn.Sequential(*resnet.children())`, which lightly's examples train.
+_CHILDREN = {"conv1": "0", "bn1": "1", **{f"layer{number}": str(number + 3) for number in range(1, 5)}}
+
+
+def _as_child(name: str) -> str:
+    """Return a name of torchvision's with the place of its first part in place of the part's name."""
+    part, dot, rest = name.partition(".")
+    return f"{_CHILDREN.get(part, part)}{dot}{rest}"
+
+
+def _check_values(given: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors that are no weights of a network: integers, complex or sparse ones, NaN and infinite values."""
+    for name, tensor in given.items():
+        if _counts_batches(name):
+            continue
+        problem = None
+        if tensor.is_meta or tensor.layout != torch.strided or not tensor.is_floating_point():
+            kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
+            problem = f"is a {kind} tensor of {str(tensor.dtype).removeprefix('torch.')}, not one of dense floats"
+        elif not tensor.isfinite().all():
+            problem = "has NaN or infinite values"
+        if problem is not None:
+            raise UserError(f"{source} cannot be loaded: {name} {problem}; save the weights again, as floats.")
 
 
 def _check_shapes(
@@ -153,7 +189,11 @@ def _advice(encoder: nn.Module, name: str, found: Tensor, own: Mapping[str, Tens
         if stem is not None and found.shape[-1] != expected.shape[-1] and found.shape[0] == expected.shape[0]:
             return f"give encoder.stem={stem}, the stem of the file"
     if found.dim() == 4 and found.shape[0] == expected.shape[0] and found.shape[2:] == expected.shape[2:]:
-        return f"the file's encoder takes images of {found.shape[1]} channels; give data.channels={found.shape[1]}"
+        count = found.shape[1]
+        return (
+            f"the file's encoder takes images of {count} channel(s); give data.channels={count}, which image_folder, "
+            "webdataset and hf_dataset have, or convert the images"
+        )
     return "choose the encoder that the file was made with"
 
 

@@ -207,8 +207,9 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
         The run at its last good checkpoint.
 
     Raises:
-        UserError: if there is no run, its checkpoint is damaged, or a target is not trusted.
+        UserError: if there is no run, its checkpoint is damaged, a target is not trusted, or there is no such device.
     """
+    check_device(device)
     state = model_state(Path(run))
     if not trust_targets:
         check_text(state["config"], Path(run))
@@ -233,12 +234,31 @@ def load(run: str | os.PathLike[str], device: str = "cpu", trust_targets: bool =
     return TrainedRun(trained, augment.evaluation, config, state["epoch"], known, image_size, in_memory)
 
 
+def check_device(name: str) -> None:
+    """Refuse a device that torch does not have here.
+
+    Raises:
+        UserError: if it is unknown or not available.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        raise UserError(
+            f"device expects cpu, or cuda or mps if torch finds such a device here, got {name}; give device='cpu'."
+        ) from error
+
+
 def model_state(path: Path) -> dict[str, Any]:
     """Return the state of the last good checkpoint of a run folder, or of an export.
 
     Raises:
         UserError: if there is none, or it is damaged.
     """
+    if not path.exists():
+        raise UserError(
+            f"load expects a run folder, but there is no {path}; give its path. VJETransformer deletes the folder of "
+            "its run unless it is given run_root."
+        )
     exported = path if path.suffix == ".safetensors" else path / "model.safetensors"
     if exported.is_file():
         state = read_model(exported)

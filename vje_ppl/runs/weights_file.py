@@ -28,6 +28,8 @@ def read_tensors(path: Path, key: str) -> dict[str, Tensor]:
     Raises:
         UserError: if there is no such file, or it holds no tensors by name.
     """
+    if path.is_dir():
+        raise UserError(f"{key} expects a file of weights, got the folder {path}; give its file, or init={path}.")
     if not path.is_file():
         raise UserError(f"{key} expects a file of weights, but there is no file {path}; give its path.")
     try:

@@ -14,6 +14,7 @@ from vje_ppl.errors import UserError
 from vje_ppl.parallel.processes import started_processes
 from vje_ppl.parallel.randomness import random_states, set_random_states
 from vje_ppl.program.parameter_store import local_parameters
+from vje_ppl.runs.trained_run import check_device
 from vje_ppl.score.loaded_run import LoadedRun, load
 from vje_ppl.terminal.call import as_overrides, composed
 from vje_ppl.train.given_images import as_arrays, as_feature_arrays, grey_statistics, store
@@ -58,10 +59,11 @@ def fit(
         The run at its last checkpoint. The global random states are as before the call.
 
     Raises:
-        UserError: for images, overrides or parts that `train` would refuse.
+        UserError: for images, overrides or parts that `train` would refuse, and for a device that is not available.
         KeyboardInterrupt: if the training is interrupted, after its state is saved.
     """
     before = random_states()
+    check_device(device)
     try:
         typed = as_overrides("fit", overrides, settings)
         if isinstance(images, str):

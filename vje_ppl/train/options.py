@@ -53,4 +53,19 @@ def checked(config: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     check_table(config, OPTIONS)
+    _check_effects(config)
     return {str(key): value for key, value in container.items()}
+
+
+def _check_effects(config: DictConfig) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        UserError: for such an option.
+    """
+    if config.get("init") is None and (config.get("init_parts") or ["encoder"]) != ["encoder"]:
+        raise UserError(
+            f"init_parts={list(config.init_parts)} has no effect without init; give init=<run folder>, or leave it out."
+        )
+    if config.optimizer.get("encoder_lr") is not None and config.encoder.get("freeze") is True:
+        raise UserError("optimizer.encoder_lr has no effect on a frozen encoder; leave it out, or encoder.freeze=true.")

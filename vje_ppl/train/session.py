@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from vje_ppl.data.augment import Augment
 from vje_ppl.data.batches import Share, TrainingBatches, evaluation_batches
+from vje_ppl.data.feature_views import check_kind
 from vje_ppl.data.fingerprint import fingerprint
 from vje_ppl.data.image_set import ImageData, ImageSet, InMemoryImages
 from vje_ppl.data.rotations import with_rotations
@@ -81,6 +82,7 @@ class Session:
         config = with_model_input(config, data.image_size, data.channels)
         resolved = checked(config)
         augment = build_augment(config, data.channels, data.image_size)
+        check_kind(data.train, augment)
         module = build_method(config, data.channels, augment.size)
         check_batch_size(config, module)
         fabric = launch(config.trainer, module)

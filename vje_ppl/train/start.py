@@ -16,6 +16,7 @@ from vje_ppl.methods.method import Method
 from vje_ppl.networks.given_features import GivenFeatures
 from vje_ppl.networks.timm_encoder import pretrained_state
 from vje_ppl.runs.encoder_weights import load_weights
+from vje_ppl.runs.saved_model import MODEL
 from vje_ppl.runs.trained_run import model_state
 from vje_ppl.runs.weights_file import read_tensors
 from vje_ppl.settings.build import starting_options
@@ -62,7 +63,10 @@ def load_start(config: DictConfig, module: Method, channels: int, image_size: in
     if pretrained:
         lines.append(_load_pretrained(config, module, channels, image_size))
     if init is not None:
-        lines += _load_parts(init, parts, module)
+        lines += _load_parts(init, parts, module, config)
+    frozen = options.get("freeze", False)
+    if frozen and not given:
+        lines.append(f"warning: encoder.freeze={frozen} without weights to start from: random weights stay as they are")
     return lines
 
 
@@ -75,18 +79,42 @@ def _load_pretrained(config: DictConfig, module: Method, channels: int, image_si
     return load_weights(module.encoders, state, f"encoder.pretrained=true, {config.encoder.name}")
 
 
-def _load_parts(run: str, parts: list[str], module: Method) -> list[str]:
+def _load_parts(run: str, parts: list[str], module: Method, config: DictConfig) -> list[str]:
     """Load parts of another run into a new one."""
-    if not Path(run).exists():
+    path = Path(run)
+    if not path.exists():
         raise UserError(f"init expects a run folder or an export, but there is no {run}; give its path.")
-    weights = model_state(Path(run))["module"]
-    lines = []
+    if path.is_file() and path.name != MODEL:
+        raise UserError(
+            f"init expects a run folder or an export, got the file {run}; give its folder, or encoder.weights={run}."
+        )
+    if parts == ["encoder"] and isinstance(module.encoders[0], GivenFeatures):
+        raise UserError(
+            "the encoder of feature vectors only scales them, and has nothing to start from; give init_parts=[guide], "
+            "or init_parts=[encoder,guide] to scale new vectors as those of the other run."
+        )
+    state = model_state(path)
+    weights, lines = state["module"], []
     if "encoder" in parts:
+        lines += _other_normalization(run, state["config"].get("augment"), config.augment)
         encoder = _below(weights, "guide.encoder.") or _below(weights, "encoder.")
         lines.append(load_weights(module.encoders, encoder, f"init={run}"))
     if "guide" in parts:
         lines.append(_load_guide(run, weights, module))
     return lines
+
+
+def _other_normalization(run: str, theirs: Any, ours: Any) -> list[str]:
+    """Return a line if the encoder gets images on another scale than in the run that trained it."""
+    before, now = ({key: side.get(key) for key in ("mean", "std")} for side in (theirs or {}, ours))
+    if None in before.values() or all(_numbers(before[key]) == _numbers(now[key]) for key in before):
+        return []
+    keys = " ".join(f"augment.{key}={_numbers(value)}".replace(", ", ",") for key, value in before.items())
+    return [f"warning: init={run} was trained with another normalization of images; give {keys} to keep it"]
+
+
+def _numbers(values: Any) -> list[float]:
+    return [float(value) for value in as_list(values)]
 
 
 def _load_guide(run: str, weights: Mapping[str, Tensor], module: Method) -> str:

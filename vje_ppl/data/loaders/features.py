@@ -66,6 +66,8 @@ def checked_features(array: np.ndarray, expects: str, alone: bool = False) -> np
         raise UserError(
             f"{expects} as floats of shape (images, views, features){also}, got {array.dtype} of shape {array.shape}."
         )
+    if array.shape[2] < 2:
+        raise UserError(f"{expects} of length 2 or more, which have a direction, got vectors of length 1.")
     with np.errstate(over="ignore"):
         found = np.ascontiguousarray(array, dtype=np.float32)
     finite = np.isfinite(found).all((1, 2))

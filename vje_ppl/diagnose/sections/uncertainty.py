@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from vje_ppl.data.feature_views import FeatureViews
 from vje_ppl.data.image_set import ImageSet
 from vje_ppl.data.selection import at_most
 from vje_ppl.diagnose.report.section import Level, Part, Picture, Section, Verdict, joined
@@ -16,8 +17,9 @@ from vje_ppl.diagnose.sections.corruption_check import corruption_check
 from vje_ppl.diagnose.sections.knn_error_check import knn_error_check, knn_errors
 from vje_ppl.diagnose.sections.other_data_check import other_data_check
 from vje_ppl.diagnose.statistics.posterior_scale import pixels_of, scale_of_images
+from vje_ppl.settings.checks import as_list
 
-NOTES = (
+NOTES: tuple[str, ...] = (
     "An image's posterior scale is the geometric mean over features of σ, the standard deviations of its posterior; "
     "its logarithm is compared. It is computed on the image without augmentation.",
     "Corruptions act on pixels between 0 and 1 at the size that the network sees; noise and the place of an occlusion "
@@ -26,6 +28,13 @@ NOTES = (
     "mean over all coverages. Oracle: all errors last. Random: the error rate. Gain: (random − AURC) / (random − "
     "oracle).",
 )
+
+OF_FEATURES = (
+    "The data are feature vectors: there are no corruptions and no pictures of images, and other data only if ood.data "
+    "names files of vectors."
+)
+
+SAMPLE_PHOTOS = "sample_photos"
 
 
 def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
@@ -40,15 +49,16 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
     if not np.isfinite(scale).all():
         return Section("uncertainty", title, [unusable_verdict(scale)], notes=NOTES)
     wrong, k = knn_errors(diagnosed, images)
-    whole = joined(
-        [
-            corruption_check(diagnosed, images),
-            knn_error_check(scale, wrong, k, diagnosed.seed),
-            other_data_check(diagnosed, scale),
-            Part(pictures=[_gallery(diagnosed, images, scale, wrong)]),
-        ]
-    )
-    return Section("uncertainty", title, whole.verdicts, whole.pictures, whole.rows, NOTES)
+    parts, notes = [knn_error_check(scale, wrong, k, diagnosed.seed)], NOTES
+    if not isinstance(images, FeatureViews):
+        gallery = Part(pictures=[_gallery(diagnosed, images, scale, wrong)])
+        parts = [corruption_check(diagnosed, images), *parts, other_data_check(diagnosed, scale), gallery]
+    else:
+        notes = (*NOTES, OF_FEATURES)
+        if as_list(diagnosed.options.ood.data) != [SAMPLE_PHOTOS]:  # the default, which has no vectors
+            parts.append(other_data_check(diagnosed, scale))
+    whole = joined(parts)
+    return Section("uncertainty", title, whole.verdicts, whole.pictures, whole.rows, notes)
 
 
 def unusable_verdict(scale: Float64[np.ndarray, " N"]) -> Verdict:
