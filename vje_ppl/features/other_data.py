@@ -106,7 +106,7 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
 
     Colours become grey by luma; grey is repeated in red, green and blue. Images in memory are cut to their central
     square and resized (bilinear, with antialiasing) before any augmentation. Image files only change their channels:
-    decoding changes their size.
+    decoding changes their size. Feature vectors stay as they are.
 
     Args:
         images: the images.
@@ -115,6 +115,9 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
 
     Returns:
         The images, unlabelled, and a description of the conversion.
+
+    Raises:
+        UserError: for feature vectors of another length.
     """
     if isinstance(images, StreamedImages):
         same = StreamedImages(
@@ -126,6 +129,10 @@ def conform(images: ImageSet, channels: int, side: int) -> tuple[ImageSet, str]:
         )
         return same, f"read with {channels} channel(s)"
     assert isinstance(images, InMemoryImages)
+    if isinstance(images, FeatureViews):
+        if images.channels != channels:
+            raise UserError(f"ood.data expects feature vectors of length {channels}, got {images.channels}.")
+        return FeatureViews(images.features), "as they are"
     pixels = images.images
     done = []
     if pixels.shape[1] != channels:
