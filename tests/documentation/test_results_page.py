@@ -79,6 +79,15 @@ def test_accuracies_are_the_published_ones(text, heading, data, columns):
     assert expected == {name: values for name, values in shown.items() if set(values) != {"—"}}
 
 
+def test_accuracies_without_projectors_are_the_published_ones():
+    expected = {
+        NAMES[method.removesuffix("_no_projector")] + ", on μ" * (features == "μ"): values
+        for method, features, *values in published("knn_linear_no_projector", "| data", "cifar10")
+    }
+    shown = table(PAGE, "| CIFAR-10, without projectors")[2:]
+    assert {cells[0]: cells[1:] for cells in shown} == expected
+
+
 @pytest.mark.parametrize("name", ["direction", "whitening"])
 @pytest.mark.parametrize(("data", "columns"), [("cifar10", slice(0, 4)), ("fashion_mnist", slice(4, 8))])
 def test_accuracies_on_held_out_images_are_the_published_ones(name, data, columns):
@@ -169,15 +178,17 @@ def test_scores_on_the_classes_of_the_choice_are_the_published_ones():
 
 def test_the_chosen_score_on_other_classes_is_that_of_the_cells():
     methods = NAMES | {"vje_tangent": "VJE"}
-    distances = {"mahalanobis": "Mahalanobis", "ssd": "SSD"}
+    distances = {"mahalanobis": "Mahalanobis", "ssd": "SSD", "nearest_cosine": "cosine"}
+    references = {"untrained": "untrained network", "none": "raw pixels"}
     known = {}
     for one in scores():
-        if one["encoder"] == "trained" and one["method"] in ("vje_tangent", "vje_whitened", "simsiam", "vicreg"):
+        if one["method"] in ("vje_tangent", "vje_whitened", "simsiam", "vicreg"):
             features = {"z": " of z", "mu": " of μ"}.get(one["features"], "")
             score = f"{distances.get(one['score'], one['score'])}{features}, {one['views']}"
-            known[f"{methods[one['method']]}: {score}", one["class"]] = 100 * float(one["auroc"])
+            method = references.get(one["encoder"], methods[one["method"]])
+            known[f"{method}: {score}", one["class"]] = 100 * float(one["auroc"])
     heading, *rows = table(PAGE, "| other classes | airplane")
-    assert len(rows) == 14
+    assert len(rows) == 16
     for label, *cells in rows[1:]:
         values = [known[label.removesuffix(" ★★"), name] for name in heading[1:-1]]
         assert cells == [f"{value:.1f}" for value in (*values, statistics.mean(values))]
