@@ -158,7 +158,7 @@ REFUSED = {
     "device": (lambda x: tiny(device="gpu").fit(x), "device expects cpu, or cuda or mps if torch finds"),
     "no folder": (
         lambda x: tiny().fit(x).run_.evaluate("eval=knn"),
-        "VJETransformer deletes the folder of its run unless it is given run_root",
+        "load expects a run folder, but there is no .*; give its path",
     ),
     "override": (lambda x: tiny(overrides=["optimizer.lrr=1"]).fit(x), "did you mean lr"),
     "other images": (lambda x: tiny().fit(x).transform(x.reshape(-1, 4, 16)), r"images of shape \(1, 4, 16\), but the"),

@@ -45,7 +45,7 @@ def test_it_passes_and_writes_json(run_in, tmp_path):
 def test_a_mistake_gets_a_sentence_and_no_traceback(run_in, tmp_path):
     found = run_in(tmp_path, "run=nowhere")
     assert found.returncode == 2
-    assert "run folder, but nowhere has no checkpoints" in found.stderr
+    assert "run folder, but there is no nowhere; give its path" in found.stderr
     assert "Traceback" not in found.stderr
 
 

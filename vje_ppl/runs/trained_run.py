@@ -255,10 +255,7 @@ def model_state(path: Path) -> dict[str, Any]:
         UserError: if there is none, or it is damaged.
     """
     if not path.exists():
-        raise UserError(
-            f"load expects a run folder, but there is no {path}; give its path. VJETransformer deletes the folder of "
-            "its run unless it is given run_root."
-        )
+        raise UserError(f"load expects a run folder, but there is no {path}; give its path.")
     exported = path if path.suffix == ".safetensors" else path / "model.safetensors"
     if exported.is_file():
         state = read_model(exported)
