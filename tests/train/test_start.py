@@ -66,10 +66,10 @@ def test_a_run_starts_from_a_file_and_resumes_without_it(first, train, tmp_path,
     assert_same(*(state["optimizer"] for state in states))
 
 
-@pytest.mark.parametrize("source", ["run", "export"])
+@pytest.mark.parametrize("source", ["run", "export", "renamed export"])
 def test_a_run_starts_from_the_encoder_of_another(source, first, train, tmp_path):
     place = first
-    if source == "export":
+    if source != "run":
         from vje_ppl.runs.saved_model import write_model
 
         state = final_state(first)
@@ -77,6 +77,8 @@ def test_a_run_starts_from_the_encoder_of_another(source, first, train, tmp_path
         place.mkdir()
         facts = {key: state[key] for key in ("config", "data", "epoch")}
         write_model(place / "model.safetensors", state["module"], facts)
+    if source == "renamed export":
+        place = (place / "model.safetensors").rename(tmp_path / "mine.safetensors")
     result = train("run.name=second", f"init={place}", *FROZEN)
     assert result.returncode == 0, result.stderr
     assert_same(encoder_of(tmp_path / "runs/second"), encoder_of(first))

@@ -20,6 +20,9 @@ SHOWN = (
     *("method", "encoder", "guide", "prior", "likelihood", "model", "objective", "optimizer", "trainer", "seed"),
 )
 
+#: Options that the card shows only if another, or they themselves, are in use.
+ONLY_WITH = {"init": "init", "init_parts": "init", "cached_views": "cached_views"}
+
 #: Final figures of training that the card shows.
 METRICS = {
     "knn/z": "weighted k-NN accuracy on z",
@@ -57,9 +60,7 @@ def model_card(
     about, count = (printable(str(data.get(key, "?"))) for key in ("name", "images"))
     name = folder.resolve().name
     given = "feature vectors" if isinstance(run.preprocess, FirstView) else "images"
-    unused = {"init", "init_parts"} if not config.get("init") else set()
-    unused |= set() if config.get("cached_views") else {"cached_views"}
-    shown = [key for key in SHOWN if key in config and key not in unused]
+    shown = [key for key in SHOWN if key in config and (key not in ONLY_WITH or config.get(ONLY_WITH[key]))]
     lines = [
         "---",
         "library_name: vje_ppl",

@@ -35,6 +35,10 @@ class Directions:
             halves.append((0.5 * (offset.square().sum(1) + (chunk == 0).all(1))).float())
         return cls(torch.cat(offsets), torch.cat(halves))
 
+    def select(self, rows: slice) -> Directions:
+        """Return some of the vectors."""
+        return Directions(self.offsets[rows], self.halves[rows])
+
     def distances(self, others: Directions) -> Float32[Tensor, "N M"]:
         """Return 1 − cos between each vector and each of the others: 1 if either is zero.
 

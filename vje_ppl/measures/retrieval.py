@@ -77,12 +77,10 @@ def nearest_other(features: Float[Tensor, "N D"]) -> Int64[Tensor, " N"]:
         raise UserError(
             f"The features of {bad} of {len(features)} images are not finite; train with a lower optimizer.lr."
         )
-    centre = centre_of(features)
-    every, found = Directions.of(features, centre), []
+    every, found = Directions.of(features, centre_of(features)), []
     for start in range(0, len(features), _CHUNK):
-        rows = torch.arange(start, min(start + _CHUNK, len(features)))
-        distances = Directions.of(features[rows], centre).distances(every)
-        distances[rows - start, rows] = torch.inf
+        distances = every.select(slice(start, start + _CHUNK)).distances(every)
+        distances.diagonal(start).fill_(torch.inf)
         found.append(distances.argmin(1))
     return torch.cat(found)
 

@@ -93,8 +93,8 @@ def _gaussian(
                 "export the run again after training it with calibration=0.1, or give the run folder as run=."
             )
         features = _features(setting, opened(), shards)
-        is_own = opened().is_own_training
         if shards.is_first:
+            is_own = opened().is_own_training
             found = Mahalanobis.of(features, torch.device("cpu"))
             if is_own:  # other images may be there for this command only
                 stored.keep_gaussian(setting, found)

@@ -16,7 +16,6 @@ from vje_ppl.methods.method import Method
 from vje_ppl.networks.given_features import GivenFeatures
 from vje_ppl.networks.timm_encoder import pretrained_state
 from vje_ppl.runs.encoder_weights import load_weights
-from vje_ppl.runs.saved_model import MODEL
 from vje_ppl.runs.trained_run import model_state
 from vje_ppl.runs.weights_file import read_tensors
 from vje_ppl.settings.build import starting_options
@@ -84,7 +83,7 @@ def _load_parts(run: str, parts: list[str], module: Method, config: DictConfig) 
     path = Path(run)
     if not path.exists():
         raise UserError(f"init expects a run folder or an export, but there is no {run}; give its path.")
-    if path.is_file() and path.name != MODEL:
+    if path.is_file() and path.suffix != ".safetensors":
         raise UserError(
             f"init expects a run folder or an export, got the file {run}; give its folder, or encoder.weights={run}."
         )
@@ -107,7 +106,7 @@ def _load_parts(run: str, parts: list[str], module: Method, config: DictConfig) 
 def _other_normalization(run: str, theirs: Any, ours: Any) -> list[str]:
     """Return a line if the encoder gets images on another scale than in the run that trained it."""
     before, now = ({key: side.get(key) for key in ("mean", "std")} for side in (theirs or {}, ours))
-    if None in before.values() or all(_numbers(before[key]) == _numbers(now[key]) for key in before):
+    if None in (*before.values(), *now.values()) or all(_numbers(before[key]) == _numbers(now[key]) for key in before):
         return []
     keys = " ".join(f"augment.{key}={_numbers(value)}".replace(", ", ",") for key, value in before.items())
     return [f"warning: init={run} was trained with another normalization of images; give {keys} to keep it"]

@@ -50,13 +50,13 @@ def uncertainty_section(diagnosed: DiagnosedRun) -> Section:
         return Section("uncertainty", title, [unusable_verdict(scale)], notes=NOTES)
     wrong, k = knn_errors(diagnosed, images)
     parts, notes = [knn_error_check(scale, wrong, k, diagnosed.seed)], NOTES
-    if not isinstance(images, FeatureViews):
-        gallery = Part(pictures=[_gallery(diagnosed, images, scale, wrong)])
-        parts = [corruption_check(diagnosed, images), *parts, other_data_check(diagnosed, scale), gallery]
-    else:
+    if isinstance(images, FeatureViews):
         notes = (*NOTES, OF_FEATURES)
         if as_list(diagnosed.options.ood.data) != [SAMPLE_PHOTOS]:  # the default, which has no vectors
             parts.append(other_data_check(diagnosed, scale))
+    else:
+        gallery = Part(pictures=[_gallery(diagnosed, images, scale, wrong)])
+        parts = [corruption_check(diagnosed, images), *parts, other_data_check(diagnosed, scale), gallery]
     whole = joined(parts)
     return Section("uncertainty", title, whole.verdicts, whole.pictures, whole.rows, notes)
 

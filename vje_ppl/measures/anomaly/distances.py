@@ -81,9 +81,9 @@ class Distances:
 
     def __init__(self, features: Shaped[Tensor, "M ..."], neighbours: int, device: torch.device) -> None:
         flat = features.flatten(1).float()
-        unit = normalize(flat, dim=1)
-        self._mahalanobis = Mahalanobis.of(flat, device)
-        self._ssd = _StandardizedGaussian(unit, device) if flat.shape[1] <= _MOST_FEATURES else None
+        self._mahalanobis, self._ssd = Mahalanobis.of(flat, device), None
+        if flat.shape[1] <= _MOST_FEATURES:
+            self._ssd = _StandardizedGaussian(normalize(flat, dim=1), device)
         flat = flat.to(device)
         self._centre = centre_of(flat)
         self._training = Directions.of(flat, self._centre)
